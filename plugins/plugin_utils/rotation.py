@@ -1,0 +1,258 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a rotation has to do, planned from what lies on the hosts (docs/regenerate.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils.names import CURRENT, NEXT, PREVIOUS
+
+_HOLDER = re.compile(r"(?P<place>.+) process (?P<pid>\d+) started (?P<started>\d+)\Z")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The control process that runs a rotation.
+
+    :param place: ``user@node``.
+    :param pid: the process of ansible-playbook.
+    :param started: when it started, in clock ticks since boot, so that a reused pid is told apart.
+    """
+
+    place: str
+    pid: int
+    started: int
+
+    def __str__(self) -> str:
+        return f"{self.place} process {self.pid} started {self.started}"
+
+    @classmethod
+    def parse(cls, text: str) -> Holder | None:
+        """The holder that ``str()`` wrote, or None for a text of another origin."""
+        match = _HOLDER.match(text)
+        return cls(match["place"], int(match["pid"]), int(match["started"])) if match else None
+
+
+@dataclass(frozen=True)
+class Server:
+    """What was found on one server of the mesh.
+
+    :param name: the server name.
+    :param reached: whether the control node could read it in this run.
+    :param generations: state (current, next, previous) to generation id.
+    :param due: why its current certificates should be rotated; empty if they should not.
+    :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
+    """
+
+    name: str
+    reached: bool
+    generations: Mapping[str, str]
+    due: tuple[str, ...] = ()
+    lock: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for.
+
+    :param names: the servers to rotate; empty means all.
+    :param only_due: rotate only those whose certificates are due.
+    :param compromised: servers whose old certificates lose trust first.
+    :param defer: go on although servers cannot be reached.
+    :param take_over: take over another control node's lock.
+    """
+
+    names: tuple[str, ...] = ()
+    only_due: bool = False
+    compromised: tuple[str, ...] = ()
+    defer: bool = False
+    take_over: bool = False
+
+
+@dataclass(frozen=True)
+class RotationPlan:
+    """The rotation: ``make`` get a next generation, ``rotating`` pass through the stages.
+
+    :param id: the rotation's id, which its generations carry.
+    :param since: when it began, as the user should read it.
+    :param make: servers that need a next generation.
+    :param rotating: servers with or about to have a next or a previous generation.
+    :param offline: members that this run does not reach.
+    :param take_over: whether locks found on the hosts are to be replaced.
+    :param lines: the plan in words.
+    """
+
+    id: str
+    since: str
+    make: tuple[str, ...]
+    rotating: tuple[str, ...]
+    offline: tuple[str, ...]
+    take_over: bool
+    lines: tuple[str, ...]
+
+
+def plan_rotation(
+    servers: Sequence[Server],
+    wish: Wish,
+    me: Holder,
+    new_id: str,
+    now: str,
+    alive: Callable[[Holder], bool],
+) -> RotationPlan:
+    """Decide what to rotate; refuse, naming every offender, before anything is made.
+
+    :param servers: every member of the mesh, reached or not.
+    :param wish: what the user asked for.
+    :param me: the process that plans.
+    :param new_id: the id of a new rotation, if none is pending.
+    :param now: the time to give a new rotation.
+    :param alive: tells whether a holder on this very node still runs.
+    :raises EsyncError: unknown names, somebody else's lock, unreachable servers, or servers without certificates.
+    """
+    _refuse_unknown(servers, wish)
+    locks = [server for server in servers if server.lock]
+    _refuse_locked(locks, wish, me, alive)
+    offline = tuple(server.name for server in servers if not server.reached)
+    _refuse_offline(offline, wish)
+    reached = [server for server in servers if server.reached]
+    raise_all(
+        [
+            EsyncError(
+                "it has no certificates yet, so there is nothing to rotate",
+                "Run the establish playbook first",
+                kind="not_established",
+                server=server.name,
+            )
+            for server in reached
+            if CURRENT not in server.generations and server.name not in wish.compromised
+        ]
+    )
+
+    first = min(locks, key=lambda server: str((server.lock or {}).get("since", "")), default=None)
+    pending = first.lock if first else None
+    rotation_id = str(pending["id"]) if pending else new_id
+    since = str(pending["since"]) if pending else now
+    make = tuple(server.name for server in reached if _needs_next(server, wish, rotation_id))
+    rotating = tuple(
+        server.name
+        for server in reached
+        if server.name in make or NEXT in server.generations or PREVIOUS in server.generations
+    )
+    return RotationPlan(
+        id=rotation_id,
+        since=since,
+        make=make,
+        rotating=rotating,
+        offline=offline,
+        take_over=any((server.lock or {}).get("holder") != str(me) for server in locks),
+        lines=tuple(_words(reached, make, rotating, offline, wish, since if pending else None)),
+    )
+
+
+def _needs_next(server: Server, wish: Wish, rotation_id: str) -> bool:
+    if server.name in wish.compromised or NEXT in server.generations or PREVIOUS in server.generations:
+        return False
+    if server.generations[CURRENT].endswith("-" + rotation_id):
+        return False  # switched and retired by the run that is being continued
+    if wish.names and server.name not in wish.names:
+        return False
+    if wish.compromised and not wish.names:
+        return False  # a breach is answered by itself; the others are rotated only if asked for by name
+    return bool(server.due) or not wish.only_due
+
+
+def _refuse_unknown(servers: Sequence[Server], wish: Wish) -> None:
+    known = [server.name for server in servers]
+    raise_all(
+        [
+            EsyncError(
+                f"{variable} names it, but it is not in the mesh",
+                f"Choose from: {', '.join(known)}",
+                kind="unknown_server",
+                server=name,
+            )
+            for variable, names in (("esync_regenerate", wish.names), ("esync_compromised", wish.compromised))
+            for name in names
+            if name not in known
+        ]
+    )
+
+
+def _refuse_locked(locks: Sequence[Server], wish: Wish, me: Holder, alive: Callable[[Holder], bool]) -> None:
+    if wish.take_over:
+        return
+    errors = []
+    for server in locks:
+        lock = server.lock or {}
+        text = str(lock.get("holder", "somebody"))
+        holder = Holder.parse(text)
+        if holder == me or (holder and holder.place == me.place and not alive(holder)):
+            continue  # ours, or left by a run of ours that was killed: this run continues it
+        errors.append(
+            EsyncError(
+                f"{text} has been rotating it since {lock.get('since')}",
+                "Wait until that run has ended; if it was killed, continue it from there, "
+                "or take the lock over with -e esync_take_over_lock=true",
+                kind="locked",
+                server=server.name,
+            )
+        )
+    raise_all(errors)
+
+
+def _refuse_offline(offline: Sequence[str], wish: Wish) -> None:
+    if wish.defer:
+        return
+    raise_all(
+        [
+            EsyncError(
+                "it could not be reached, or is not part of this run, so it cannot learn the new certificates",
+                "Bring it back (and run without --limit; esync_regenerate chooses servers), "
+                "take it out of the mesh with the remove playbook, or go on without it with -e esync_offline=defer",
+                kind="offline",
+                server=name,
+            )
+            for name in offline
+        ]
+    )
+
+
+def _words(
+    reached: Sequence[Server],
+    make: Sequence[str],
+    rotating: Sequence[str],
+    offline: Sequence[str],
+    wish: Wish,
+    continued: str | None,
+) -> list[str]:
+    lines = []
+    if wish.compromised:
+        lines.append(
+            f"Compromised: {', '.join(wish.compromised)}. First everybody stops trusting their old certificates, "
+            "for whoever holds the keys could use them until then; only then are new ones made and exchanged. "
+            "Their pairs are down meanwhile, the others' are not."
+        )
+    if continued:
+        lines.append(f"A rotation that began at {continued} was not finished; this run continues it.")
+    for server in reached:
+        if server.name in make:
+            why = ", ".join(server.due) or "asked for"
+            lines.append(f"{server.name}: make the next certificates ({why}), then switch, then retire the old ones.")
+        elif NEXT in server.generations:
+            lines.append(f"{server.name}: the next certificates are made; switch, then retire the old ones.")
+        elif server.name in rotating:
+            lines.append(f"{server.name}: switched; retire the previous certificates.")
+    if offline:
+        lines.append(
+            f"Not reached: {', '.join(offline)}. What they are owed is recorded, "
+            "and no certificate that they may still need is retired until they are back."
+        )
+    if not lines:
+        lines.append("Nothing is due, and no rotation is pending.")
+    return lines

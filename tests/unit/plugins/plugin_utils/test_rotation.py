@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
+
+ME = Holder("root@control", 100, 5)
+
+
+def plan(servers, wish=None, alive=lambda holder: False):
+    return plan_rotation(servers, wish or Wish(), ME, "NEW", "2026-01-01T00:00:00Z", alive)
+
+
+def server(name, *, due=(), lock=None, reached=True, **generations):
+    return Server(name, reached, generations or {"current": f"one-{name}"}, due, lock)
+
+
+def lock(holder=ME, rotation="OLD", since="2025-12-31T00:00:00Z"):
+    return {"holder": str(holder), "since": since, "id": rotation}
+
+
+def test_all_rotate_by_default():
+    found = plan([server("a"), server("b")])
+    assert found.make == ("a", "b")
+    assert found.rotating == ("a", "b")
+    assert (found.id, found.since) == ("NEW", "2026-01-01T00:00:00Z")
+    assert not found.take_over
+
+
+def test_named_servers_only():
+    assert plan([server("a"), server("b")], Wish(names=("b",))).make == ("b",)
+
+
+def test_only_due():
+    found = plan([server("a"), server("b", due=("expires_soon",))], Wish(only_due=True))
+    assert found.make == ("b",)
+    assert "expires_soon" in found.lines[0]
+
+
+def test_nothing_due_is_an_empty_plan_that_says_so():
+    found = plan([server("a"), server("b")], Wish(only_due=True))
+    assert found.rotating == ()
+    assert found.lines == ("Nothing is due, and no rotation is pending.",)
+
+
+def test_unknown_names_are_all_told_with_the_known_ones():
+    with pytest.raises(EsyncError) as caught:
+        plan([server("a"), server("b")], Wish(names=("x",), compromised=("y",)))
+    assert "x: esync_regenerate" in str(caught.value)
+    assert "y: esync_compromised" in str(caught.value)
+    assert "a, b" in str(caught.value)
+
+
+def test_an_interrupted_rotation_is_continued_and_nobody_rotates_twice():
+    servers = [
+        server("done", current="2-OLD"),
+        server("switched", current="2-OLD", previous="1", lock=lock()),
+        server("made", current="1", next="2-OLD", lock=lock()),
+        server("untouched", current="1"),
+    ]
+    found = plan(servers)
+    assert (found.id, found.since) == ("OLD", "2025-12-31T00:00:00Z")
+    assert found.make == ("untouched",)
+    assert found.rotating == ("switched", "made", "untouched")
+    assert "2025-12-31" in found.lines[0]
+
+
+def test_a_pending_rotation_is_finished_even_if_nothing_is_due():
+    servers = [server("a", current="2-OLD", previous="1", lock=lock()), server("b")]
+    found = plan(servers, Wish(only_due=True))
+    assert found.make == ()
+    assert found.rotating == ("a",)
+
+
+def test_the_oldest_lock_names_the_rotation():
+    servers = [
+        server("a", lock=lock(rotation="LATER", since="2025-12-31T01:00:00Z")),
+        server("b", lock=lock(rotation="FIRST", since="2025-12-31T00:00:00Z")),
+    ]
+    assert plan(servers).id == "FIRST"
+
+
+OTHER = Holder("root@elsewhere", 100, 5)
+KILLED = Holder("root@control", 99, 5)
+
+
+def test_another_node_holds_the_lock():
+    with pytest.raises(EsyncError) as caught:
+        plan([server("a", lock=lock(OTHER)), server("b")])
+    assert caught.value.kind == "locked"
+    assert "root@elsewhere" in str(caught.value)
+    assert "2025-12-31T00:00:00Z" in str(caught.value)
+    assert "esync_take_over_lock" in str(caught.value)
+
+
+def test_a_lock_is_taken_over_when_asked():
+    assert plan([server("a", lock=lock(OTHER)), server("b")], Wish(take_over=True)).take_over
+
+
+def test_a_killed_run_of_this_node_is_continued_unasked():
+    assert plan([server("a", lock=lock(KILLED)), server("b")]).take_over
+
+
+def test_a_living_run_of_this_node_is_not():
+    with pytest.raises(EsyncError, match="process 99"):
+        plan([server("a", lock=lock(KILLED)), server("b")], alive=lambda holder: holder == KILLED)
+
+
+def test_an_offline_server_stops_the_run_by_name():
+    with pytest.raises(EsyncError) as caught:
+        plan([server("a"), server("gone", reached=False), server("lost", reached=False)])
+    assert "gone: " in str(caught.value)
+    assert "lost: " in str(caught.value)
+    assert "esync_offline=defer" in str(caught.value)
+
+
+def test_defer_goes_on_without_it():
+    found = plan([server("a"), server("gone", reached=False)], Wish(defer=True))
+    assert found.make == ("a",)
+    assert found.offline == ("gone",)
+    assert "gone" in found.lines[-1]
+
+
+def test_a_server_without_certificates_must_be_established_first():
+    with pytest.raises(EsyncError, match="new: it has no certificates"):
+        plan([server("a"), Server("new", True, {})])
+
+
+def test_a_breach_rotates_nobody_else_and_gives_the_order():
+    found = plan([server("a"), server("b")], Wish(compromised=("a",)))
+    assert found.make == ()
+    assert "First everybody stops trusting" in found.lines[0]
+
+
+def test_holder_reads_back():
+    assert Holder.parse(str(ME)) == ME
+    assert Holder.parse("somebody") is None
