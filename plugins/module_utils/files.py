@@ -567,7 +567,7 @@ def _check_parent(status: os.stat_result, here: str, path: str) -> None:
     # In a folder that others may write to, they can rename ours away and put theirs there; the sticky bit prevents it.
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         raise EsyncError(
-            f"anybody may replace it, for others may write to its parent {here} (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"anybody may replace it, for others may write to its parent {here} ({stat.S_IMODE(status.st_mode):04o})",
             f"Take that right away (chmod o-w {here}), or choose another esync_directory",
             kind="unsafe_parent",
             path=path,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+
 from ansible_collections.esync.mesh.plugins.module_utils import files
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
@@ -147,14 +148,16 @@ def test_a_name_cannot_leave_the_folder(folder: Folder, name: str) -> None:
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def test_read_refuses_everything_but_regular_files_without_blocking(folder: Folder) -> None:
+def test_read_refuses_everything_but_regular_files_without_blocking(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     base = Path(folder.path)
     folder.write("real", b"x", 0o600)
     (base / "link").symlink_to("real")
     os.mkfifo(base / "fifo")
     (base / "folder").mkdir()
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(base)
+        monkeypatch.chdir(base)
         server.bind("socket")
     for name, word in (("link", "a link"), ("fifo", "a FIFO"), ("folder", "a folder"), ("socket", "a socket")):
         with pytest.raises(EsyncError) as caught:
