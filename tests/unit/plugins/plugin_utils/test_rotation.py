@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
 
