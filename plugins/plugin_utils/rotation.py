@@ -207,8 +207,8 @@ def _refuse_locked(locks: Sequence[Server], wish: Wish, me: Holder, alive: Calla
 
 
 def _refuse_offline(offline: Sequence[str], wish: Wish) -> None:
-    if wish.defer:
-        return
+    if wish.defer or wish.compromised:
+        return  # after a breach nobody waits for an absent server; the others must stop trusting at once
     raise_all(
         [
             EsyncError(

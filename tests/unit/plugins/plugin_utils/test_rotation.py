@@ -137,6 +137,11 @@ def test_a_breach_rotates_nobody_else_and_gives_the_order():
     assert "First everybody stops trusting" in found.lines[0]
 
 
+def test_a_breach_does_not_wait_for_an_offline_server():
+    found = plan([server("a"), server("b"), server("gone", reached=False)], Wish(compromised=("a",)))
+    assert found.offline == ("gone",)
+
+
 def test_holder_reads_back():
     assert Holder.parse(str(ME)) == ME
     assert Holder.parse("somebody") is None
