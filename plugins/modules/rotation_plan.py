@@ -10,9 +10,10 @@ module: rotation_plan
 short_description: Plan a rotation of the mesh from what lies on its hosts
 description:
   - Decides which servers get new certificates, and which only have to finish a rotation that was interrupted.
-  - Refuses, before anything is made and naming all offenders, unknown servers, servers that cannot be reached, and servers
-    that another control node is rotating.
-  - Runs on the control node and touches no host. It reads the results of M(esync.mesh.certificate_info) that the play registered.
+  - Refuses, before anything is made and naming all offenders, unknown servers, servers that cannot be reached,
+    and servers that another control node is rotating.
+  - Runs on the control node and touches no host.
+    It reads the results of M(esync.mesh.certificate_info) that the play registered.
 author:
   - The esync.mesh contributors (@esync)
 options:
@@ -35,12 +36,12 @@ options:
     type: bool
     default: false
   compromised:
-    description: Servers that were broken into. They get new certificates without an overlap, so they are not rotated here.
+    description: Servers that were broken into. They get new certificates without an overlap, so nobody rotates them.
     type: list
     elements: str
     default: []
   offline:
-    description: What to do if a member cannot be reached, V(stop) before anything is made, or V(defer) and go on without it.
+    description: If a member cannot be reached, V(stop) before anything is made, or V(defer) and go on without it.
     type: str
     choices: [stop, defer]
     default: stop
