@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
 
 OPTIONS: dict[str, Any] = {
@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Runs wholly on the control node; see the module's documentation."""
 
     TRANSFERS_FILES = False
@@ -40,6 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = plain(options)
         hostvars = (task_vars or {})["hostvars"]
         servers = [_server(member, hostvars, options["variable"]) for member in options["members"]]
         me = Holder(f"{getpass.getuser()}@{socket.gethostname()}", os.getppid(), _started(os.getppid()) or 0)

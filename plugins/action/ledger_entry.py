@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Record on the control node which public certificates a server has."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import (
+    Entry,
+    Ledger,
+    Shown,
+    read_generations,
+    recorded,
+    render,
+    struck_out,
+)
+
+OPTIONS: dict[str, Any] = {
+    "ledger": {"type": "path", "required": True},
+    "name": {"type": "str", "required": True},
+    "address": {"type": "str"},
+    "port": {"type": "int"},
+    "generations": {"type": "list", "elements": "dict", "default": []},
+    "accept_changed": {"type": "bool", "default": False},
+    "rotation": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "distrusted", "removed"], "default": "present"},
+    "directory": {"type": "path"},
+}
+
+
+class ActionModule(ActionBase):
+    """Runs wholly on the control node; see the module's documentation."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    @guarded
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = plain(options)
+        ledger = Ledger(Path(options["ledger"]))
+        name = options["name"]
+        shown = read_generations(options["generations"], f"the certificates shown by {name}")
+        check = self._task.check_mode
+        if check:
+            before, after = self._after(ledger, options, shown)
+            changed = after != before
+        else:
+            with ledger.lock():
+                before, after = self._after(ledger, options, shown)
+                changed = after is not None and ledger.write(after)
+        result.update(changed=changed, path=str(ledger.path(name)))
+        if self._task.diff and changed:
+            result["diff"] = {
+                "before_header": str(ledger.path(name)),
+                "after_header": str(ledger.path(name)),
+                "before": _summary(before),
+                "after": _summary(after),
+            }
+        return result
+
+    def _after(self, ledger: Ledger, options: dict[str, Any], generations: Any) -> tuple[Entry | None, Entry | None]:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        before = ledger.read(options["name"])
+        if options["state"] == "present":
+            if not generations:
+                return before, before  # check mode on a fresh host: nothing is known yet
+            shown = Shown(
+                options["name"],
+                options["address"] or (before.address if before else ""),
+                options["port"] or (before.port if before else 0),
+                generations,
+                options["accept_changed"],
+                options["rotation"],
+            )
+            return before, recorded(before, shown, now)
+        if before is None:
+            return None, None
+        removed = options["state"] == "removed"
+        return before, struck_out(before, "removed" if removed else "compromised", now, removed)
+
+
+def _summary(entry: Entry | None) -> str:
+    """The file without the certificates themselves, which nobody can read in a diff."""
+    if entry is None:
+        return ""
+    short = replace(
+        entry,
+        generations=tuple(
+            replace(
+                one,
+                certificates={
+                    role: {key: value for key, value in facts.items() if key != "pem"}
+                    for role, facts in one.certificates.items()
+                },
+            )
+            for one in entry.generations
+        ),
+    )
+    return render(short)

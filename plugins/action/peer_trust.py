@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plan a server's trust on the control node, and send the host only what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
+from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, entries_from
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, plan_trust
+
+OPTIONS: dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+    "members": {"type": "list", "elements": "dict", "required": True},
+    "ledger": {"type": "path", "required": True},
+    "trust": {"type": "dict"},
+    "distrust": {"type": "list", "elements": "str", "default": []},
+    "allow_shrink": {"type": "bool", "default": False},
+    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
+}
+
+
+class ActionModule(ActionBase):
+    """See the module's documentation."""
+
+    TRANSFERS_FILES = False
+
+    @guarded
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = plain(options)
+        name = options["name"]
+        ledger = Ledger(Path(options["ledger"]))
+        records = {record.name: record for record in ledger.read_all()}
+        members = [str(member["name"]) for member in options["members"]]
+        known = entries_from(options["trust"]["entries"]) if options["trust"] else None
+        plan = plan_trust(name, members, records, known, options["distrust"], options["allow_shrink"])
+        changed = plan.changed
+        # Nobody to trust yet, and no trust in force: nothing to write (all others are absent).
+        if changed and (plan.entries or known) and not self._task.check_mode:
+            reply = self._send(options, plan, records, task_vars or {})
+            if reply.get("failed") or reply.get("unreachable"):
+                return reply
+        if not self._task.check_mode and name in records:
+            _note_received(ledger, name, plan.digest if plan.entries else None)
+        result.update(
+            changed=changed and bool(plan.entries or known),
+            digest=plan.digest,
+            peers=_peers(options["members"], plan.entries, name),
+            known=_known(records),
+            added=[entry.file_name for entry in plan.added],
+            removed=[entry.file_name for entry in plan.removed],
+            kept=list(plan.kept),
+            owed=list(plan.owed),
+            trust={"digest": plan.digest, "entries": [asdict(entry) for entry in plan.entries]},
+        )
+        if self._task.diff and changed:
+            result["diff"] = {
+                "before": _lines(known or ()),
+                "after": _lines(plan.entries),
+                "before_header": f"{options['directory']}/trusted",
+                "after_header": f"{options['directory']}/trusted",
+            }
+        return result
+
+    def _send(
+        self, options: Mapping[str, Any], plan: TrustPlan, records: Mapping[str, Record], task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        pems = {
+            str(facts["fingerprint"]): str(facts["pem"])
+            for record in records.values()
+            for generation in record.generations
+            for facts in generation.certificates.values()
+        }
+        arguments = {
+            "directory": options["directory"],
+            "name": options["name"],
+            "entries": [asdict(entry) for entry in plan.entries],
+            "certificates": [pems[fingerprint] for fingerprint in plan.send],
+            "allow_empty": bool(options["distrust"]) or options["allow_shrink"],
+            "web_roots": options["web_roots"],
+        }
+        reply: dict[str, Any] = self._execute_module(
+            module_name="esync.mesh.peer_trust", module_args=arguments, task_vars=task_vars
+        )
+        if (reply.get("error") or {}).get("kind") == "missing_certificates":
+            # A file of the trust in force was damaged since it was read: send everything once.
+            arguments["certificates"] = sorted(
+                pems[entry.fingerprint] for entry in plan.entries if entry.fingerprint in pems
+            )
+            reply = self._execute_module(
+                module_name="esync.mesh.peer_trust", module_args=arguments, task_vars=task_vars
+            )
+        return reply
+
+
+def _note_received(ledger: Ledger, name: str, digest: str | None) -> None:
+    """What a server last received is what its debts are computed from."""
+    with ledger.lock():
+        record = ledger.read(name)
+        if record and record.trust != digest:
+            ledger.write(replace(record, trust=digest))
+
+
+def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name: str) -> list[dict[str, Any]]:
+    """Every peer with its address and the server certificates that it may show: fingerprint to state."""
+    return [
+        {
+            "name": member["name"],
+            "host": member["host"],
+            "address": member["address"],
+            "port": member["port"],
+            "expected": {
+                entry.fingerprint: entry.state
+                for entry in entries
+                if entry.peer == member["name"] and entry.role == ROLES[0]
+            },
+        }
+        for member in members
+        if member["name"] != name
+    ]
+
+
+def _known(records: Mapping[str, Record]) -> dict[str, str]:
+    """Whose certificate a fingerprint is, over the whole ledger."""
+    return {
+        str(generation.certificates[role]["fingerprint"]): f"{record.name} {role} {generation.state}"
+        for record in records.values()
+        for generation in record.generations
+        for role in ROLES
+    }
+
+
+def _lines(entries: Sequence[Entry]) -> str:
+    return "".join(f"{entry.file_name} {entry.fingerprint}\n" for entry in entries)

@@ -1,0 +1,278 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The trust of one server: which certificates of which peers it accepts (docs/files-on-the-host.md).
+
+A trust is a folder of its own, written whole and then never changed; a link says which one is in force.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils import names
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils.x509 import Certificate, parse_certificate
+
+VERSION = 1
+INDEX = "trust.json"
+_BUNDLES = ((names.SERVER, "servers.pem"), (names.CLIENT, "clients.pem"))
+_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One certificate that is trusted.
+
+    :param state: the generation it belongs to: ``current``, ``next`` or ``previous``.
+    :param fingerprint: SHA-256, lower-case hex.
+    """
+
+    peer: str
+    role: str
+    state: str
+    fingerprint: str
+
+    @property
+    def file_name(self) -> str:
+        return names.remote_file(self.peer, self.role, self.state)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The trust in force: what it holds, and the name of its folder."""
+
+    entries: Tuple[Entry, ...]
+    folder: str
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.entries)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What putting a trust in force changed.
+
+    :param added: entries that are new. :param removed: entries that went.
+    """
+
+    changed: bool
+    digest: str
+    added: Tuple[Entry, ...]
+    removed: Tuple[Entry, ...]
+
+
+def digest_of(entries: Iterable[Entry]) -> str:
+    """SHA-256 over the sorted entries, the same on the host and on the control node."""
+    rows = [[entry.peer, entry.role, entry.state, entry.fingerprint] for entry in sorted(entries)]
+    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Entry, ...]:
+    """Entries from JSON, judged: known roles and states, sound names, nothing doubled.
+
+    :raises EsyncError: kind ``bad_entry``.
+    """
+    found: Set[Entry] = set()
+    files: Set[str] = set()
+    for item in items:
+        entry = Entry(str(item["peer"]), str(item["role"]), str(item["state"]), str(item["fingerprint"]))
+        sound = (
+            not names.problems(entry.peer)
+            and entry.role in names.ROLES
+            and entry.state in names.STATES
+            and len(entry.fingerprint) == 64
+            and not set(entry.fingerprint) - set("0123456789abcdef")
+        )
+        if not sound or entry.file_name.lower() in files:
+            raise EsyncError(
+                f"the trust entry for {entry.peer!r} ({entry.role}, {entry.state}) is malformed or doubled",
+                "Run establish over the whole group",
+                kind="bad_entry",
+            )
+        files.add(entry.file_name.lower())
+        found.add(entry)
+    return tuple(sorted(found))
+
+
+def read(base: Folder, server: str) -> Optional[Trust]:
+    """The trust in force; None if there is none.
+
+    :param base: the directory of the mesh.
+    :raises EsyncError: kind ``damaged_trust`` if the link, the index or a file of it is unusable.
+    """
+    target = base.link_target(names.TRUSTED)
+    if target is None:
+        return None
+    path = f"{base.path}/{names.TRUSTED}/{INDEX}"
+    try:
+        remote, _slash, folder = target.partition("/")
+        if remote != names.REMOTE or not folder or "/" in folder:
+            raise ValueError
+        with base.child(names.REMOTE) as top, top.child(folder) as inside:
+            data = json.loads(inside.read(INDEX, _LIMIT).decode("utf-8"))
+            present = set(inside.entries())
+        entries = entries_from(data["entries"])
+        trust = Trust(entries, folder)
+        if data["version"] != VERSION or data["server"] != server or data["digest"] != trust.digest:
+            raise ValueError
+        if any(entry.file_name not in present for entry in entries):
+            raise ValueError
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
+        raise EsyncError(
+            "the trust in force is damaged",
+            "Run establish: it is public data and is written anew from the ledger",
+            kind="damaged_trust",
+            server=server,
+            path=path,
+        ) from None
+    return trust
+
+
+def apply(
+    base: Folder,
+    server: str,
+    entries: Sequence[Entry],
+    pems: Sequence[str],
+    folder_name: str,
+    allow_empty: bool = False,
+    check: bool = False,
+) -> Change:
+    """Put exactly ``entries`` in force; call it under the lock of ``base``.
+
+    :param pems: the certificates that the host may lack; the others are taken from the trust in force.
+    :param folder_name: the name of the new folder.
+    :param allow_empty: whether trusting nobody is intended.
+    :raises EsyncError: the server itself among the entries, an empty trust nobody asked for, or a certificate that
+        is missing (kind ``missing_certificates``); the trust in force then stays as it is.
+    """
+    wanted = tuple(sorted(entries))
+    if any(entry.peer.lower() == server.lower() for entry in wanted):
+        raise EsyncError(
+            "a server never trusts itself as a peer", "Give every server another name", kind="own_name", server=server
+        )
+    if not wanted and not allow_empty:
+        raise EsyncError(
+            "the new trust would be empty, and every peer would be refused",
+            "Run establish over the whole group; to take a server out use the remove playbook",
+            kind="empty_trust",
+            server=server,
+        )
+    try:
+        before = read(base, server)
+    except EsyncError:
+        before = None  # public data: written anew
+    old = set(before.entries) if before else set()
+    change = Change(
+        changed=before is None or before.entries != wanted,
+        digest=digest_of(wanted),
+        added=tuple(sorted(set(wanted) - old)),
+        removed=tuple(sorted(old - set(wanted))),
+    )
+    certificates = _collect(base, server, wanted, pems, before)
+    if change.changed and not check:
+        _write(base, server, wanted, certificates, folder_name, before)
+    return change
+
+
+def _collect(
+    base: Folder, server: str, wanted: Sequence[Entry], pems: Sequence[str], before: Optional[Trust]
+) -> Dict[str, Certificate]:
+    """Every wanted certificate by fingerprint, each judged anew."""
+    found: Dict[str, Certificate] = {}
+    for number, pem in enumerate(pems, 1):
+        certificate = parse_certificate(pem.encode("ascii", "replace"), f"certificate {number} of those sent")
+        found[certificate.fingerprint] = certificate
+    lacking = {entry.fingerprint for entry in wanted} - set(found)
+    if before and lacking:
+        with base.child(names.REMOTE) as top, top.child(before.folder) as inside:
+            for entry in before.entries:
+                if entry.fingerprint in lacking:
+                    path = f"{inside.path}/{entry.file_name}"
+                    try:
+                        certificate = parse_certificate(inside.read(entry.file_name), path, entry.role)
+                    except EsyncError:
+                        continue  # told below, by its fingerprint
+                    found[certificate.fingerprint] = certificate
+    missing = [entry for entry in wanted if entry.fingerprint not in found]
+    if missing:
+        raise EsyncError(
+            "these certificates are neither on the host nor were they sent: "
+            + ", ".join(f"{entry.file_name} ({entry.fingerprint})" for entry in missing),
+            "Run establish again",
+            kind="missing_certificates",
+            server=server,
+        )
+    for entry in wanted:
+        certificate = found[entry.fingerprint]
+        if certificate.role != entry.role:
+            raise EsyncError(
+                f"the {entry.role} certificate of {entry.peer} is a {certificate.role} certificate",
+                "Correct the ledger",
+                kind="wrong_role",
+                server=server,
+            )
+    return found
+
+
+def _write(
+    base: Folder,
+    server: str,
+    wanted: Sequence[Entry],
+    certificates: Mapping[str, Certificate],
+    folder_name: str,
+    before: Optional[Trust],
+) -> None:
+    index = {
+        "version": VERSION,
+        "server": server,
+        "digest": digest_of(wanted),
+        "entries": [vars(entry) for entry in wanted],
+    }
+    with base.make_child(names.REMOTE, 0o755) as top:
+        _clear(top, keep={before.folder} if before else set())
+        with top.make_child(folder_name, 0o755) as inside:
+            _fill(inside, top, wanted, certificates, before)
+            for role, bundle in _BUNDLES:
+                pem = "".join(certificates[entry.fingerprint].pem for entry in wanted if entry.role == role)
+                inside.write(bundle, pem.encode("ascii"), 0o644)
+            text = json.dumps(index, indent=1, sort_keys=True) + "\n"
+            inside.write(INDEX, text.encode("ascii"), 0o644)
+            inside.sync()
+        top.sync()
+        base.set_link(names.TRUSTED, f"{names.REMOTE}/{folder_name}")
+        _clear(top, keep={folder_name})
+
+
+def _fill(
+    inside: Folder,
+    top: Folder,
+    wanted: Sequence[Entry],
+    certificates: Mapping[str, Certificate],
+    before: Optional[Trust],
+) -> None:
+    """Write the certificates; those that lie in the trust in force are linked, so only the difference is written."""
+    there: Dict[str, str] = {entry.fingerprint: entry.file_name for entry in before.entries} if before else {}
+    linked: List[str] = []
+    if before:
+        with top.child(before.folder) as old:
+            for entry in wanted:
+                name = there.get(entry.fingerprint)
+                sound = name and old.read(name) == certificates[entry.fingerprint].der
+                if name and sound and inside.hardlink(old, name, entry.file_name):
+                    linked.append(entry.file_name)
+    for entry in wanted:
+        if entry.file_name not in linked:
+            inside.write(entry.file_name, certificates[entry.fingerprint].der, 0o644)
+
+
+def _clear(top: Folder, keep: Set[str]) -> None:
+    for name in top.entries():
+        if name not in keep:
+            top.remove_tree(name)

@@ -1,0 +1,83 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_members
+short_description: Judge who is in the mesh, before any host is touched
+description:
+  - Reads the members from an inventory group, never from the hosts of the run, so that a limited run changes nobody's trust.
+  - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, and a folder under a web root,
+    naming all offenders at once.
+  - Runs on the control node and touches no host.
+author:
+  - The esync.mesh contributors (@esync)
+options:
+  group:
+    description: The inventory group that is the mesh.
+    type: str
+    default: esync
+  port:
+    description: The port of members that set no C(esync_port).
+    type: int
+    default: 8732
+  directory:
+    description: The folder of members that set no C(esync_directory).
+    type: path
+    default: /etc/esync
+  web_roots:
+    description: The web roots of members that set no C(esync_web_roots).
+    type: list
+    elements: path
+    default: [/var/www, /srv/www]
+  exclude:
+    description: Names of servers that are in the group and no members any more, for they are being removed.
+    type: list
+    elements: str
+    default: []
+  name:
+    description: Without effect; every module of the mesh takes it, so that it can be given once for all.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+"""
+
+EXAMPLES = r"""
+- name: Judge who is in the mesh
+  esync.mesh.mesh_members:
+    group: esync
+  run_once: true
+  register: membership
+"""
+
+RETURN = r"""
+members:
+  description: The members, sorted by name.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    host:
+      description: The name in the inventory.
+      type: str
+    name:
+      description: The server name.
+      type: str
+    address:
+      description: Where the others connect to.
+      type: str
+    port:
+      description: The eSync port.
+      type: int
+    directory:
+      description: The folder of the mesh on it.
+      type: str
+"""

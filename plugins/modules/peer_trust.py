@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: peer_trust
+short_description: Make a server trust exactly what the ledger says the other members have
+description:
+  - Plans the trust on the control node, from the ledger, and sends the host only the certificates that it lacks.
+  - Makes no remote call at all when nothing differs.
+  - Never shrinks the trust without intent, never empties it by accident, and never makes a server trust itself.
+author:
+  - The esync.mesh contributors (@esync)
+options:
+  directory:
+    description: The folder of the mesh on the host.
+    type: path
+    default: /etc/esync
+  name:
+    description: The name of this server.
+    type: str
+    required: true
+  members:
+    description: The members of the mesh, as M(esync.mesh.mesh_members) returned them.
+    type: list
+    elements: dict
+  ledger:
+    description: The ledger's folder, on the control node.
+    type: path
+  trust:
+    description: The trust in force, as M(esync.mesh.certificate_set) returned it; empty if there is none.
+    type: dict
+  distrust:
+    description: Servers of which nothing may be trusted any more, because they are removed or were broken into.
+    type: list
+    elements: str
+    default: []
+  allow_shrink:
+    description: Whether servers that are no members lose trust; otherwise what the host trusts of them is kept.
+    type: bool
+    default: false
+  web_roots:
+    description: Folders under which the folder of the mesh may not lie.
+    type: list
+    elements: path
+    default: [/var/www, /srv/www]
+  entries:
+    description: Made from O(members) and O(ledger) on the control node; not to be given.
+    type: list
+    elements: dict
+  certificates:
+    description: Made from O(members) and O(ledger) on the control node; not to be given.
+    type: list
+    elements: str
+    default: []
+  allow_empty:
+    description: Made from O(distrust) and O(allow_shrink) on the control node; not to be given.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be trusted, without a remote call.
+  diff_mode:
+    support: full
+    description: Shows file names and fingerprints.
+"""
+
+EXAMPLES = r"""
+- name: Trust exactly what the ledger says the others have
+  esync.mesh.peer_trust:
+    name: "{{ inventory_hostname }}"
+    members: "{{ membership.members }}"
+    ledger: "{{ inventory_dir }}/esync-ledger"
+    trust: "{{ certificate_set.trust }}"
+"""
+
+RETURN = r"""
+digest:
+  description: The digest of the trust, the same on the host and in the ledger.
+  type: str
+  returned: success
+peers:
+  description: Every peer with its address, port, and the server certificates that it may show (fingerprint to state).
+  type: list
+  elements: dict
+  returned: success
+known:
+  description: Whose certificate a fingerprint is, over the whole ledger.
+  type: dict
+  returned: success
+trust:
+  description: The trust as it is now.
+  type: dict
+  returned: success
+added:
+  description: The files that are new in the trust.
+  type: list
+  elements: str
+  returned: success
+removed:
+  description: The files that went.
+  type: list
+  elements: str
+  returned: success
+kept:
+  description: Servers that are trusted although they are no members.
+  type: list
+  elements: str
+  returned: success
+owed:
+  description: Members whose certificates are not known yet.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import time
+import uuid
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
+from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+from ansible_collections.esync.mesh.plugins.module_utils.trust import apply, entries_from
+
+SPEC: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+    "members": {"type": "list", "elements": "dict"},
+    "ledger": {"type": "path"},
+    "trust": {"type": "dict"},
+    "distrust": {"type": "list", "elements": "str", "default": []},
+    "allow_shrink": {"type": "bool", "default": False},
+    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
+    "entries": {"type": "list", "elements": "dict"},
+    "certificates": {"type": "list", "elements": "str", "default": []},
+    "allow_empty": {"type": "bool", "default": False},
+}
+
+
+def peer_trust(module: AnsibleModule) -> Dict[str, Any]:
+    """Put the planned trust in force."""
+    require()
+    options = module.params
+    name = options["name"]
+    refuse_web_roots(options["directory"], options["web_roots"], name)
+    with Folder.open(options["directory"], create_mode=0o755) as base, base.lock():
+        change = apply(
+            base,
+            name,
+            entries_from(options["entries"] or []),
+            options["certificates"],
+            time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + uuid.uuid4().hex[:8],
+            allow_empty=options["allow_empty"],
+            check=module.check_mode,
+        )
+    return {
+        "changed": change.changed,
+        "digest": change.digest,
+        "added": [entry.file_name for entry in change.added],
+        "removed": [entry.file_name for entry in change.removed],
+    }
+
+
+def main() -> None:
+    run(SPEC, peer_trust)
+
+
+if __name__ == "__main__":
+    main()

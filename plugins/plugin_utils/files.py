@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files on the control node, replaced whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+
+
+def replace_file(path: Path, text: str) -> bool:
+    """Make ``path`` hold ``text``, mode 0644; whoever reads meanwhile sees the old or the new file.
+
+    :returns: whether anything changed.
+    :raises EsyncError: the folder or the file cannot be written.
+    """
+    try:
+        if path.read_text(encoding="utf-8", errors="replace") == text:
+            return False
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _refused(path, error) from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fchmod(stream.fileno(), 0o644)
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise _refused(path, error) from None
+    return True
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the kernel's lock of a folder, so that no lock file is left behind; the folder is made if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _refused(folder, error) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refused(path: Path, error: OSError) -> EsyncError:
+    return EsyncError(
+        f"it cannot be read or written: {os.strerror(error.errno or 0).lower()}",
+        "Correct its permissions on the control node, or choose another place",
+        kind="control_node_file",
+        path=str(path),
+    )

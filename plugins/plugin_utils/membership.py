@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who is in the mesh: judged whole, before any host is touched."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils.names import problems
+
+
+@dataclass(frozen=True)
+class Member:
+    """One server of the mesh, as the inventory describes it.
+
+    :param host: its name in the inventory.
+    :param name: its server name.
+    :param address: where the others connect to.
+    :param port: 1 to 65535.
+    :param directory: the folder of ours on it.
+    :param web_roots: folders that may not hold ours.
+    """
+
+    host: str
+    name: str
+    address: str
+    port: int
+    directory: str
+    web_roots: tuple[str, ...] = ()
+
+
+def judge(members: Sequence[Member], group: str) -> None:
+    """Refuse a mesh that cannot work.
+
+    :raises EsyncError: all offenders at once.
+    """
+    if not members:
+        raise EsyncError(
+            f"the inventory group {group} is empty or does not exist, so there is no mesh",
+            "List its servers in the inventory, or name another group in esync_group",
+            kind="empty_group",
+        )
+    errors: list[EsyncError] = []
+    if len(members) == 1:
+        errors.append(
+            EsyncError(
+                f"it is alone in the inventory group {group}, and a mesh needs two servers",
+                "Add the other servers to the group",
+                kind="mesh_of_one",
+                server=members[0].name,
+            )
+        )
+    for member in members:
+        errors += _alone(member)
+    errors += _together(members)
+    raise_all(errors)
+
+
+def _alone(member: Member) -> Iterable[EsyncError]:
+    for problem in problems(member.name):
+        yield EsyncError(
+            f"{member.name!r} is no server name: {problem}",
+            "Give this host another esync_server_name",
+            kind="bad_name",
+            server=member.host,
+        )
+    if not 1 <= member.port <= 65535:
+        yield EsyncError(
+            f"{member.port} is no port", "Set esync_port to 1 to 65535", kind="bad_port", server=member.host
+        )
+    if not member.address or any(character.isspace() for character in member.address):
+        yield EsyncError(
+            f"{member.address!r} is no address",
+            "Set esync_address to a name or an address",
+            kind="bad_address",
+            server=member.host,
+        )
+    if not member.directory.startswith("/") or posixpath.normpath(member.directory) == "/":
+        yield EsyncError(
+            f"the folder must be an absolute path of its own, not {member.directory!r}",
+            "Set esync_directory",
+            kind="bad_directory",
+            server=member.host,
+            path=member.directory,
+        )
+    for root in member.web_roots:
+        if _lies_under(member.directory, root):
+            yield EsyncError(
+                f"the folder lies under the web root {root}, where the web server could hand out private keys",
+                "Set esync_directory to another place",
+                kind="under_web_root",
+                server=member.host,
+                path=member.directory,
+            )
+
+
+def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
+    names: dict[str, list[Member]] = defaultdict(list)
+    endpoints: dict[tuple[str, int], list[Member]] = defaultdict(list)
+    for member in members:
+        names[member.name.lower()].append(member)
+        endpoints[member.address.lower(), member.port].append(member)
+    for same in names.values():
+        if len(same) > 1:
+            yield EsyncError(
+                f"the hosts {_hosts(same)} have the same server name (upper and lower case count as the same)",
+                "Give each another esync_server_name",
+                kind="doubled_name",
+                server=same[0].name,
+            )
+    for (address, port), same in endpoints.items():
+        if len(same) > 1:
+            yield EsyncError(
+                f"the hosts {_hosts(same)} have the same address and port, {address} port {port}",
+                "Give each another esync_address or esync_port",
+                kind="doubled_address",
+                server=same[0].name,
+            )
+
+
+def _hosts(members: Iterable[Member]) -> str:
+    return " and ".join(member.host for member in members)
+
+
+def _lies_under(path: str, root: str) -> bool:
+    path, root = posixpath.normpath(path), posixpath.normpath(root)
+    return path == root or path.startswith(root.rstrip("/") + "/")

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fingerprints of public certificates, without any library: the control node needs none but Ansible."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*\Z")
+
+
+def fingerprint_of(pem: str, path: str) -> str:
+    """SHA-256 of the certificate's DER, lower-case hex.
+
+    :param path: where the text comes from, for messages.
+    :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
+    """
+    match = _PEM.match(pem)
+    try:
+        if match:
+            return hashlib.sha256(base64.b64decode("".join(match[1].split()), validate=True)).hexdigest()
+    except binascii.Error:
+        pass
+    raise EsyncError(
+        "it holds something else where one certificate in PEM should be",
+        "Restore it, or delete it and run establish over the whole group, which writes it anew",
+        kind="damaged_ledger",
+        path=path,
+    )
