@@ -18,7 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, ent
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, asked_digest, plan_trust
 
 OPTIONS: dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
             if reply.get("failed") or reply.get("unreachable"):
                 return reply
         if not self._task.check_mode and name in records:
-            _note_received(ledger, name, plan.digest if plan.entries else None)
+            _note_received(ledger, name, asked_digest(name, members, records))
         result.update(
             changed=changed and bool(plan.entries or known),
             digest=plan.digest,
@@ -107,7 +107,7 @@ class ActionModule(ActionBase):
         return reply
 
 
-def _note_received(ledger: Ledger, name: str, digest: str | None) -> None:
+def _note_received(ledger: Ledger, name: str, digest: str) -> None:
     """What a server last received is what its debts are computed from."""
     with ledger.lock():
         record = ledger.read(name)

@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: mesh_members
 short_description: Judge who is in the mesh, before any host is touched
 description:
-  - Reads the members from an inventory group, never from the hosts of the run, so that a limited run changes nobody's trust.
+  - Reads the members from an inventory group, never from the hosts of the run,
+    so that a limited run changes nobody's trust.
   - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, and a folder under a web root,
     naming all offenders at once.
   - Runs on the control node and touches no host.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Entry:
     """What the ledger knows of one server.
 
     :param generations: in the order current, next, previous.
-    :param trust: the digest of the trust that the server last received, None before it received any.
+    :param trust: the digest of what the ledger asked the server to trust when it was last reached, None before.
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param struck: certificates that lost all trust before their end.
     """
@@ -275,9 +275,3 @@ def _damaged(path: str, cause: str) -> EsyncError:
         kind="damaged_ledger",
         path=path,
     )
-
-
-def missing(entries: Sequence[Entry], names: Iterable[str]) -> list[str]:
-    """The names that the ledger has no live certificates of."""
-    known = {entry.name for entry in entries if entry.generations}
-    return [name for name in names if name not in known]

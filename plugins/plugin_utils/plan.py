@@ -97,6 +97,19 @@ def plan_trust(
     )
 
 
+def asked_digest(server: str, members: Sequence[str], ledger: Mapping[str, Record]) -> str:
+    """The digest of what the ledger alone asks a server to trust.
+
+    A server whose record holds another one than it had when it was last reached is owed a change.
+    """
+    return digest_of(
+        entry
+        for peer in members
+        if peer.lower() != server.lower() and peer in ledger
+        for entry in _of_record(ledger[peer])
+    )
+
+
 def _of_record(record: Record) -> set[Entry]:
     return {
         Entry(record.name, role, generation.state, str(generation.certificates[role]["fingerprint"]))

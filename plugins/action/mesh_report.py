@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Report every directed pair, on the control node, and fail the play if the mesh does not hold."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
+    OK,
+    Debt,
+    Mesh,
+    Server,
+    assemble,
+    terminal,
+    to_json,
+    verdict,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked_digest
+
+OPTIONS: dict[str, Any] = {
+    "members": {"type": "list", "elements": "dict", "required": True},
+    "endpoint": {"type": "str", "choices": ["temporary", "nginx", "external"], "default": "temporary"},
+    "report_directory": {"type": "path", "required": True},
+    "ledger": {"type": "path", "required": True},
+    "title": {"type": "str"},
+    "judge": {"type": "bool", "default": True},
+    "baseline": {"type": "list", "elements": "str"},
+    "name": {"type": "str"},
+    "directory": {"type": "path"},
+}
+
+Writer = Callable[[dict[str, Any]], str]
+WRITERS: Mapping[str, Writer] = {
+    "mesh.json": lambda report: json.dumps(report, indent=1, ensure_ascii=False) + "\n",
+}
+
+
+class ActionModule(ActionBase):
+    """Runs wholly on the control node; see the module's documentation."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    @guarded
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = plain(options)
+        if self._task.check_mode:
+            result.update(changed=False, msg="No pair is tested in check mode.", worked=[], worse=[])
+            return result
+        ledger = {record.name: record for record in Ledger(Path(options["ledger"])).read_all()}
+        mesh = _observe(options, task_vars or {}, ledger)
+        report = to_json(mesh, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        folder = Path(options["report_directory"])
+        for name, write in WRITERS.items():
+            replace_file(folder / name, write(report))
+        lines = terminal(mesh)
+        _show(options["title"], lines)
+        worked = [pair.label for pair in mesh.pairs if pair.verdict == OK]
+        worse = [
+            f"{pair.label}: {pair.cause}. {pair.detail}"
+            for pair in mesh.pairs
+            if pair.label in (options["baseline"] or ()) and pair.verdict != OK
+        ]
+        result.update(
+            changed=False,
+            summary=report["summary"],
+            debts=report["debts"],
+            matrix=lines,
+            worked=worked,
+            worse=worse,
+            path=str(folder / "mesh.json"),
+        )
+        bad = bool(worse) if options["baseline"] is not None else bool(mesh.wrong)
+        if options["judge"] and bad:
+            result.update(failed=True, msg="\n".join(worse or lines))
+        else:
+            result["msg"] = f"{verdict(mesh)} The report is {folder / 'mesh.json'}"
+        return result
+
+
+def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: Mapping[str, Entry]) -> Mesh:
+    hostvars = variables["hostvars"]
+    alive = set(variables.get("ansible_play_hosts") or ())
+    batch = set(variables.get("ansible_play_batch") or ())
+    everybody = set(variables.get("ansible_play_hosts_all") or ())
+    servers = []
+    results: dict[str, Any] = {}
+    for member in options["members"]:
+        host, name = member["host"], str(member["name"])
+        found = hostvars[host].get("__esync_set") or {}
+        if found.get("unreachable"):
+            state = "unreachable"
+        elif host in everybody and host not in alive:
+            state = "failed"
+        elif host in batch:
+            state = "ok"
+            # Taken only of hosts that are still in the run: what others registered may be of an earlier step.
+            results[name] = plain((hostvars[host].get("__esync_probe") or {}).get("results") or [])
+        else:
+            state = "not_in_run"
+        servers.append(Server(name, str(member["address"]), int(member["port"]), state, _expiry(ledger.get(name))))
+    names = [server.name for server in servers]
+    return assemble(servers, results, options["endpoint"], _debts(names, ledger))
+
+
+def _expiry(record: Entry | None) -> str | None:
+    ends = [
+        str(facts["not_after"])
+        for generation in (record.generations if record else ())
+        if generation.state == "current"
+        for facts in generation.certificates.values()
+    ]
+    return min(ends, default=None)
+
+
+def _debts(names: list[str], ledger: Mapping[str, Entry]) -> list[Debt]:
+    debts = []
+    for name in names:
+        record = ledger.get(name)
+        if record is None or not record.generations:
+            debts.append(
+                Debt(
+                    name,
+                    "certificates",
+                    "it was never reached, so the others do not know its certificates yet, nor it theirs",
+                )
+            )
+        elif record.trust != asked_digest(name, names, ledger):
+            debts.append(
+                Debt(name, "trust", "the certificates of other servers that changed since it was last reached")
+            )
+    return debts
+
+
+def _show(title: str | None, lines: list[str]) -> None:
+    display = Display()
+    display.display("")
+    for line in [f"{title}:"] * bool(title) + lines:
+        display.display(line)
+    display.display("")

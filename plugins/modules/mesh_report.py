@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mesh_report
+short_description: Report every directed pair of the mesh, and fail if it does not hold
+description:
+  - Puts together what M(esync.mesh.peer_probe) found on every host into C(mesh.json), and shows it in the terminal,
+    as a matrix up to 30 servers, with every cause once.
+  - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
+    reported as untested and fail nothing.
+  - Runs on the control node and touches no host. It reads what the hosts of the play registered.
+author:
+  - The esync.mesh contributors (@esync)
+options:
+  members:
+    description: The members of the mesh, as M(esync.mesh.mesh_members) returned them.
+    type: list
+    elements: dict
+    required: true
+  endpoint:
+    description: What listens on the eSync port; a V(temporary) one can only be tested if both ends are in the run.
+    type: str
+    choices: [temporary, nginx, external]
+    default: temporary
+  report_directory:
+    description: The folder that the report is written to, on the control node.
+    type: path
+    required: true
+  ledger:
+    description: The ledger's folder, on the control node.
+    type: path
+    required: true
+  title:
+    description: A line to show above the matrix.
+    type: str
+  judge:
+    description: Whether to fail if the mesh does not hold.
+    type: bool
+    default: true
+  baseline:
+    description: Pairs that worked before; with it, only these can make it fail.
+    type: list
+    elements: str
+  name:
+    description: Without effect; every module of the mesh takes it, so that it can be given once for all.
+    type: str
+  directory:
+    description: Without effect; every module of the mesh takes it, so that it can be given once for all.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing, for nothing is tested in check mode.
+  diff_mode:
+    support: none
+    description: The report is a result, not a state.
+"""
+
+EXAMPLES = r"""
+- name: Report every pair
+  esync.mesh.mesh_report:
+    members: "{{ membership.members }}"
+    report_directory: "{{ inventory_dir }}/esync-report"
+    ledger: "{{ inventory_dir }}/esync-ledger"
+  run_once: true
+"""
+
+RETURN = r"""
+summary:
+  description: How many servers there are, and how many pairs are expected, ok, failed and untested.
+  type: dict
+  returned: success
+debts:
+  description: What servers that could not be reached have still to receive.
+  type: list
+  elements: dict
+  returned: success
+matrix:
+  description: The lines shown in the terminal.
+  type: list
+  elements: str
+  returned: success
+worked:
+  description: The pairs that are ok.
+  type: list
+  elements: str
+  returned: success
+worse:
+  description: The pairs of O(baseline) that are not ok now, with their causes.
+  type: list
+  elements: str
+  returned: success
+path:
+  description: The report's path on the control node.
+  type: str
+  returned: success
+"""
