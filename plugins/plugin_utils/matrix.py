@@ -124,11 +124,18 @@ def assemble(
 
 
 def _tested(source: Server, result: Mapping[str, Any]) -> Pair:
-    keys = ("cause", "detail", "remedy", "handshake_ms", "tls", "server_fingerprint", "client_fingerprint")
-    values = {key: result.get(key) for key in keys}
-    values["detail"] = values["detail"] or ""
-    values["remedy"] = values["remedy"] or ""
-    return Pair(source.name, str(result["to"]), str(result["verdict"]), **values)
+    return Pair(
+        source.name,
+        str(result["to"]),
+        str(result["verdict"]),
+        cause=result.get("cause"),
+        detail=result.get("detail") or "",
+        remedy=result.get("remedy") or "",
+        handshake_ms=result.get("handshake_ms"),
+        tls=result.get("tls"),
+        server_fingerprint=result.get("server_fingerprint"),
+        client_fingerprint=result.get("client_fingerprint"),
+    )
 
 
 def _untested(source: Server, target: Server, endpoint: str) -> Pair:
