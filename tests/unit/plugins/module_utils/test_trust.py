@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import stat
+from functools import lru_cache
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils import x509
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, apply, digest_of, entries_from, read
+
+
+@lru_cache(maxsize=None)
+def certificate(peer, role, number=1):
+    profile = x509.Profile(peer, (peer,), "ecdsa", 256, 300 + number)
+    return x509.self_sign(x509.generate_key("ecdsa", 0), role, profile, datetime.datetime.now(datetime.timezone.utc))
+
+
+def entry(peer, role, number=1, state="current"):
+    return Entry(peer, role, state, certificate(peer, role, number).fingerprint)
+
+
+def both(peer, number=1, state="current"):
+    return [entry(peer, role, number, state) for role in ("server", "client")]
+
+
+def pems(*peers, number=1):
+    return [certificate(peer, role, number).pem for peer in peers for role in ("server", "client")]
+
+
+@pytest.fixture
+def base(tmp_path):
+    with Folder.open(str(tmp_path / "esync"), create_mode=0o755) as folder:
+        yield folder
+
+
+def files(base):
+    return sorted(os.listdir(os.path.join(base.path, "trusted")))
+
+
+def test_a_trust_is_written_whole(base):
+    change = apply(base, "a", both("b") + both("c"), pems("b", "c"), "one")
+    assert change.changed
+    assert len(change.added) == 4
+    assert files(base) == [
+        "b_SyncClient.cer",
+        "b_SyncServer.cer",
+        "c_SyncClient.cer",
+        "c_SyncServer.cer",
+        "clients.pem",
+        "servers.pem",
+        "trust.json",
+    ]
+    folder = os.path.join(base.path, "remote", "one")
+    assert os.readlink(os.path.join(base.path, "trusted")) == "remote/one"
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o755
+    assert {stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) for name in os.listdir(folder)} == {0o644}
+    with open(os.path.join(folder, "b_SyncServer.cer"), "rb") as stream:
+        assert stream.read() == certificate("b", "server").der
+    with open(os.path.join(folder, "clients.pem"), encoding="ascii") as stream:
+        assert stream.read() == certificate("b", "client").pem + certificate("c", "client").pem
+
+
+def test_it_is_read_back(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    trust = read(base, "a")
+    assert trust.entries == tuple(sorted(both("b")))
+    assert trust.digest == digest_of(both("b"))
+
+
+def test_none_yet(base):
+    assert read(base, "a") is None
+
+
+def test_the_same_again_changes_nothing(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    assert not apply(base, "a", both("b"), [], "two").changed
+    assert os.listdir(os.path.join(base.path, "remote")) == ["one"]
+
+
+def test_only_the_difference_is_needed_and_the_rest_is_not_rewritten(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    path = os.path.join(base.path, "trusted", "b_SyncServer.cer")
+    inode = os.stat(path).st_ino
+    change = apply(base, "a", both("b") + both("c"), pems("c"), "two")
+    assert {one.peer for one in change.added} == {"c"}
+    assert os.stat(path).st_ino == inode
+    assert os.listdir(os.path.join(base.path, "remote")) == ["two"]
+
+
+def test_a_switched_generation_is_only_renamed(base):
+    apply(base, "a", both("b") + both("b", 2, "next"), pems("b") + pems("b", number=2), "one")
+    change = apply(base, "a", both("b", 2), [], "two")
+    assert change.changed
+    with open(os.path.join(base.path, "trusted", "b_SyncServer.cer"), "rb") as stream:
+        assert stream.read() == certificate("b", "server", 2).der
+    assert "b_SyncServer.next.cer" not in files(base)
+
+
+def test_check_writes_nothing(base):
+    change = apply(base, "a", both("b"), pems("b"), "one", check=True)
+    assert change.changed
+    assert base.entries() == []
+
+
+def test_never_itself(base):
+    with pytest.raises(EsyncError) as caught:
+        apply(base, "A", both("a"), pems("a"), "one")
+    assert caught.value.kind == "own_name"
+
+
+def test_never_empty_by_accident(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    with pytest.raises(EsyncError) as caught:
+        apply(base, "a", [], [], "two")
+    assert caught.value.kind == "empty_trust"
+    assert read(base, "a").entries
+    assert apply(base, "a", [], [], "two", allow_empty=True).changed
+    assert read(base, "a").entries == ()
+
+
+def test_a_missing_certificate_is_named_and_nothing_changes(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    with pytest.raises(EsyncError) as caught:
+        apply(base, "a", both("b") + both("c"), [], "two")
+    assert caught.value.kind == "missing_certificates"
+    assert "c_SyncServer.cer" in str(caught.value)
+    assert os.readlink(os.path.join(base.path, "trusted")) == "remote/one"
+
+
+def test_a_certificate_of_the_other_role_is_refused(base):
+    wrong = Entry("b", "server", "current", certificate("b", "client").fingerprint)
+    with pytest.raises(EsyncError) as caught:
+        apply(base, "a", [wrong], pems("b"), "one")
+    assert caught.value.kind == "wrong_role"
+
+
+def test_a_damaged_file_of_the_trust_is_missed_not_copied(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    path = os.path.join(base.path, "trusted", "b_SyncServer.cer")
+    with open(path, "r+b") as stream:
+        stream.write(b"x")
+    with pytest.raises(EsyncError) as caught:
+        apply(base, "a", both("b") + both("c"), pems("c"), "two")
+    assert caught.value.kind == "missing_certificates"
+    apply(base, "a", both("b") + both("c"), pems("b", "c"), "two")
+    with open(path, "rb") as stream:
+        assert stream.read() == certificate("b", "server").der
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}'])
+def test_a_damaged_index_is_named_and_written_anew(base, text):
+    apply(base, "a", both("b"), pems("b"), "one")
+    with open(os.path.join(base.path, "trusted", "trust.json"), "w", encoding="ascii") as stream:
+        stream.write(text)
+    with pytest.raises(EsyncError) as caught:
+        read(base, "a")
+    assert caught.value.kind == "damaged_trust"
+    assert apply(base, "a", both("b"), pems("b"), "two").changed
+    assert read(base, "a").entries == tuple(sorted(both("b")))
+
+
+def test_a_file_that_is_gone_makes_the_trust_damaged(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    os.unlink(os.path.join(base.path, "trusted", "b_SyncServer.cer"))
+    with pytest.raises(EsyncError, match="damaged"):
+        read(base, "a")
+
+
+def test_the_trust_of_another_server_is_not_ours(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    with pytest.raises(EsyncError):
+        read(base, "x")
+
+
+def test_what_a_killed_run_left_is_removed(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    os.mkdir(os.path.join(base.path, "remote", "half"))
+    apply(base, "a", both("b") + both("c"), pems("c"), "two")
+    assert os.listdir(os.path.join(base.path, "remote")) == ["two"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"peer": "../x"}, {"role": "other"}, {"state": "old"}, {"fingerprint": "A" * 64}, {"fingerprint": "ab"}],
+)
+def test_malformed_entries(change):
+    sound = {"peer": "b", "role": "server", "state": "current", "fingerprint": "a" * 64}
+    assert len(entries_from([sound])) == 1
+    with pytest.raises(EsyncError):
+        entries_from([{**sound, **change}])
+
+
+def test_doubled_entries():
+    sound = {"peer": "b", "role": "server", "state": "current", "fingerprint": "a" * 64}
+    with pytest.raises(EsyncError):
+        entries_from([sound, {**sound, "fingerprint": "b" * 64}])
+
+
+def test_the_index_says_what_lies_there(base):
+    apply(base, "a", both("b"), pems("b"), "one")
+    with open(os.path.join(base.path, "trusted", "trust.json"), encoding="ascii") as stream:
+        index = json.load(stream)
+    assert index["server"] == "a"
+    assert index["digest"] == digest_of(both("b"))
+    assert [one["peer"] for one in index["entries"]] == ["b", "b"]

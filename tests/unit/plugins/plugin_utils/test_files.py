@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils.files import locked, replace_file
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "new" / "file"
+    assert replace_file(path, "one")
+    assert not replace_file(path, "one")
+    assert replace_file(path, "zwei ü")
+    assert path.read_text(encoding="utf-8") == "zwei ü"
+    assert os.listdir(path.parent) == ["file"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_folder_in_its_place_is_named(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(EsyncError, match="file"):
+        replace_file(tmp_path / "file", "text")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_lock_keeps_another_process_out_and_leaves_nothing(tmp_path):
+    attempt = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    command = [sys.executable, "-c", attempt, str(tmp_path)]
+    with locked(tmp_path):
+        assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert os.listdir(tmp_path) == []

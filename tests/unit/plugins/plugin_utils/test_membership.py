@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, EsyncErrors
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, judge
+
+
+def member(host, **changes):
+    plain = Member(host, host, f"{host}.example", 8732, "/etc/esync", ("/var/www", "/srv/www"))
+    return dataclasses.replace(plain, **changes)
+
+
+def kinds(*members):
+    with pytest.raises(EsyncError) as caught:
+        judge(members, "esync")
+    errors = caught.value.errors if isinstance(caught.value, EsyncErrors) else (caught.value,)
+    return [error.kind for error in errors], str(caught.value)
+
+
+def test_a_sound_mesh():
+    judge([member("a"), member("b")], "esync")
+
+
+def test_empty_group_is_named():
+    found, text = kinds()
+    assert found == ["empty_group"]
+    assert "esync" in text
+
+
+def test_mesh_of_one():
+    assert kinds(member("a"))[0] == ["mesh_of_one"]
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a.", "a b", "a/b", "NUL", "com1.example", "a" * 54, "ä", "a\n"])
+def test_bad_names(name):
+    assert "bad_name" in kinds(member("a", name=name), member("b"))[0]
+
+
+def test_names_doubled_whatever_the_case():
+    found, text = kinds(member("one", name="Alpha"), member("two", name="alpha"), member("three"))
+    assert found == ["doubled_name"]
+    assert "one and two" in text
+
+
+def test_same_address_and_port():
+    found, text = kinds(member("a", address="10.0.0.1"), member("b", address="10.0.0.1"))
+    assert found == ["doubled_address"]
+    assert "10.0.0.1 port 8732" in text
+
+
+def test_same_address_with_other_ports_is_fine():
+    judge([member("a", address="10.0.0.1"), member("b", address="10.0.0.1", port=8733)], "esync")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_bad_ports(port):
+    assert kinds(member("a", port=port), member("b"))[0] == ["bad_port"]
+
+
+@pytest.mark.parametrize("address", ["", "a b", "a\n"])
+def test_bad_addresses(address):
+    assert kinds(member("a", address=address), member("b"))[0] == ["bad_address"]
+
+
+@pytest.mark.parametrize(
+    "directory", ["/var/www", "/var/www/esync", "/srv/www/x/../y", "/etc/../var/www/a", "/var//www/a"]
+)
+def test_a_folder_under_a_web_root(directory):
+    assert kinds(member("a", directory=directory), member("b"))[0] == ["under_web_root"]
+
+
+def test_a_folder_beside_a_web_root_is_fine():
+    judge([member("a", directory="/var/www-esync"), member("b")], "esync")
+
+
+@pytest.mark.parametrize("directory", ["", "etc/esync", "/", "//"])
+def test_folders_that_are_none_of_ours(directory):
+    assert kinds(member("a", directory=directory), member("b"))[0] == ["bad_directory"]
+
+
+def test_all_offenders_are_told_at_once():
+    found, text = kinds(
+        member("a", name="-a"), member("b", port=0), member("c", directory="/var/www"), member("d", name="B")
+    )
+    assert sorted(found) == ["bad_name", "bad_port", "doubled_name", "under_web_root"]
+    assert len(text.splitlines()) == 4

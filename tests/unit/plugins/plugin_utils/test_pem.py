@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils.pem import fingerprint_of
+
+
+def test_the_fingerprint_is_that_of_the_library(generation):
+    facts = generation("a")["server"]
+    assert fingerprint_of(facts["pem"], "test") == facts["fingerprint"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "-----BEGIN CERTIFICATE-----\nAAA\n-----END CERTIFICATE-----\n"])
+def test_anything_else_is_refused(text):
+    with pytest.raises(EsyncError, match="here"):
+        fingerprint_of(text, "here")
+
+
+def test_two_certificates_are_refused(generation):
+    with pytest.raises(EsyncError):
+        fingerprint_of(generation("a")["server"]["pem"] * 2, "here")
