@@ -235,8 +235,13 @@ def _write(
         "digest": digest_of(wanted),
         "entries": [vars(entry) for entry in wanted],
     }
-    with base.make_child(names.REMOTE, 0o755) as top:
-        _clear(top, keep={before.folder} if before else set())
+    in_force = (base.link_target(names.TRUSTED) or "").rpartition("/")[2]
+    if base.status(names.REMOTE) is None:
+        base.make_child(names.REMOTE, 0o755).close()
+    with base.child(names.REMOTE) as top:
+        top.set_mode(0o755)
+        # Services read what is in force, damaged or not, until the link is switched.
+        _clear(top, keep={in_force})
         with top.make_child(folder_name, 0o755) as inside:
             _fill(inside, top, wanted, certificates, before)
             for role, bundle in _BUNDLES:

@@ -81,7 +81,7 @@ def _alone(member: Member) -> Iterable[EsyncError]:
             kind="bad_address",
             server=member.host,
         )
-    if not member.directory.startswith("/") or posixpath.normpath(member.directory) == "/":
+    if not member.directory.startswith("/") or not posixpath.normpath(member.directory).strip("/"):
         yield EsyncError(
             f"the folder must be an absolute path of its own, not {member.directory!r}",
             "Set esync_directory",

@@ -18,8 +18,12 @@ from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, apply, digest_of, entries_from, read
 
 
-@lru_cache(maxsize=None)
 def certificate(peer, role, number=1):
+    return _certificate(peer, role, number)
+
+
+@lru_cache(maxsize=None)
+def _certificate(peer, role, number):
     profile = x509.Profile(peer, (peer,), "ecdsa", 256, 300 + number)
     return x509.self_sign(x509.generate_key("ecdsa", 0), role, profile, datetime.datetime.now(datetime.timezone.utc))
 

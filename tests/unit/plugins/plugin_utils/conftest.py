@@ -24,7 +24,7 @@ def _facts(name: str, role: str, number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def generation() -> Any:
-    """Makes a generation as certificate_set returns it: ``generation("a", "current", 1)``; the same number, the same one."""
+    """Makes generations as certificate_set returns them: ``generation("a", "current", 1)``, the same for a number."""
 
     def make(name: str, state: str = "current", number: int = 1) -> dict[str, Any]:
         return {
