@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run the parts of the test, all of them or those named, and end with the summary lines of their own runners.
+
+A part that fails does not keep the others from running; a part that ran no test has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".venv" / "bin"
+CODE = ["plugins", "tests", "molecule"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the test.
+
+    :param commands: run one after the other.
+    :param summary: the line by which a runner says what it did; one for each match of ``count`` must be there.
+    :param count: how many summary lines there must be.
+    :param packages: files that list the Debian packages it needs.
+    :param seconds: after this time it is ended, and has failed.
+    """
+
+    commands: Sequence[Sequence[str]]
+    summary: str
+    count: int = 1
+    packages: Sequence[str] = ()
+    seconds: int = 900
+
+
+PYTEST = r"^=*\s*\d+ passed.*"
+
+PARTS = {
+    "lint": Part(
+        [
+            [f"{BIN}/ruff", "check", "--no-cache", "."],
+            [f"{BIN}/ruff", "format", "--no-cache", "--check", "."],
+            [f"{BIN}/ansible-lint", "--offline", "--profile", "production"],
+        ],
+        r"^(All checks passed|\d+ files already formatted|Passed: 0 failure).*",
+        count=3,
+    ),
+    "types": Part(
+        [[f"{BIN}/mypy", "--cache-dir", "/dev/null", "-p", "ansible_collections.esync.mesh.plugins"]],
+        r"^Success: no issues found.*",
+    ),
+    "unit": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/unit"]], PYTEST),
+    "interop": Part(
+        [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/interop"]],
+        PYTEST,
+        packages=["tests/interop/packages.txt"],
+    ),
+    "integration": Part(
+        [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/integration"]],
+        PYTEST,
+        packages=["tests/integration/packages.txt"],
+    ),
+    "sanity": Part(
+        [["tests/ci/sanity.sh", str(BIN)]],
+        r"^sanity: \d+ tests, no failure.*",
+        packages=["tests/ci/packages-sanity.txt"],
+    ),
+    "tarball": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/ci/test_tarball.py"]], PYTEST),
+    "molecule-default": Part(
+        [[f"{BIN}/molecule", "test", "-s", "default"]],
+        PYTEST,
+        packages=["molecule/shared/packages.txt"],
+        seconds=1200,
+    ),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of: {' '.join(PARTS)}; all if none is named")
+    parser.add_argument("--list", action="store_true", help="print the names of the parts")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print(" ".join(PARTS))
+        return 0
+    unknown = [name for name in arguments.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    chosen = arguments.parts or list(PARTS)
+    installed = install([path for name in chosen for path in PARTS[name].packages])
+    results = [run(name, PARTS[name]) for name in chosen] if installed else []
+    print("\n===== summary =====")
+    for result in results:
+        for line in result.lines:
+            print(f"{result.name}: {line}")
+    for result in results:
+        print(f"{'ok    ' if result.ok else 'FAILED'} {result.name} ({result.seconds:.0f} s){result.why}")
+    passed = sum(result.ok for result in results)
+    print(f"{passed} of {len(chosen)} parts passed")
+    return 0 if passed == len(chosen) else 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a part."""
+
+    name: str
+    ok: bool
+    seconds: float
+    lines: Sequence[str]
+    why: str = ""
+
+
+def run(name: str, part: Part) -> Result:
+    """Run one part, showing its output as it comes."""
+    print(f"\n===== {name} =====", flush=True)
+    started = time.monotonic()
+    lines: list[str] = []
+    why = ""
+    for command in part.commands:
+        code = stream(command, part.seconds, re.compile(part.summary), lines)
+        if code != 0:
+            why = f": {Path(command[0]).name} ended with {code}"
+            break
+    if not why and len(lines) < part.count:
+        why = f": {part.count} summary lines were expected, {len(lines)} came, so something ran no test"
+    return Result(name, not why, time.monotonic() - started, lines, why)
+
+
+def stream(command: Sequence[str], seconds: int, summary: re.Pattern[str], lines: list[str]) -> int:
+    """Run a command, pass its output on, and keep its summary lines."""
+    environment = {**os.environ, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0"}
+    environment["PATH"] = f"{BIN}:{environment['PATH']}"
+    environment["PYTHONUNBUFFERED"] = "1"
+    process = subprocess.Popen(
+        ["timeout", "--kill-after=30", str(seconds), *command],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
+        if summary.search(plain):
+            lines.append(plain)
+    return process.wait()
+
+
+def install(files: Sequence[str]) -> bool:
+    """Install the Debian packages that the parts need, if any is missing."""
+    wanted = sorted({word for path in files for word in (ROOT / path).read_text().split()})
+    missing = [name for name in wanted if not _installed(name)]
+    if not missing:
+        return True
+    if os.geteuid() != 0:
+        print(f"These Debian packages are needed: {' '.join(missing)}. Install them, or run as root.", file=sys.stderr)
+        return False
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    apt = ["apt-get", "-q", "-y", "-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=300"]
+    for attempt in range(1, 4):
+        steps = ([*apt, "update"], [*apt, "install", "--no-install-recommends", *missing])
+        if all(subprocess.run(step, env=environment, check=False).returncode == 0 for step in steps):
+            return True
+        print(f"apt-get failed (attempt {attempt} of 3)", file=sys.stderr)
+        time.sleep(10 * attempt)
+    return False
+
+
+def _installed(name: str) -> bool:
+    found = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}", name], capture_output=True, text=True, check=False
+    )
+    return found.stdout == "installed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
