@@ -26,9 +26,11 @@ MAX_BYTES = 64 * 1024
 
 # cryptography 38 and 41 write one iteration for the MAC whatever is asked, so a passphrase must be strong by itself.
 _ROUNDS = 20000
-# The object identifiers by which each form is told, DER: AES-256-CBC, and pbeWithSHAAnd3-KeyTripleDES-CBC.
+# The object identifiers (DER) by which each form is told: of its cipher and of its MAC's hash.
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
 _PBE_3DES = bytes.fromhex("060a2a864886f70d010c0103")
+_SHA_256 = bytes.fromhex("0609608648016503040201")
+_SHA_1 = bytes.fromhex("06052b0e03021a")
 
 
 def write_pfx(friendly_name: str, key: Any, certificate_der: bytes, passphrase: bytes, encryption: str) -> bytes:
@@ -37,7 +39,14 @@ def write_pfx(friendly_name: str, key: Any, certificate_der: bytes, passphrase: 
     :param friendly_name: how Windows shows the entry.
     :param passphrase: not empty.
     :param encryption: ``modern`` (AES-256, SHA-256 MAC) or ``compat`` (3DES, SHA-1 MAC; Server 2016 and older, Mono).
+    :raises EsyncError: kind ``bad_passphrase``.
     """
+    if not passphrase:
+        raise EsyncError(
+            "a .pfx file cannot be made with an empty passphrase",
+            "Set esync_pfx_passphrase, or leave it out to have one made",
+            kind="bad_passphrase",
+        )
     algorithms = {
         MODERN: (pkcs12.PBES.PBESv2SHA256AndAES256CBC, hashes.SHA256()),
         COMPAT: (pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC, hashes.SHA1()),
@@ -69,6 +78,8 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
         raise _damaged(path, "it is empty")
     if len(data) > MAX_BYTES:
         raise _damaged(path, f"it has {len(data)} bytes, more than one key and one certificate need ({MAX_BYTES})")
+    if not _fills(data):
+        raise _damaged(path, "its length is not what its header says, or it is no PKCS#12 file")
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
     except Exception:
@@ -81,10 +92,22 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
 
 def encryption_of(data: bytes) -> str:
     """Which form a file has, told by its algorithms: ``modern``, ``compat`` or ``unknown``."""
-    modern, compat = _AES_256_CBC in data, _PBE_3DES in data
-    if modern == compat:
-        return "unknown"
-    return MODERN if modern else COMPAT
+    found = tuple(identifier in data for identifier in (_AES_256_CBC, _SHA_256, _PBE_3DES, _SHA_1))
+    if found == (True, True, False, False):
+        return MODERN
+    if found == (False, False, True, True):
+        return COMPAT
+    return "unknown"
+
+
+def _fills(data: bytes) -> bool:
+    """Is the data one DER sequence, and nothing after it? The library does not ask."""
+    if len(data) < 2 or data[0] != 0x30:
+        return False
+    if data[1] < 0x80:
+        return len(data) == 2 + data[1]
+    octets = data[1] & 0x7F
+    return len(data) == 2 + octets + int.from_bytes(data[2 : 2 + octets], "big")
 
 
 def _damaged(path: str, cause: str) -> EsyncError:

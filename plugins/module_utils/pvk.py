@@ -28,6 +28,7 @@ _BLOB_HEADER = struct.Struct("<BBHI")
 _RSA_HEADER = struct.Struct("<4sII")
 _ALGORITHMS = {0xA400, 0x2400}
 _MAX_BITS = 16384
+_MAX_BLOB = 20 + 9 * _MAX_BITS // 16
 _SALT_BYTES = 16
 # The weak form (for export, once) keeps five bytes of the key and fills up with zeros.
 _WEAK_BYTES = 5
@@ -82,9 +83,23 @@ def read_pvk(data: bytes, path: str, passphrase: Optional[bytes] = None) -> Any:
         numbers.append(int.from_bytes(blob[offset : offset + length], "little"))
         offset += length
     n, p, q, dmp1, dmq1, iqmp, d = numbers
+    # The relations of RFC 8017, 3.2. They catch every flipped bit, so the slow test of the primes is left out below.
+    if not (
+        min(p, q) > 2
+        and p * q == n
+        and exponent * d % (p - 1) == 1
+        and exponent * d % (q - 1) == 1
+        and (dmp1, dmq1) == (d % (p - 1), d % (q - 1))
+        and iqmp * q % p == 1
+    ):
+        raise _damaged(path, "its numbers are no RSA key")
     try:
-        public = rsa.RSAPublicNumbers(exponent, n)
-        return rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, public).private_key()
+        private = rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(exponent, n))
+        try:
+            return private.private_key(unsafe_skip_rsa_key_validation=True)
+        except TypeError:
+            # Before cryptography 39 there was no such choice.
+            return private.private_key()
     except Exception:
         raise _damaged(path, "its numbers are no RSA key") from None
 
@@ -99,7 +114,7 @@ def _blob(data: bytes, path: str, passphrase: Optional[bytes]) -> bytes:
         raise _damaged(path, "it is no PVK file")
     if encrypted not in (0, 1) or salt_length not in (0, _SALT_BYTES) or (encrypted and not salt_length):
         raise _damaged(path, "its header contradicts itself")
-    if len(data) != _HEADER.size + salt_length + key_length:
+    if key_length > _MAX_BLOB or len(data) != _HEADER.size + salt_length + key_length:
         raise _damaged(path, "its length is not what its header says")
     salt = data[_HEADER.size : _HEADER.size + salt_length]
     blob = data[_HEADER.size + salt_length :]

@@ -52,8 +52,13 @@ MAX_BYTES = 64 * 1024
 """The largest certificate or key file that is read; real ones have less than a tenth of it."""
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
+_PEM_KEY = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 # A server name may be no proper host name (it may end in a hyphen), and still stands in its certificate.
-_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
+# A mistyped address must not become a host name.
+_DOTTED_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}\Z")
+# Ten times what anybody should choose, and far from the last year that a certificate can name.
+_MAX_DAYS = 36500
 
 
 @dataclass(frozen=True)
@@ -135,10 +140,16 @@ def self_sign(key: Any, role: str, profile: Profile, now: datetime.datetime) -> 
     """A self-signed certificate by the mesh's profile.
 
     :param now: the time to count from, with a time zone.
-    :raises EsyncError: a name that no certificate can hold.
+    :raises EsyncError: kind ``bad_name`` or ``bad_valid_days``, for what no certificate can hold.
     """
     if not 1 <= len(profile.name) <= 64 or "\0" in profile.name:
         raise EsyncError("the common name must have 1 to 64 characters", "Choose a shorter name", kind="bad_name")
+    if not 1 <= profile.valid_days <= _MAX_DAYS:
+        raise EsyncError(
+            f"a certificate cannot be valid for {profile.valid_days} days",
+            f"Set esync_valid_days to 1 to {_MAX_DAYS}",
+            kind="bad_valid_days",
+        )
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.name)])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = ExtendedKeyUsageOID.SERVER_AUTH if role == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -217,6 +228,10 @@ def key_from_pem(data: bytes, path: str) -> Any:
     """
     if not data:
         raise _damaged(path, "it is empty")
+    if len(data) > MAX_BYTES:
+        raise _damaged(path, f"it has {len(data)} bytes, more than any key of the mesh ({MAX_BYTES})")
+    if not _PEM_KEY.fullmatch(data):
+        raise _damaged(path, "it must hold exactly one PEM private key and nothing else")
     try:
         # Whoever reads a key compares it with the certificate's public key, so the slow test of the primes is left out.
         try:
@@ -320,14 +335,15 @@ def _general_names(alt_names: Tuple[str, ...]) -> List[Any]:
 
 def _general_name(text: str) -> Any:
     try:
-        return x509.IPAddress(ipaddress.ip_address(text))
+        # From the packed form, for a certificate holds no zone of a link-local address (fe80::1%eth0).
+        return x509.IPAddress(ipaddress.ip_address(ipaddress.ip_address(text).packed))
     except ValueError:
         pass
     try:
         encoded = text if text.isascii() else text.encode("idna").decode("ascii")
     except UnicodeError:
         encoded = ""
-    if not _HOST_NAME.match(encoded):
+    if not _HOST_NAME.match(encoded) or _DOTTED_NUMBERS.match(encoded):
         raise EsyncError(
             f"{text!r} is neither a host name nor an IP address",
             "Correct it in esync_server_name, esync_address or esync_subject_alt_names",
