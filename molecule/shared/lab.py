@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Real hosts on this machine: containers with systemd and sshd, on a network of their own, reached over ssh.
+
+    lab.py create STATE < platforms.json
+    lab.py destroy STATE < platforms.json
+
+STATE is a folder for the ssh key. Images are made with mmdebstrap from the machine's own Debian mirror, so no container
+registry is needed; they are kept in podman's storage under a name that holds a hash of their recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PREFIX = "esync-lab"
+SUBNET = "10.123.45.0/24"
+PACKAGES = [
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "iproute2",
+    "nginx",
+    "openssh-server",
+    "openssl",
+    "procps",
+    "python3",
+    "python3-apt",
+    "python3-cryptography",
+    "systemd",
+    "systemd-sysv",
+]
+# The package stays in apt's cache, so that a host that lacks it can install it without a network.
+CUSTOMIZE = [
+    'chroot "$1" apt-get -y install --reinstall --download-only python3-cryptography',
+    'chroot "$1" systemctl disable nginx.service apt-daily.timer apt-daily-upgrade.timer',
+    'mkdir -p "$1/etc/ssh/sshd_config.d"',
+    'echo "MaxStartups 100:30:200" > "$1/etc/ssh/sshd_config.d/lab.conf"',
+    'mkdir -m 0700 -p "$1/root/.ssh"',
+]
+CONTAINERS_CONF = """\
+[engine]
+runtime = "runc"
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+"""
+
+
+def main() -> int:
+    action, state = sys.argv[1], Path(sys.argv[2])
+    platforms = json.load(sys.stdin)
+    state.mkdir(parents=True, exist_ok=True)
+    # A developer's own podman settings stay as they are.
+    config = state / "containers.conf"
+    config.write_text(CONTAINERS_CONF)
+    os.environ["CONTAINERS_CONF"] = str(config)
+    destroy(platforms)
+    if action == "create":
+        create(platforms, state)
+    return 0
+
+
+def create(platforms: Sequence[dict[str, Any]], state: Path) -> None:
+    """Make the images that are missing, the network, and the hosts; return when every one takes ssh connections."""
+    images = {suite: image(suite) for suite in sorted({platform["suite"] for platform in platforms})}
+    key = state / "id_ed25519"
+    key.unlink(missing_ok=True)
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", PREFIX, "-f", str(key))
+    run("podman", "network", "create", "--internal", "--subnet", SUBNET, PREFIX)
+    for platform in platforms:
+        name = container(platform)
+        run(
+            *("podman", "run", "--detach", "--name", name, "--hostname", platform["name"]),
+            *("--systemd", "always", "--network", PREFIX, "--ip", platform["address"]),
+            *("--cap-add", "NET_ADMIN", images[platform["suite"]], "/sbin/init"),
+        )
+    public = key.with_suffix(".pub").read_text()
+    for platform in platforms:
+        name = container(platform)
+        wait(lambda name=name: running(name), f"systemd on {name}")
+        run("podman", "exec", "-i", name, "sh", "-c", "cat > /root/.ssh/authorized_keys", text=public)
+        if platform.get("without"):
+            run("podman", "exec", name, "apt-get", "-q", "-y", "remove", *platform["without"])
+        wait(lambda platform=platform: listening(platform["address"]), f"sshd on {name}")
+
+
+def destroy(platforms: Sequence[dict[str, Any]]) -> None:
+    """Remove the hosts and the network, by name, also those that an interrupted run left behind."""
+    for platform in platforms:
+        quiet("podman", "rm", "--force", "--time", "0", "--volumes", container(platform))
+    quiet("podman", "network", "rm", PREFIX)
+
+
+def container(platform: dict[str, Any]) -> str:
+    return f"{PREFIX}-{platform['name']}"
+
+
+def image(suite: str) -> str:
+    """The image of a Debian suite, made if need be."""
+    recipe = json.dumps([suite, PACKAGES, CUSTOMIZE])
+    name = f"localhost/{PREFIX}:{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    if quiet("podman", "image", "exists", name):
+        return name
+    hooks = [f"--customize-hook={command}" for command in CUSTOMIZE]
+    with tempfile.TemporaryDirectory() as folder:
+        archive = f"{folder}/rootfs.tar"
+        for attempt in range(1, 4):
+            made = subprocess.run(
+                [
+                    *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+                    *("--aptopt=Acquire::Retries \"5\"", "--skip=cleanup/apt", *hooks, suite, archive),
+                ],
+                check=False,
+                stdout=sys.stderr,
+            )
+            if made.returncode == 0:
+                break
+            print(f"mmdebstrap failed (attempt {attempt} of 3)", file=sys.stderr)
+            time.sleep(10 * attempt)
+        else:
+            raise SystemExit(f"the image of {suite} could not be made")
+        run("podman", "import", "--quiet", archive, name)
+    return name
+
+
+def running(name: str) -> bool:
+    done = subprocess.run(
+        ["podman", "exec", name, "systemctl", "is-system-running"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() in ("running", "degraded")
+
+
+def listening(address: str) -> bool:
+    try:
+        with socket.create_connection((address, 22), timeout=2) as connection:
+            return connection.recv(4).startswith(b"SSH-")
+    except OSError:
+        return False
+
+
+def wait(ready: Any, what: str, seconds: float = 120) -> None:
+    """Wait until something is ready, or fail and say what was not."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what} did not come up within {seconds:g} s")
+        time.sleep(0.2)
+
+
+def run(*command: str, text: str | None = None) -> None:
+    """Run a command; its output is shown only if it fails."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+def quiet(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
