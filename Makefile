@@ -13,7 +13,7 @@ help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
 	@echo "make check        lint, types and unit tests (no root)"
 	@echo "make test         everything that CI runs (as root: it installs packages and starts containers)"
-	@echo "make PART         one part of it: $$(tests/ci/run.py --list)"
+	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
 	@echo "make clean        remove what the above made"
 
 venv: $(STAMP)
@@ -26,14 +26,14 @@ mesh: $(STAMP)
 	@echo "The servers' files lie below .mesh/, the ledger in .mesh/ledger, the report is .mesh/report/mesh.json"
 
 check: $(STAMP)
-	tests/ci/run.py lint types unit
+	$(PYTHON) tests/ci/run.py lint types unit
 
 test: $(STAMP)
-	tests/ci/run.py
+	$(PYTHON) tests/ci/run.py
 
 # A single part, such as `make unit` or `make molecule-default`.
 lint types unit sanity interop integration tarball molecule-%: $(STAMP)
-	tests/ci/run.py $@
+	$(PYTHON) tests/ci/run.py $@
 
 clean:
 	rm -rf .mesh .cache .mypy_cache .ruff_cache $(VENV)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The built collection, installed somewhere else, does its main job, also when all but its working parts are deleted."""
+"""The built collection, installed somewhere else, does its main job, with its working parts alone too."""
 
 from __future__ import annotations
 

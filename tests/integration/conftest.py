@@ -137,6 +137,7 @@ class Mesh:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=600,
+            check=False,
         )
         return Result(done.returncode, done.stdout)
 
@@ -188,7 +189,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now; held open together so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
+    sockets = [socket.socket() for _number in range(count)]
     try:
         for one in sockets:
             one.bind(("127.0.0.1", 0))

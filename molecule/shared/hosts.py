@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hosts of a scenario for testinfra, over ssh, by their inventory names."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import testinfra
+import yaml
+
+
+@lru_cache(maxsize=1)
+def inventory() -> dict[str, Any]:
+    """Molecule's inventory."""
+    with open(os.path.join(os.environ["MOLECULE_SCENARIO_DIRECTORY"], "molecule.yml"), encoding="utf-8") as stream:
+        found: dict[str, Any] = yaml.safe_load(stream)
+    return found
+
+
+@lru_cache(maxsize=None)
+def connect(name: str) -> Any:
+    """One host."""
+    key = os.path.join(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "id_ed25519")
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=auto"
+    return testinfra.get_host(
+        f"ssh://root@{address(name)}", ssh_identity_file=key, ssh_extra_args=f"{options} -o ControlPersist=60s"
+    )
+
+
+def platforms() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = inventory()["platforms"]
+    assert found
+    return found
+
+
+def address(name: str) -> str:
+    (found,) = [str(platform["address"]) for platform in platforms() if platform["name"] == name]
+    return found
+
+
+def members() -> list[str]:
+    """The names of the mesh."""
+    found = [str(platform["name"]) for platform in platforms() if "esync" in platform.get("groups", [])]
+    assert len(found) > 1
+    return found
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Every directed pair."""
+    found = [(source, target) for source in members() for target in members() if source != target]
+    assert len(found) == len(members()) * (len(members()) - 1)
+    return found
