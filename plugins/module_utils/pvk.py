@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 
@@ -23,12 +23,15 @@ except ImportError:
 
 _MAGIC = 0xB0B5F11E
 _KEY_EXCHANGE = 1
+_SIGNATURE = 2
 _HEADER = struct.Struct("<6I")
 _BLOB_HEADER = struct.Struct("<BBHI")
 _RSA_HEADER = struct.Struct("<4sII")
-_ALGORITHMS = {0xA400, 0x2400}
+# Key type of the header, and the algorithm that goes with it in the blob (CALG_RSA_KEYX, CALG_RSA_SIGN).
+_ALGORITHMS = {_KEY_EXCHANGE: 0xA400, _SIGNATURE: 0x2400}
 _MAX_BITS = 16384
-_MAX_BLOB = 20 + 9 * _MAX_BITS // 16
+_MIN_BLOB = _BLOB_HEADER.size + _RSA_HEADER.size
+_MAX_BLOB = _MIN_BLOB + 9 * _MAX_BITS // 16
 _SALT_BYTES = 16
 # The weak form (for export, once) keeps five bytes of the key and fills up with zeros.
 _WEAK_BYTES = 5
@@ -49,7 +52,7 @@ def write_pvk(key: Any) -> bytes:
     size = key.key_size
     whole, half = size // 8, size // 16
     blob = (
-        _BLOB_HEADER.pack(7, 2, 0, 0xA400)
+        _BLOB_HEADER.pack(7, 2, 0, _ALGORITHMS[_KEY_EXCHANGE])
         + _RSA_HEADER.pack(b"RSA2", size, numbers.public_numbers.e)
         + numbers.public_numbers.n.to_bytes(whole, "little")
         + b"".join(
@@ -69,10 +72,10 @@ def read_pvk(data: bytes, path: str, passphrase: Optional[bytes] = None) -> Any:
     :param passphrase: for an encrypted file.
     :raises EsyncError: kind ``damaged_file`` or ``passphrase_needed``; never with a text derived from the key.
     """
-    blob = _blob(data, path, passphrase)
+    key_type, blob = _blob(data, path, passphrase)
     kind, version, reserved, algorithm = _BLOB_HEADER.unpack_from(blob)
     magic, bits, exponent = _RSA_HEADER.unpack_from(blob, _BLOB_HEADER.size)
-    if (kind, version, reserved) != (7, 2, 0) or algorithm not in _ALGORITHMS or magic != b"RSA2":
+    if (kind, version, reserved) != (7, 2, 0) or algorithm != _ALGORITHMS.get(key_type) or magic != b"RSA2":
         raise _damaged(path, "it holds no RSA private key, or its passphrase is another one")
     if not 512 <= bits <= _MAX_BITS or bits % 16 or len(blob) != 20 + 9 * bits // 16:
         raise _damaged(path, "its length does not fit the size of its key")
@@ -104,25 +107,26 @@ def read_pvk(data: bytes, path: str, passphrase: Optional[bytes] = None) -> Any:
         raise _damaged(path, "its numbers are no RSA key") from None
 
 
-def _blob(data: bytes, path: str, passphrase: Optional[bytes]) -> bytes:
+def _blob(data: bytes, path: str, passphrase: Optional[bytes]) -> Tuple[int, bytes]:
+    """The key type and the blob in clear, with every length in the header exact."""
     if not data:
         raise _damaged(path, "it is empty")
-    if len(data) < _HEADER.size + _BLOB_HEADER.size + _RSA_HEADER.size:
+    if len(data) < _HEADER.size:
         raise _damaged(path, "it is too short to be a PVK file")
-    magic, reserved, _kind, encrypted, salt_length, key_length = _HEADER.unpack_from(data)
+    magic, reserved, key_type, encrypted, salt_length, key_length = _HEADER.unpack_from(data)
     if magic != _MAGIC or reserved != 0:
         raise _damaged(path, "it is no PVK file")
     if encrypted not in (0, 1) or salt_length not in (0, _SALT_BYTES) or (encrypted and not salt_length):
         raise _damaged(path, "its header contradicts itself")
-    if key_length > _MAX_BLOB or len(data) != _HEADER.size + salt_length + key_length:
+    if not _MIN_BLOB <= key_length <= _MAX_BLOB or len(data) != _HEADER.size + salt_length + key_length:
         raise _damaged(path, "its length is not what its header says")
     salt = data[_HEADER.size : _HEADER.size + salt_length]
     blob = data[_HEADER.size + salt_length :]
     if not encrypted:
-        return blob
+        return key_type, blob
     if passphrase is None:
         raise EsyncError("it is encrypted", "Give its passphrase", kind="passphrase_needed", path=path)
-    return _decrypt(blob, salt, passphrase)
+    return key_type, _decrypt(blob, salt, passphrase)
 
 
 def _decrypt(blob: bytes, salt: bytes, passphrase: bytes) -> bytes:
