@@ -25,11 +25,16 @@ def run(
     :param options: further arguments of AnsibleModule, such as ``required_if``.
     """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **options)
+    failure: Dict[str, Any] = {}
+    result: Dict[str, Any] = {}
     try:
         result = action(module)
     except EsyncError as error:
-        module.fail_json(**error.to_result())
+        failure = error.to_result()
     except Exception as error:
         # The text of a foreign exception can hold key material, and no_log would not catch it.
-        module.fail_json(msg=unexpected(error), error={"kind": "unexpected"})
+        failure = {"msg": unexpected(error), "error": {"kind": "unexpected"}}
+    # Only here, for inside an except clause fail_json adds that exception's text where tracebacks are displayed.
+    if failure:
+        module.fail_json(**failure)
     module.exit_json(**result)

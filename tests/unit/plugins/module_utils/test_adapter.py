@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -13,6 +16,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.esync.mesh.plugins.module_utils import adapter
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 
+COLLECTIONS = Path(__file__).resolve().parents[4] / "playbooks" / "collections"
 SECRET = "very-secret-passphrase"
 
 
@@ -61,3 +65,33 @@ def test_a_foreign_exception_never_shows_its_text(capsys: pytest.CaptureFixture[
     assert "ValueError" in result["msg"]
     assert "test_adapter.py:" in result["msg"]
     assert SECRET.upper() not in printed.upper()
+
+
+@pytest.mark.parametrize("raised", ["ValueError(secret)", "EsyncError('it is empty', 'Restore it')"])
+def test_not_even_where_the_user_asks_for_tracebacks(raised: str) -> None:
+    # ANSIBLE_DISPLAY_TRACEBACK=error travels in _ansible_tracebacks_for, and is kept for the life of a process.
+    program = f"""
+import sys
+sys.path.insert(0, sys.argv[1])
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.esync.mesh.plugins.module_utils import adapter
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+
+def action(module):
+    secret = module.params["passphrase"].upper()
+    try:
+        raise RuntimeError(secret)
+    except RuntimeError:
+        raise {raised}
+
+with patch_module_args({{"passphrase": {SECRET!r}, "_ansible_tracebacks_for": ["error"]}}):
+    adapter.run({{"passphrase": {{"type": "str", "no_log": True}}}}, action)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(COLLECTIONS)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 1, run.stderr
+    result = json.loads(run.stdout)
+    assert result["failed"] is True
+    assert "Traceback" in result["exception"], "the setting did not arrive, so this proved nothing"
+    assert SECRET.upper() not in (run.stdout + run.stderr).upper()
