@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class Mesh:
     def command(self, playbook: str, *arguments: str) -> list[str]:
         return [
             str(ANSIBLE),
-            str(ROOT / "playbooks" / f"{playbook}.yml"),
+            str(ROOT / "playbooks" / f"{playbook}.yml"),  # an absolute path stays as it is
             "-i",
             str(self.root / "hosts.json"),
             *arguments,
@@ -127,12 +128,15 @@ class Mesh:
             "ANSIBLE_TRANSPORT": "smart",
         }
 
-    def run(self, playbook: str, *arguments: str, environment: dict[str, str] | None = None) -> Result:
-        """Run a playbook to its end."""
+    def run(self, playbook: str, *arguments: str, prefix: Sequence[str] = ()) -> Result:
+        """Run a playbook to its end.
+
+        :param prefix: a command to run it under.
+        """
         done = subprocess.run(
-            self.command(playbook, *arguments),
+            [*prefix, *self.command(playbook, *arguments)],
             cwd=self.root,
-            env={**self.environment(), **(environment or {})},
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -141,13 +145,13 @@ class Mesh:
         )
         return Result(done.returncode, done.stdout)
 
-    def succeed(self, playbook: str, *arguments: str) -> Result:
-        result = self.run(playbook, *arguments)
+    def succeed(self, playbook: str, *arguments: str, prefix: Sequence[str] = ()) -> Result:
+        result = self.run(playbook, *arguments, prefix=prefix)
         assert result.code == 0, result.output
         return result
 
-    def fail(self, playbook: str, *arguments: str) -> Result:
-        result = self.run(playbook, *arguments)
+    def fail(self, playbook: str, *arguments: str, prefix: Sequence[str] = ()) -> Result:
+        result = self.run(playbook, *arguments, prefix=prefix)
         assert result.code != 0, result.output
         assert "Traceback" not in result.output, result.output
         return result

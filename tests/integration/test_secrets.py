@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""No key and no passphrase in any output, cache or temporary folder, whatever goes well or wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import Mesh
+from secret_scanner import Secret, everything_below, leaks, secrets_of
+
+GIVEN = "a passphrase that the user gave: Zr7kQ2mXw9"
+
+
+def verbose(mesh: Mesh, playbook: str, *arguments: str) -> bytes:
+    """A run at the highest verbosity, with diff."""
+    return mesh.run(playbook, "-vvvv", "--diff", *arguments).output.encode()
+
+
+def left_behind(mesh: Mesh) -> list[tuple[str, bytes]]:
+    """Everything that runs leave outside the servers' own folders."""
+    return [
+        found
+        for folder in ("ledger", "report", "tmp", "remote-tmp", "facts")
+        for found in everything_below(mesh.root / folder)
+    ]
+
+
+def test_nothing_leaks(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = make_mesh(
+        "sound", "given", "flipped", "empty", "swapped", "link", "pvk", "pfx", esync_key_type="rsa", esync_key_size=2048
+    )
+    mesh.settings["esync_formats"] = ["cer", "pfx", "pvk"]
+    mesh.host_settings["given"] = {"esync_pfx_passphrase": GIVEN}
+    mesh.write()
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "jsonfile")
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(mesh.root / "facts"))
+    outputs = [("establish", verbose(mesh, "establish"))]
+    secrets = [*secrets_of([mesh.root / "hosts"]), Secret("the given passphrase", GIVEN.encode())]
+    outputs.append(("regenerate", verbose(mesh, "regenerate")))
+    secrets += secrets_of([mesh.root / "hosts"])
+
+    damage(mesh)
+    outputs.append(("establish over damage", verbose(mesh, "establish")))
+    outputs.append(("verify over damage", verbose(mesh, "verify")))
+    mesh.host_settings["given"] = {"esync_pfx_passphrase": GIVEN + " changed"}
+    mesh.write()
+    outputs.append(("another passphrase", verbose(mesh, "establish")))
+    outputs.append(("check mode", verbose(mesh, "establish", "--check")))
+    outputs.append(("discard", verbose(mesh, "establish", "-e", "esync_discard_existing=true")))
+    secrets += secrets_of([mesh.root / "hosts"])
+
+    assert all(b"PLAY RECAP" in text for _name, text in outputs)
+    assert leaks(secrets, outputs) == []
+    assert leaks(secrets, left_behind(mesh)) == []
+
+
+def damage(mesh: Mesh) -> None:
+    for name, file in (
+        ("flipped", "flipped_SyncServer.key"),
+        ("pvk", "pvk_SyncServer.pvk"),
+        ("pfx", "pfx_SyncClient.pfx"),
+    ):
+        path = mesh.current(name) / file
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    (mesh.current("empty") / "empty_SyncServer.key").write_bytes(b"")
+    one, other = (mesh.current("swapped") / f"swapped_Sync{role}.key" for role in ("Server", "Client"))
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    key = mesh.current("link") / "link_SyncServer.key"
+    key.rename(mesh.root / "hosts" / "elsewhere.key")
+    key.symlink_to(mesh.root / "hosts" / "elsewhere.key")
+
+
+def forms(value: bytes) -> dict[str, bytes]:
+    """The ways in which a leak could look."""
+    encoded = base64.b64encode(value)
+    return {
+        "raw": value,
+        "hex": value.hex().encode(),
+        "upper-case hex": value.hex().upper().encode(),
+        "hex with colons": value.hex(":").encode(),
+        "base64": encoded,
+        "base64 in lines": "\n".join(textwrap.wrap(encoded.decode(), 64)).encode(),
+        "base64 after one byte": base64.b64encode(b"x" + value),
+        "base64 after two bytes": base64.b64encode(b"xy" + value),
+        "base64 in JSON": json.dumps({"a": "\n".join(textwrap.wrap(encoded.decode(), 64))}).encode(),
+    }
+
+
+@pytest.fixture(scope="module")
+def a_secret(established: Mesh) -> Secret:
+    (found,) = [one for one in secrets_of([established.current("a")]) if one.name == "a_SyncServer.key as DER"]
+    return found
+
+
+@pytest.mark.parametrize("form", list(forms(b"")))
+def test_the_scanner_finds_a_deliberate_leak(a_secret: Secret, form: str) -> None:
+    text = b"ok: [a] => {" + forms(a_secret.value)[form] + b"}"
+    assert leaks([a_secret], [("output", text)])
+
+
+def test_the_scanner_finds_a_key_that_a_run_prints(established: Mesh, tmp_path: Path) -> None:
+    playbook = tmp_path / "leak.yml"
+    playbook.write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "a",
+                    "gather_facts": False,
+                    "tasks": [
+                        {"ansible.builtin.slurp": {"src": str(established.current("a") / "server.key")}},
+                    ],
+                }
+            ]
+        )
+    )
+    output = established.run(str(playbook.with_suffix("")), "-v").output
+    assert leaks(secrets_of([established.current("a")]), [("output", output.encode())])
+
+
+def test_the_scanner_is_quiet_about_public_data(established: Mesh) -> None:
+    secrets = secrets_of([established.root / "hosts"])
+    assert leaks(secrets, everything_below(established.ledger)) == []
