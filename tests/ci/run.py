@@ -42,7 +42,7 @@ class Part:
     seconds: int = 900
 
 
-PYTEST = r"^=*\s*\d+ passed.*"
+PYTEST = r"\b[1-9]\d* passed\b"
 
 PARTS = {
     "lint": Part(
@@ -141,6 +141,7 @@ def stream(command: Sequence[str], seconds: int, summary: re.Pattern[str], lines
     environment = {**os.environ, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0"}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     environment["PYTHONUNBUFFERED"] = "1"
+    environment["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
     process = subprocess.Popen(
         ["timeout", "--kill-after=30", str(seconds), *command],
         cwd=ROOT,
