@@ -26,11 +26,13 @@ MAX_BYTES = 64 * 1024
 
 # cryptography 38 and 41 write one iteration for the MAC whatever is asked, so a passphrase must be strong by itself.
 _ROUNDS = 20000
-# The object identifiers (DER) by which each form is told: of its cipher and of its MAC's hash.
-_AES_256_CBC = bytes.fromhex("060960864801650304012a")
-_PBE_3DES = bytes.fromhex("060a2a864886f70d010c0103")
-_SHA_256 = bytes.fromhex("0609608648016503040201")
-_SHA_1 = bytes.fromhex("06052b0e03021a")
+# By these each form is told, DER: the object identifiers of its cipher, and the whole algorithm identifier of its MAC's
+# hash, without and with the parameter NULL, for nothing else protects that part.
+_AES_256_CBC = [bytes.fromhex("060960864801650304012a")]
+_PBE_3DES = [bytes.fromhex("060a2a864886f70d010c0103")]
+_SHA_256 = [bytes.fromhex("300b0609608648016503040201"), bytes.fromhex("300d06096086480165030402010500")]
+_SHA_1 = [bytes.fromhex("300706052b0e03021a"), bytes.fromhex("300906052b0e03021a0500")]
+_VERSION = bytes.fromhex("020103")
 
 
 def write_pfx(friendly_name: str, key: Any, certificate_der: bytes, passphrase: bytes, encryption: str) -> bytes:
@@ -78,7 +80,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
         raise _damaged(path, "it is empty")
     if len(data) > MAX_BYTES:
         raise _damaged(path, f"it has {len(data)} bytes, more than one key and one certificate need ({MAX_BYTES})")
-    if not _fills(data):
+    if not _is_framed(data):
         raise _damaged(path, "its length is not what its header says, or it is no PKCS#12 file")
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
@@ -92,7 +94,10 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
 
 def encryption_of(data: bytes) -> str:
     """Which form a file has, told by its algorithms: ``modern``, ``compat`` or ``unknown``."""
-    found = tuple(identifier in data for identifier in (_AES_256_CBC, _SHA_256, _PBE_3DES, _SHA_1))
+    found = tuple(
+        any(identifier in data for identifier in identifiers)
+        for identifiers in (_AES_256_CBC, _SHA_256, _PBE_3DES, _SHA_1)
+    )
     if found == (True, True, False, False):
         return MODERN
     if found == (False, False, True, True):
@@ -100,14 +105,14 @@ def encryption_of(data: bytes) -> str:
     return "unknown"
 
 
-def _fills(data: bytes) -> bool:
-    """Is the data one DER sequence, and nothing after it? The library does not ask."""
+def _is_framed(data: bytes) -> bool:
+    """Is the data one DER sequence of version 3, and nothing after it? The library asks for neither."""
     if len(data) < 2 or data[0] != 0x30:
         return False
-    if data[1] < 0x80:
-        return len(data) == 2 + data[1]
-    octets = data[1] & 0x7F
-    return len(data) == 2 + octets + int.from_bytes(data[2 : 2 + octets], "big")
+    octets = data[1] & 0x7F if data[1] & 0x80 else 0
+    start = 2 + octets
+    length = int.from_bytes(data[2:start], "big") if octets else data[1]
+    return len(data) == start + length and data[start : start + len(_VERSION)] == _VERSION
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
