@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, judge
 
@@ -36,39 +37,76 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
         variables = task_vars or {}
+        defaults = _defaults(variables, options)
         members: list[Member] = []
-        errors: list[EsyncError] = []
+        unreadable: list[EsyncError] = []
         for host in variables["groups"].get(options["group"], []):
             try:
-                members.append(_member(str(host), variables["hostvars"][host], options))
+                members.append(_member(str(host), variables["hostvars"][host], defaults))
             except EsyncError as error:
-                errors.append(error)
-        raise_all(errors)
-        members = sorted((one for one in members if one.name not in options["exclude"]), key=lambda one: one.name)
-        judge(members, options["group"])
-        result.update(changed=False, members=plain([asdict(member) for member in members]))
+                unreadable.append(error)
+        leaving = [one.name for one in members if one.name in options["exclude"]]
+        members = sorted((one for one in members if one.name not in leaving), key=lambda one: one.name)
+        judge(members, options["group"], leaving, unreadable)
+        result.update(changed=False, members=plain([_shown(member) for member in members]))
         return result
 
 
-def _member(host: str, variables: Any, options: dict[str, Any]) -> Member:
+def _defaults(variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts for the members that set nothing.
+
+    The options are templated for the host that this task runs on. What that host sets for itself alone says nothing
+    about the others.
+    """
+    own = variables["hostvars"][variables["inventory_hostname"]]
+    defaults = {}
+    for name in ("port", "directory", "web_roots"):
+        variable = f"esync_{name}"
+        try:
+            its_own = variable in own and str(plain(own[variable])) == str(options[name])
+        except Exception:
+            its_own = False  # told by name when that host is judged
+        defaults[name] = OPTIONS[name]["default"] if its_own else options[name]
+    return defaults
+
+
+def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
     def read(name: str, default: Any) -> Any:
         try:
-            return variables.get(name, default)
+            value = plain(variables.get(name, default))
         except Exception:
             # The text of a template error can quote other variables.
-            raise EsyncError(
-                f"the variable {name} cannot be evaluated", f"Correct {name}", kind="bad_variable", server=host
-            ) from None
+            raise _unreadable(host, name, "it cannot be evaluated") from None
+        # Before ansible-core 2.19 a template with an undefined variable is handed out as it stands.
+        if any(mark in str(value) for mark in ("{{", "{%")):
+            raise _unreadable(host, name, "it cannot be evaluated, as a rule for a variable in it that is not defined")
+        if value is None:
+            raise _unreadable(host, name, "it has no value")
+        return value
 
-    port = read("esync_port", options["port"])
-    if not str(port).isdigit():
-        raise EsyncError(f"{port!r} is no port", "Set esync_port to 1 to 65535", kind="bad_port", server=host)
-    web_roots = read("esync_web_roots", options["web_roots"])
+    port = read("esync_port", defaults["port"])
+    try:
+        number = int(str(port))
+    except ValueError:
+        raise EsyncError(f"{port!r} is no port", "Set esync_port to 1 to 65535", kind="bad_port", server=host) from None
+    web_roots = read("esync_web_roots", defaults["web_roots"])
+    address = read("ansible_host", host)
+    how = str(read("ansible_connection", "ssh"))
+    reached = [how] + [str(read(f"ansible_{name}", "")) for name in ("port", "ssh_common_args", "ssh_extra_args")]
     return Member(
         host=host,
         name=str(read("esync_server_name", host)),
-        address=str(read("esync_address", read("ansible_host", host))),
-        port=int(port),
-        directory=str(read("esync_directory", options["directory"])),
+        address=str(read("esync_address", address)),
+        port=number,
+        directory=str(read("esync_directory", defaults["directory"])),
         web_roots=tuple(str(root) for root in ([web_roots] if isinstance(web_roots, str) else web_roots)),
+        machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
     )
+
+
+def _unreadable(host: str, name: str, cause: str) -> EsyncError:
+    return EsyncError(f"the variable {name}: {cause}", f"Correct {name} of this host", kind="bad_variable", server=host)
+
+
+def _shown(member: Member) -> dict[str, Any]:
+    return {key: value for key, value in asdict(member).items() if key not in ("web_roots", "machine")}

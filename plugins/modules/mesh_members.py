@@ -11,8 +11,8 @@ short_description: Judge who is in the mesh, before any host is touched
 description:
   - Reads the members from an inventory group, never from the hosts of the run,
     so that a limited run changes nobody's trust.
-  - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, and a folder under a web root,
-    naming all offenders at once.
+  - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, folders that two members share,
+    folders under a web root, and variables that cannot be evaluated, naming all offenders at once.
   - Runs on the control node and touches no host.
 author:
   - The esync.mesh contributors (@esync)
@@ -22,7 +22,10 @@ options:
     type: str
     default: esync
   port:
-    description: The port of members that set no C(esync_port).
+    description:
+      - The port of members that set no C(esync_port).
+      - If the host that the task runs on sets C(esync_port) for itself, and this is its value, it is taken to be
+        that host's alone, and the default counts for the others. The same goes for O(directory) and O(web_roots).
     type: int
     default: 8732
   directory:

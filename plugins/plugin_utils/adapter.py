@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
 
 Run = Callable[..., dict[str, Any]]
@@ -25,6 +27,9 @@ def guarded(run: Run) -> Run:
             return run(*arguments, **options)
         except EsyncError as error:
             return {"failed": True, **error.to_result()}
+        except (AnsibleActionFail, AnsibleConnectionFailure):
+            # What Ansible says of a wrong option, and how it learns that a host cannot be reached.
+            raise
         except Exception as error:
             return {"failed": True, "msg": unexpected(error), "error": {"kind": "unexpected"}}
 

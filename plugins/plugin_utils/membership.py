@@ -25,6 +25,8 @@ class Member:
     :param port: 1 to 65535.
     :param directory: the folder of ours on it.
     :param web_roots: folders that may not hold ours.
+    :param machine: where Ansible finds it; two members of one machine need folders of their own. It is not the address,
+        for many machines can be behind one address.
     """
 
     host: str
@@ -33,21 +35,27 @@ class Member:
     port: int
     directory: str
     web_roots: tuple[str, ...] = ()
+    machine: str = ""
 
 
-def judge(members: Sequence[Member], group: str) -> None:
+def judge(
+    members: Sequence[Member], group: str, leaving: Sequence[str] = (), unreadable: Sequence[EsyncError] = ()
+) -> None:
     """Refuse a mesh that cannot work.
 
+    :param leaving: names of the group's servers that are being removed; then one server may be left alone.
+    :param unreadable: what was wrong with hosts of the group that could not even be made into members.
     :raises EsyncError: all offenders at once.
     """
-    if not members:
+    if not members and not unreadable:
+        why = "is to lose all of its servers" if leaving else "is empty or does not exist"
         raise EsyncError(
-            f"the inventory group {group} is empty or does not exist, so there is no mesh",
+            f"the inventory group {group} {why}, so there is no mesh",
             "List its servers in the inventory, or name another group in esync_group",
             kind="empty_group",
         )
-    errors: list[EsyncError] = []
-    if len(members) == 1:
+    errors: list[EsyncError] = list(unreadable)
+    if len(members) == 1 and not leaving and not unreadable:
         errors.append(
             EsyncError(
                 f"it is alone in the inventory group {group}, and a mesh needs two servers",
@@ -103,9 +111,11 @@ def _alone(member: Member) -> Iterable[EsyncError]:
 def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
     names: dict[str, list[Member]] = defaultdict(list)
     endpoints: dict[tuple[str, int], list[Member]] = defaultdict(list)
+    folders: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for member in members:
         names[member.name.lower()].append(member)
         endpoints[member.address.lower(), member.port].append(member)
+        folders[member.machine or member.host, posixpath.normpath(member.directory)].append(member)
     for same in names.values():
         if len(same) > 1:
             yield EsyncError(
@@ -121,6 +131,15 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
                 "Give each another esync_address or esync_port",
                 kind="doubled_address",
                 server=same[0].name,
+            )
+    for (_machine, directory), same in folders.items():
+        if len(same) > 1:
+            yield EsyncError(
+                f"the hosts {_hosts(same)} are one machine, and have the same folder there",
+                "Give each another esync_directory",
+                kind="doubled_directory",
+                server=same[0].name,
+                path=directory,
             )
 
 

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 
@@ -30,6 +33,15 @@ def test_the_text_of_a_foreign_exception_is_never_shown():
     assert result["failed"]
     assert "hunter2" not in str(result)
     assert "ValueError at test_adapter.py" in result["msg"]
+
+
+@pytest.mark.parametrize("error", [AnsibleConnectionFailure, AnsibleActionFail])
+def test_what_ansible_must_see_itself_is_passed_on(error):
+    def run():
+        raise error("no way to the host")
+
+    with pytest.raises(error):
+        guarded(run)()
 
 
 def test_plain_makes_json_types():

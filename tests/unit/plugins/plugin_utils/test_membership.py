@@ -17,9 +17,9 @@ def member(host, **changes):
     return dataclasses.replace(plain, **changes)
 
 
-def kinds(*members):
+def kinds(*members, **options):
     with pytest.raises(EsyncError) as caught:
-        judge(members, "esync")
+        judge(members, "esync", **options)
     errors = caught.value.errors if isinstance(caught.value, EsyncErrors) else (caught.value,)
     return [error.kind for error in errors], str(caught.value)
 
@@ -36,6 +36,35 @@ def test_empty_group_is_named():
 
 def test_mesh_of_one():
     assert kinds(member("a"))[0] == ["mesh_of_one"]
+
+
+def test_removing_one_of_two_leaves_one():
+    judge([member("a")], "esync", leaving=["b"])
+
+
+def test_removing_everybody_is_refused():
+    found, text = kinds(leaving=["a", "b"])
+    assert found == ["empty_group"]
+    assert "lose all" in text
+
+
+def test_one_folder_for_two_members_of_a_machine():
+    found, text = kinds(
+        member("a", machine="local"), member("b", machine="local", directory="/etc//esync"), member("c", machine="x")
+    )
+    assert found == ["doubled_directory"]
+    assert "a and b" in text and "/etc/esync" in text
+
+
+def test_members_of_a_machine_with_folders_of_their_own():
+    judge([member("a", machine="local"), member("b", machine="local", directory="/etc/b")], "esync")
+
+
+def test_hosts_that_could_not_be_read_are_told_with_the_others():
+    unreadable = EsyncError("the variable x", "correct it", kind="bad_variable", server="c")
+    # One that could be read is not alone: the other is there, and its fault is told.
+    assert kinds(member("a", port=0), unreadable=[unreadable])[0] == ["bad_variable", "bad_port"]
+    assert kinds(unreadable=[unreadable])[0] == ["bad_variable"]
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "a.", "a b", "a/b", "NUL", "com1.example", "a" * 54, "ä", "a\n"])

@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+JUDGE = {"name": "Judge", "esync.mesh.mesh_members": {}, "register": "r_judged", "run_once": True}
+
+
+def test_values_are_templated_for_each_host_and_the_group_counts_not_the_run(play):
+    # The first host's own port, given for all as the role does it, is not taken for the others'.
+    task = {**JUDGE, "esync.mesh.mesh_members": {"port": "{{ esync_port | default(8732) }}"}}
+    hosts = {
+        "a": {"esync_port": "{{ 9000 + 1 }}", "esync_directory": "/x/{{ inventory_hostname }}"},
+        "b": {"esync_server_name": "B-{{ 1 + 1 }}", "ansible_host": "10.0.0.2", "esync_directory": "/x/b"},
+        "c": {"esync_address": "{{ ansible_host }}", "ansible_host": "c.example"},
+    }
+    run = play([task], hosts, ["--limit", "a"])
+    assert run.code == 0, run.output
+    members = run.results["a"]["r_judged"]["members"]
+    assert members == [
+        {"host": "b", "name": "B-2", "address": "10.0.0.2", "port": 8732, "directory": "/x/b"},
+        {"host": "a", "name": "a", "address": "a", "port": 9001, "directory": "/x/a"},
+        {"host": "c", "name": "c", "address": "c.example", "port": 8732, "directory": "/etc/esync"},
+    ]
+
+
+def test_all_offenders_at_once_with_host_and_variable(play):
+    hosts = {
+        "a": {"esync_port": "{{ nothing }}"},
+        "b": {"esync_server_name": "-b"},
+        "c": {"esync_address": "{{ 1 / 0 }}"},
+        "d": {"esync_port": "many"},
+        "e": {"esync_directory": "/srv/www/esync"},
+        "f": {"esync_directory": "/x/{{ nothing }}"},
+        "g": {"esync_port": None},
+        "h": {},
+        "i": {},
+    }
+    run = play([{**JUDGE, "ignore_errors": True}], hosts)
+    failed = run.results["a"]["r_judged"]
+    assert failed["failed"]
+    found = {(error["server"], error["kind"]) for error in failed["errors"]}
+    assert found == {
+        ("a", "bad_variable"),
+        ("b", "bad_name"),
+        ("c", "bad_variable"),
+        ("d", "bad_port"),
+        ("e", "under_web_root"),
+        ("f", "bad_variable"),
+        ("g", "bad_variable"),
+        ("-b", "doubled_directory"),
+    }
+    assert "a: the variable esync_port" in failed["msg"]
