@@ -159,7 +159,9 @@ class _Findings:
             )
         )
 
-    def mode(self, place: Tuple[str, ...], folder: Folder, name: Optional[str], wanted: int, gid: Optional[int]) -> None:
+    def mode(
+        self, place: Tuple[str, ...], folder: Folder, name: Optional[str], wanted: int, gid: Optional[int]
+    ) -> None:
         status = folder.status(name)
         if status is None:
             return
@@ -406,9 +408,7 @@ class _Judge:
         self.formats = tuple(
             suffix for suffix in layout.FORMATS if any(self._name(role, suffix) in self.entries for role in names.ROLES)
         )
-        self.files = [
-            self._name(role, suffix) for role in names.ROLES for suffix in (*layout.PEM_FILES, *self.formats)
-        ]
+        self.files = [self._name(role, suffix) for role in names.ROLES for suffix in (*layout.PEM_FILES, *self.formats)]
         if layout.PASSPHRASE in self.entries and "pfx" in self.formats:
             self.files.append(layout.PASSPHRASE)
         self.pfx: Optional[str] = None
