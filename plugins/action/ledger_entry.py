@@ -13,15 +13,18 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import (
+    COMPROMISED,
+    REMOVED,
     Entry,
     Ledger,
     Shown,
     read_generations,
     recorded,
     render,
-    struck_out,
+    withdrawn,
 )
 
 OPTIONS: dict[str, Any] = {
@@ -60,6 +63,11 @@ class ActionModule(ActionBase):
                 before, after = self._after(ledger, options, shown)
                 changed = after is not None and ledger.write(after)
         result.update(changed=changed, path=str(ledger.path(name)))
+        if options["state"] == "removed" and before is None:
+            names = ", ".join(record.name for record in ledger.read_all()) or "nobody"
+            result["warnings"] = [
+                f"The ledger does not know {name}, so there is nothing to take back. It knows {names}."
+            ]
         if self._task.diff and changed:
             result["diff"] = {
                 "before_header": str(ledger.path(name)),
@@ -75,6 +83,13 @@ class ActionModule(ActionBase):
         if options["state"] == "present":
             if not generations:
                 return before, before  # check mode on a fresh host: nothing is known yet
+            if before is None and not (options["address"] and options["port"]):
+                raise EsyncError(
+                    "the ledger does not know it yet, so its address and port are needed",
+                    "Give address and port",
+                    kind="missing_option",
+                    server=options["name"],
+                )
             shown = Shown(
                 options["name"],
                 options["address"] or (before.address if before else ""),
@@ -86,8 +101,7 @@ class ActionModule(ActionBase):
             return before, recorded(before, shown, now)
         if before is None:
             return None, None
-        removed = options["state"] == "removed"
-        return before, struck_out(before, "removed" if removed else "compromised", now, removed)
+        return before, withdrawn(before, REMOVED if options["state"] == "removed" else COMPROMISED, now)
 
 
 def _summary(entry: Entry | None) -> str:

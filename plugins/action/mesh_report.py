@@ -20,7 +20,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_fi
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     OK,
-    Debt,
     Mesh,
     Server,
     assemble,
@@ -28,7 +27,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     to_json,
     verdict,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked_digest
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import debts_of
 
 OPTIONS: dict[str, Any] = {
     "members": {"type": "list", "elements": "dict", "required": True},
@@ -115,7 +114,7 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
             state = "not_in_run"
         servers.append(Server(name, str(member["address"]), int(member["port"]), state, _expiry(ledger.get(name))))
     names = [server.name for server in servers]
-    return assemble(servers, results, options["endpoint"], _debts(names, ledger))
+    return assemble(servers, results, options["endpoint"], debts_of(names, ledger))
 
 
 def _expiry(record: Entry | None) -> str | None:
@@ -126,25 +125,6 @@ def _expiry(record: Entry | None) -> str | None:
         for facts in generation.certificates.values()
     ]
     return min(ends, default=None)
-
-
-def _debts(names: list[str], ledger: Mapping[str, Entry]) -> list[Debt]:
-    debts = []
-    for name in names:
-        record = ledger.get(name)
-        if record is None or not record.generations:
-            debts.append(
-                Debt(
-                    name,
-                    "certificates",
-                    "it was never reached, so the others do not know its certificates yet, nor it theirs",
-                )
-            )
-        elif record.trust != asked_digest(name, names, ledger):
-            debts.append(
-                Debt(name, "trust", "the certificates of other servers that changed since it was last reached")
-            )
-    return debts
 
 
 def _show(title: str | None, lines: list[str]) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
-from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, entries_from
+from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of, entries_from
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, asked_digest, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, asked, plan_trust
 
 OPTIONS: dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -46,8 +46,8 @@ class ActionModule(ActionBase):
         ledger = Ledger(Path(options["ledger"]))
         records = {record.name: record for record in ledger.read_all()}
         members = [str(member["name"]) for member in options["members"]]
-        known = entries_from(options["trust"]["entries"]) if options["trust"] else None
-        plan = plan_trust(name, members, records, known, options["distrust"], options["allow_shrink"])
+        known, intact = _known_trust(options["trust"])
+        plan = plan_trust(name, members, records, known, intact, options["distrust"], options["allow_shrink"])
         changed = plan.changed
         # Nobody to trust yet, and no trust in force: nothing to write (all others are absent).
         if changed and (plan.entries or known) and not self._task.check_mode:
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
             if reply.get("failed") or reply.get("unreachable"):
                 return reply
         if not self._task.check_mode and name in records:
-            _note_received(ledger, name, asked_digest(name, members, records))
+            _note_received(ledger, name, asked(name, members, records))
         result.update(
             changed=changed and bool(plan.entries or known),
             digest=plan.digest,
@@ -90,7 +90,8 @@ class ActionModule(ActionBase):
             "name": options["name"],
             "entries": [asdict(entry) for entry in plan.entries],
             "certificates": [pems[fingerprint] for fingerprint in plan.send],
-            "allow_empty": bool(options["distrust"]) or options["allow_shrink"],
+            # The plan refuses to empty a trust that nobody asked to empty.
+            "allow_empty": not plan.entries,
             "web_roots": options["web_roots"],
         }
         reply: dict[str, Any] = self._execute_module(
@@ -107,12 +108,20 @@ class ActionModule(ActionBase):
         return reply
 
 
-def _note_received(ledger: Ledger, name: str, digest: str) -> None:
+def _known_trust(trust: Mapping[str, Any] | None) -> tuple[Sequence[Entry] | None, bool]:
+    """The trust in force, and whether it is whole: the host gives one that is not another digest than its entries'."""
+    if not trust:
+        return None, True
+    entries = entries_from(trust["entries"])
+    return entries, trust["digest"] == digest_of(entries)
+
+
+def _note_received(ledger: Ledger, name: str, received: Mapping[str, str]) -> None:
     """What a server last received is what its debts are computed from."""
     with ledger.lock():
         record = ledger.read(name)
-        if record and record.trust != digest:
-            ledger.write(replace(record, trust=digest))
+        if record and record.trust != received:
+            ledger.write(replace(record, trust=received))
 
 
 def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name: str) -> list[dict[str, Any]]:

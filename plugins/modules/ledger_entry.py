@@ -45,8 +45,9 @@ options:
   state:
     description:
       - V(present) records O(generations).
-      - V(distrusted) strikes all certificates of a server that was broken into; it stays a member.
-      - V(removed) strikes them and remembers when the server was removed.
+      - V(distrusted) takes all trust from the certificates of a server that was broken into; it stays a member.
+      - V(removed) takes it from them too, and remembers when the server was removed.
+      - Certificates that lost trust are remembered and refused until they would have ended by themselves.
     type: str
     choices: [present, distrusted, removed]
     default: present

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def replace_file(path: Path, text: str) -> bool:
     except OSError as error:
         raise _refused(path, error) from None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -40,24 +41,68 @@ def replace_file(path: Path, text: str) -> bool:
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
             raise
+        _sync(path.parent)
     except OSError as error:
         raise _refused(path, error) from None
     return True
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the kernel's lock of a folder, so that no lock file is left behind; the folder is made if need be."""
+def locked(folder: Path, wait: float = 60.0) -> Iterator[None]:
+    """Hold the kernel's lock of a folder, so that no lock file is left behind; the folder is made if need be.
+
+    :param wait: seconds to wait for others, who hold it for milliseconds each unless they hang.
+    :raises EsyncError: kind ``locked``, or the folder cannot be made or opened.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise _refused(folder, error) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, folder, time.monotonic() + wait)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path, end: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise _refused(folder, error) from None
+        if time.monotonic() >= end:
+            raise EsyncError(
+                "another process on the control node holds its lock and does not let go",
+                "End it (lslocks shows it), and run again",
+                kind="locked",
+                path=str(folder),
+            )
+        time.sleep(0.01)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and its parents with mode 0755, whatever the umask: the files in it are public."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another process may be making the same
+            one.mkdir()
+            one.chmod(0o755)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename durable; some file systems have no fsync for folders."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

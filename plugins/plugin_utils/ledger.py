@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.names import CURRENT, NEXT, PREVIOUS, ROLES, STATES
+from ansible_collections.esync.mesh.plugins.module_utils.names import CURRENT, NEXT, PREVIOUS, ROLES, STATES, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils.files import locked, replace_file
-from ansible_collections.esync.mesh.plugins.plugin_utils.pem import fingerprint_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.pem import fingerprint_of, has_role
 
 VERSION = 1
+REMOVED, COMPROMISED = "removed", "compromised"
 _PRIVATE = re.compile("PRIVATE KEY")
 _FACTS = ("role", "fingerprint", "subject", "not_before", "not_after", "alt_names", "pem")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Struck:
+class Distrusted:
     """A certificate that nobody may trust any more.
 
-    :param why: ``removed``, ``compromised`` or ``replaced``.
-    :param since: when it was struck, UTC. :param not_after: when it would have ended by itself, UTC.
+    :param not_after: when it ends by itself, UTC; until then the ledger remembers it.
+    :param since: when it lost trust, UTC. :param why: ``removed`` or ``compromised``.
     """
 
     fingerprint: str
@@ -59,18 +61,18 @@ class Entry:
     """What the ledger knows of one server.
 
     :param generations: in the order current, next, previous.
-    :param trust: the digest of what the ledger asked the server to trust when it was last reached, None before.
+    :param trust: what the server last received, None before: peer to the digest of that peer's certificates (plan.asked).
     :param removed_at: when it was removed from the mesh, None while it is a member.
-    :param struck: certificates that lost all trust before their end.
+    :param distrusted: certificates that lost all trust before their end.
     """
 
     name: str
     address: str
     port: int
     generations: tuple[Generation, ...] = ()
-    trust: str | None = None
+    trust: Mapping[str, str] | None = None
     removed_at: str | None = None
-    struck: tuple[Struck, ...] = ()
+    distrusted: tuple[Distrusted, ...] = ()
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -87,7 +89,6 @@ class Shown:
     generations: tuple[Generation, ...]
     accept_changed: bool = False
     rotation: bool = False
-    trust: str | None = None
 
 
 def read_generations(shown: Iterable[Mapping[str, Any]], path: str) -> tuple[Generation, ...]:
@@ -95,10 +96,12 @@ def read_generations(shown: Iterable[Mapping[str, Any]], path: str) -> tuple[Gen
 
     :raises EsyncError: kind ``damaged_ledger``, naming ``path``.
     """
-    found = []
+    found: list[Generation] = []
     for item in shown:
         if item.get("state") not in STATES:
             raise _damaged(path, "a generation has no known state")
+        if item["state"] in [one.state for one in found]:
+            raise _damaged(path, f"there are two {item['state']} generations")
         certificates = {}
         for role in ROLES:
             facts = item.get(role)
@@ -106,6 +109,10 @@ def read_generations(shown: Iterable[Mapping[str, Any]], path: str) -> tuple[Gen
                 raise _damaged(path, f"the {role} certificate of a generation is incomplete")
             if fingerprint_of(str(facts["pem"]), path) != facts["fingerprint"]:
                 raise _damaged(path, f"the {role} certificate does not have the fingerprint beside it")
+            if not has_role(str(facts["pem"]), role, path):
+                raise _damaged(path, f"the certificate in the place of the {role} certificate is none")
+            if not all(_TIME.match(str(facts[key])) for key in ("not_before", "not_after")):
+                raise _damaged(path, f"the validity of the {role} certificate is malformed")
             certificates[role] = {key: facts[key] for key in _FACTS}
         found.append(Generation(str(item["state"]), certificates))
     order = {state: index for index, state in enumerate(STATES)}
@@ -122,6 +129,14 @@ class Ledger:
         self.folder = folder
 
     def path(self, name: str) -> Path:
+        """A server's file.
+
+        :raises EsyncError: kind ``bad_name``: it could lie anywhere.
+        """
+        for problem in problems(name):
+            raise EsyncError(
+                f"{name!r} is no server name: {problem}", "Correct it", kind="bad_name", path=str(self.folder)
+            )
         return self.folder / f"{name}.json"
 
     def read(self, name: str) -> Entry | None:
@@ -146,12 +161,12 @@ class Ledger:
                 raise _damaged(str(path), f"it is about {data['name']}")
             return Entry(
                 name=name,
-                address=str(data["address"]),
-                port=int(data["port"]),
+                address=_text(data["address"]),
+                port=_port(data["port"]),
                 generations=read_generations(data["generations"], str(path)),
-                trust=data["trust"],
-                removed_at=data["removed_at"],
-                struck=tuple(Struck(**item) for item in data["struck"]),
+                trust=_texts(data["trust"]),
+                removed_at=_time(data["removed_at"]) if data["removed_at"] is not None else None,
+                distrusted=tuple(_distrusted(item) for item in data["distrusted"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(str(path), "it is no ledger file, or damaged") from None
@@ -174,6 +189,34 @@ class Ledger:
         return locked(self.folder)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _time(value: Any) -> str:
+    if not _TIME.match(_text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _port(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _texts(value: Any) -> dict[str, str] | None:
+    return None if value is None else {_text(key): _text(item) for key, item in value.items()}
+
+
+def _distrusted(item: Mapping[str, Any]) -> Distrusted:
+    found = Distrusted(**{key: _text(value) for key, value in item.items()})
+    _time(found.not_after), _time(found.since)
+    return found
+
+
 def render(entry: Entry) -> str:
     """The file's text: sorted, indented, one fact a line."""
     data = {
@@ -182,9 +225,9 @@ def render(entry: Entry) -> str:
         "address": entry.address,
         "port": entry.port,
         "generations": [{"state": generation.state, **generation.certificates} for generation in entry.generations],
-        "trust": entry.trust,
+        "trust": dict(entry.trust) if entry.trust is not None else None,
         "removed_at": entry.removed_at,
-        "struck": [vars(struck) for struck in sorted(entry.struck, key=lambda one: one.fingerprint)],
+        "distrusted": [vars(distrusted) for distrusted in sorted(entry.distrusted, key=lambda one: one.fingerprint)],
     }
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -194,24 +237,23 @@ def recorded(known: Entry | None, shown: Shown, now: str) -> Entry:
 
     A ``next`` that no rotation announced, and a ``previous`` that was already retired, are not recorded.
 
-    :param now: UTC, for what is struck.
+    :param now: UTC, for what loses trust.
     :raises EsyncError: kind ``changed_certificate``: certificates that nobody announced, with both fingerprints.
     """
     before = known or Entry(shown.name, shown.address, shown.port)
-    new = not before.generations and not before.struck
-    struck = {one.fingerprint: one for one in before.struck}
+    # A server that is new, joins again, or lost all trust may show anything but what lost it.
+    fresh = not before.generations
+    distrusted = {one.fingerprint: one for one in before.distrusted}
     kept = []
     for generation in shown.generations:
         unknown = [one for one in generation.fingerprints if one not in before.fingerprints]
-        bad = [one for one in generation.fingerprints if one in struck]
+        bad = [one for one in generation.fingerprints if one in distrusted]
         if generation.state == NEXT and unknown and not shown.rotation and not shown.accept_changed:
             continue
         if generation.state == PREVIOUS and unknown:
             continue
         if bad and not shown.accept_changed:
-            raise _refused_struck(shown.name, struck[bad[0]])
-        # After all was struck, whatever is shown is as new as a new server's.
-        fresh = new or not before.generations
+            raise _refused_distrusted(shown.name, distrusted[bad[0]])
         if generation.state == CURRENT and unknown and not fresh and not shown.accept_changed:
             raise _refused_change(before, generation)
         kept.append(generation)
@@ -220,27 +262,32 @@ def recorded(known: Entry | None, shown: Shown, now: str) -> Entry:
         name=shown.name,
         address=shown.address,
         port=shown.port,
-        generations=tuple(kept) if shown.generations else before.generations,
-        trust=shown.trust or before.trust,
+        generations=tuple(kept) or before.generations,
+        trust=before.trust,
         removed_at=None,
-        struck=tuple(one for one in before.struck if one.fingerprint not in live and one.not_after > now),
+        distrusted=tuple(one for one in before.distrusted if one.fingerprint not in live and one.not_after > now),
     )
 
 
-def struck_out(known: Entry, why: str, now: str, removed: bool) -> Entry:
-    """The entry of a server whose certificates lose all trust at once: it was removed, or broken into."""
-    struck = {one.fingerprint: one for one in known.struck if one.not_after > now}
+def withdrawn(known: Entry, why: str, now: str) -> Entry:
+    """The entry of a server whose certificates lose all trust at once.
+
+    :param why: ``removed``, then it is no member any more, or ``compromised``, then it is one without certificates.
+    :param now: UTC.
+    """
+    removed = why == REMOVED
+    distrusted = {one.fingerprint: one for one in known.distrusted if one.not_after > now}
     for generation in known.generations:
         for role in ROLES:
             facts = generation.certificates[role]
             fingerprint = str(facts["fingerprint"])
-            struck[fingerprint] = Struck(fingerprint, role, str(facts["not_after"]), now, why)
+            distrusted[fingerprint] = Distrusted(fingerprint, role, str(facts["not_after"]), now, why)
     return replace(
         known,
         generations=(),
         trust=None if removed else known.trust,
         removed_at=(known.removed_at or now) if removed else None,
-        struck=tuple(struck.values()),
+        distrusted=tuple(distrusted.values()),
     )
 
 
@@ -257,12 +304,12 @@ def _refused_change(before: Entry, shown: Generation) -> EsyncError:
     )
 
 
-def _refused_struck(name: str, struck: Struck) -> EsyncError:
+def _refused_distrusted(name: str, distrusted: Distrusted) -> EsyncError:
     return EsyncError(
-        f"it shows the {struck.role} certificate {struck.fingerprint}, "
-        f"which lost all trust at {struck.since} ({struck.why})",
+        f"it shows the {distrusted.role} certificate {distrusted.fingerprint}, "
+        f"which lost all trust at {distrusted.since} ({distrusted.why})",
         f"Give it new certificates: run the playbook with -e esync_discard_existing=true --limit {name}",
-        kind="struck_certificate",
+        kind="distrusted_certificate",
         server=name,
     )
 

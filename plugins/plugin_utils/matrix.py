@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
+
 VERSION = 1
 OK, FAILED, UNTESTED = "ok", "failed", "untested"
 TEMPORARY = "temporary"
@@ -66,18 +68,6 @@ class Pair:
     def wrong(self) -> bool:
         """Whether it fails the run."""
         return self.verdict == FAILED or (self.verdict == UNTESTED and self.in_scope)
-
-
-@dataclass(frozen=True)
-class Debt:
-    """A change that a server has still to receive.
-
-    :param kind: ``trust`` (it lacks changes of the others) or ``certificates`` (its own are not known yet).
-    """
-
-    server: str
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fingerprints of public certificates, without any library: the control node needs none but Ansible."""
+"""Public certificates judged without any library: the control node needs none but Ansible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ import hashlib
 import re
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, SERVER
 
+# The extended key usages of RFC 5280, 4.2.1.12, as they stand in the DER. That they stand elsewhere by chance is less
+# likely than a broken disk.
+_USAGES = {SERVER: bytes.fromhex("06082b06010505070301"), CLIENT: bytes.fromhex("06082b06010505070302")}
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*\Z")
 
 
@@ -22,10 +26,24 @@ def fingerprint_of(pem: str, path: str) -> str:
     :param path: where the text comes from, for messages.
     :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
     """
+    return hashlib.sha256(_der(pem, path)).hexdigest()
+
+
+def has_role(pem: str, role: str, path: str) -> bool:
+    """Whether a certificate is for exactly this role.
+
+    :param path: where the text comes from, for messages.
+    :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
+    """
+    der = _der(pem, path)
+    return [name for name, usage in _USAGES.items() if usage in der] == [role]
+
+
+def _der(pem: str, path: str) -> bytes:
     match = _PEM.match(pem)
     try:
         if match:
-            return hashlib.sha256(base64.b64decode("".join(match[1].split()), validate=True)).hexdigest()
+            return base64.b64decode("".join(match[1].split()), validate=True)
     except binascii.Error:
         pass
     raise EsyncError(

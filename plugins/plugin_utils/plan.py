@@ -16,6 +16,20 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as 
 
 
 @dataclass(frozen=True)
+class Debt:
+    """A change that a server has still to receive.
+
+    :param kind: ``trust`` (it lacks changes of the others) or ``certificates`` (its own are not known yet).
+    :param missing: the servers whose certificates it lacks, in their present state.
+    """
+
+    server: str
+    kind: str
+    missing: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
 class TrustPlan:
     """The trust that one server is to have, and what differs from the one it has.
 
@@ -43,42 +57,49 @@ def plan_trust(
     members: Sequence[str],
     ledger: Mapping[str, Record],
     known: Sequence[Entry] | None,
+    intact: bool = True,
     distrust: Sequence[str] = (),
     allow_shrink: bool = False,
 ) -> TrustPlan:
     """Plan the trust of one server.
 
     What the ledger says of a member counts. A member that the ledger has nothing of, and a server outside the mesh,
-    keep what the host trusts of them already, except what was struck and what is to be distrusted.
+    keep what the host trusts of them already, except what lost all trust.
 
     :param members: the names of the mesh, ``server`` among them or not.
     :param ledger: name to record, also of former members.
-    :param known: the trust in force; None if there is none, or it is damaged.
+    :param known: the trust in force; None if there is none, or it cannot be read.
+    :param intact: whether the trust in force is whole; if not, it is written anew even if nothing differs.
     :param distrust: names that nothing may be kept of.
     :param allow_shrink: whether servers outside the mesh lose trust.
     :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and nobody asked for that.
     """
     peers = [name for name in members if name.lower() != server.lower()]
-    struck = {one.fingerprint for record in ledger.values() for one in record.struck}
+    lost = {one.fingerprint for record in ledger.values() for one in record.distrusted}
+    outcast = set(distrust) | {name for name, record in ledger.items() if record.removed_at and name not in peers}
     entries: set[Entry] = set()
     owed = []
     for peer in peers:
         record = ledger.get(peer)
         if record and record.generations:
             entries |= _of_record(record)
-        elif peer not in distrust:
+        elif peer not in outcast:
             owed.append(peer)
     recorded = {entry.peer for entry in entries}
+    old = set(known or ())
+    # The last: under the name that this server has now, there may once have been a peer.
+    intended = {
+        entry
+        for entry in old
+        if entry.peer in outcast or entry.fingerprint in lost or entry.peer.lower() == server.lower()
+    }
     kept = set()
-    for entry in known or ():
-        if entry.peer in recorded or entry.peer in distrust or entry.fingerprint in struck:
-            continue
-        if entry.peer in peers or not allow_shrink:
+    for entry in old - intended:
+        if entry.peer not in recorded and (entry.peer in peers or not allow_shrink):
             entries.add(entry)
             if entry.peer not in peers:
                 kept.add(entry.peer)
-    old = set(known or ())
-    if old and not entries and not distrust:
+    if old - intended and not entries:
         raise EsyncError(
             "it would trust nobody any more",
             "Bring the ledger back, or run establish over the whole group; to take servers out use the remove playbook",
@@ -93,21 +114,52 @@ def plan_trust(
         removed=tuple(sorted(old - entries)),
         kept=tuple(sorted(kept)),
         owed=tuple(owed),
-        changed=entries != old,
+        changed=entries != old or not intact,
     )
 
 
-def asked_digest(server: str, members: Sequence[str], ledger: Mapping[str, Record]) -> str:
-    """The digest of what the ledger alone asks a server to trust.
+def asked(server: str, members: Sequence[str], ledger: Mapping[str, Record]) -> dict[str, str]:
+    """What the ledger alone asks a server to trust, in short: peer to the digest of that peer's certificates.
 
-    A server whose record holds another one than it had when it was last reached is owed a change.
+    It is noted in the server's record when the server received it. 16 digits are plenty: the two that are compared
+    are both our own, and nobody gains from making them equal.
     """
-    return digest_of(
-        entry
+    return {
+        peer: digest_of(_of_record(ledger[peer]))[:16]
         for peer in members
-        if peer.lower() != server.lower() and peer in ledger
-        for entry in _of_record(ledger[peer])
-    )
+        if peer.lower() != server.lower() and peer in ledger and ledger[peer].generations
+    }
+
+
+def debts_of(members: Sequence[str], ledger: Mapping[str, Record]) -> list[Debt]:
+    """What the members have still to receive."""
+    debts = []
+    for name in members:
+        record = ledger.get(name)
+        now = asked(name, members, ledger)
+        if record is None or not record.generations:
+            debts.append(Debt(name, "certificates", tuple(now), _why_unknown(record)))
+        elif record.trust != now:
+            before = record.trust or {}
+            missing = tuple(peer for peer in now if before.get(peer) != now[peer])
+            surplus = [peer for peer in before if peer not in now]
+            parts = [f"the certificates of {_few(missing)}"] if missing else []
+            parts += [f"the news that {_few(surplus)} lost all trust"] if surplus else []
+            debts.append(Debt(name, "trust", missing, f"it has still to receive {' and '.join(parts)}"))
+    return debts
+
+
+def _why_unknown(record: Record | None) -> str:
+    if record is None:
+        return "it was never reached, so the others do not know its certificates, nor it theirs"
+    if record.removed_at:
+        return "it was removed and has not joined again, so the others do not know its new certificates, nor it theirs"
+    return "its certificates lost all trust, and new ones have still to be made and exchanged"
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = [*names[:5], f"{len(names) - 5} more"] if len(names) > 6 else list(names)
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
 def _of_record(record: Record) -> set[Entry]:

@@ -39,3 +39,22 @@ def test_the_lock_keeps_another_process_out_and_leaves_nothing(tmp_path):
         assert subprocess.run(command, capture_output=True, check=False).returncode != 0
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert os.listdir(tmp_path) == []
+
+
+def test_folders_are_public_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        replace_file(tmp_path / "one" / "two" / "file", "text")
+        with locked(tmp_path / "three"):
+            pass
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("one", "one/two", "one/two/file", "three")]
+    assert modes == [0o755, 0o755, 0o644, 0o755]
+
+
+def test_a_lock_that_is_never_let_go_is_named(tmp_path):
+    with locked(tmp_path), pytest.raises(EsyncError) as caught, locked(tmp_path, wait=0):
+        pass
+    assert caught.value.kind == "locked"
+    assert str(tmp_path) in str(caught.value)

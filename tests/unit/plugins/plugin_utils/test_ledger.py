@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import stat
 
 import pytest
@@ -18,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import (
     read_generations,
     recorded,
     render,
-    struck_out,
+    withdrawn,
 )
 
 NOW = "2026-11-23T00:00:00Z"
@@ -80,29 +82,29 @@ def test_a_switch_is_known_and_a_retired_previous_does_not_come_back(entry, gene
     assert recorded(retired, shown(*both), NOW) == retired
 
 
-def test_struck_certificates_are_refused_and_new_ones_join(entry, generation):
-    struck = struck_out(entry, "removed", NOW, removed=True)
-    assert struck.generations == ()
-    assert struck.removed_at == NOW
-    assert {one.fingerprint for one in struck.struck} == entry.fingerprints
+def test_certificates_that_lost_trust_are_refused_and_new_ones_join(entry, generation):
+    gone = withdrawn(entry, "removed", NOW)
+    assert gone.generations == ()
+    assert gone.removed_at == NOW
+    assert {one.fingerprint for one in gone.distrusted} == entry.fingerprints
     with pytest.raises(EsyncError) as caught:
-        recorded(struck, shown(generation("a")), NOW)
-    assert caught.value.kind == "struck_certificate"
-    joined = recorded(struck, shown(generation("a", number=2)), NOW)
+        recorded(gone, shown(generation("a")), NOW)
+    assert caught.value.kind == "distrusted_certificate"
+    joined = recorded(gone, shown(generation("a", number=2)), NOW)
     assert joined.removed_at is None
-    assert joined.struck == struck.struck
+    assert joined.distrusted == gone.distrusted
 
 
 def test_what_ended_by_itself_is_forgotten(entry, generation):
-    struck = struck_out(entry, "removed", NOW, removed=True)
-    joined = recorded(struck, shown(generation("a", number=2)), "2999-01-01T00:00:00Z")
-    assert joined.struck == ()
+    gone = withdrawn(entry, "removed", NOW)
+    joined = recorded(gone, shown(generation("a", number=2)), "2999-01-01T00:00:00Z")
+    assert joined.distrusted == ()
 
 
 def test_a_compromised_server_stays_a_member(entry):
-    struck = struck_out(entry, "compromised", NOW, removed=False)
-    assert struck.removed_at is None
-    assert {one.why for one in struck.struck} == {"compromised"}
+    gone = withdrawn(entry, "compromised", NOW)
+    assert gone.removed_at is None
+    assert {one.why for one in gone.distrusted} == {"compromised"}
 
 
 def test_it_is_written_whole_and_read_back(tmp_path, entry):
@@ -135,6 +137,20 @@ def test_the_text_is_sorted_and_has_a_line_for_each_fact(entry):
     assert text == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
 
 
+def _twice(text):
+    data = json.loads(text)
+    data["generations"] *= 2
+    return json.dumps(data)
+
+
+def _crossed(text):
+    """Server and client exchanged, everything else right."""
+    data = json.loads(text)
+    one = data["generations"][0]
+    one["server"], one["client"] = {**one["client"], "role": "server"}, {**one["server"], "role": "client"}
+    return json.dumps(data)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -148,7 +164,14 @@ def test_the_text_is_sorted_and_has_a_line_for_each_fact(entry):
         lambda text: text.replace('"state": "current"', '"state": "other"'),
         lambda text: text.replace('"role": "server"', '"role": "client"'),
         lambda text: text.replace('"port": 8732', '"port": "x"'),
-        lambda text: text.replace('"struck": []', '"struck": [{"x": 1}]'),
+        lambda text: text.replace('"port": 8732', '"port": "8732"'),
+        lambda text: text.replace('"address": "10.0.0.1"', '"address": null'),
+        lambda text: text.replace('"distrusted": []', '"distrusted": [{"x": 1}]'),
+        lambda text: text.replace('"trust": null', '"trust": "x"'),
+        lambda text: text.replace('"removed_at": null', '"removed_at": "yesterday"'),
+        lambda text: re.sub('"not_after": "[^"]*"', '"not_after": "never"', text),
+        lambda text: _twice(text),
+        lambda text: _crossed(text),
     ],
 )
 def test_damage_is_named(tmp_path, entry, spoil):
@@ -171,3 +194,37 @@ def test_an_unwritable_folder_is_named(tmp_path):
 def test_an_entry_without_generations_shown_keeps_what_it_had(entry):
     assert recorded(entry, Shown("a", "10.0.0.1", 8732, ()), NOW) == entry
     assert Entry("a", "x", 1).fingerprints == frozenset()
+
+
+def test_what_is_shown_without_a_current_changes_nothing(entry, generation):
+    assert recorded(entry, shown(generation("a", "next", 2)), NOW) == entry
+
+
+def test_an_accepted_change_brings_back_trust(entry, generation):
+    gone = withdrawn(entry, "removed", NOW)
+    found = recorded(gone, shown(generation("a"), accept_changed=True), NOW)
+    assert found.fingerprints == entry.fingerprints
+    assert found.distrusted == ()
+
+
+def test_withdrawing_twice_is_the_same(entry):
+    gone = withdrawn(entry, "removed", NOW)
+    assert withdrawn(gone, "removed", "2026-11-24T00:00:00Z") == gone
+
+
+@pytest.mark.parametrize("name", ["../a", "", "a/b", ".a"])
+def test_names_that_could_lie_anywhere(tmp_path, name):
+    with pytest.raises(EsyncError) as caught:
+        Ledger(tmp_path).read(name)
+    assert caught.value.kind == "bad_name"
+
+
+def test_what_was_received_is_kept(tmp_path, entry, generation):
+    received = dataclasses.replace(entry, trust={"b": "0123456789abcdef"})
+    ledger = Ledger(tmp_path)
+    with ledger.lock():
+        ledger.write(received)
+    assert ledger.read("a") == received
+    assert recorded(received, shown(generation("a")), NOW).trust == received.trust
+    assert withdrawn(received, "compromised", NOW).trust == received.trust
+    assert withdrawn(received, "removed", NOW).trust is None

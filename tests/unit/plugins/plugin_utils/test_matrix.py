@@ -9,13 +9,13 @@ import json
 import pytest
 
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
-    Debt,
     Server,
     assemble,
     terminal,
     to_json,
     verdict,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 
 def servers(*names, **states):
@@ -46,7 +46,7 @@ def test_every_pair_is_there():
 
 
 def test_json_as_designed():
-    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", "changes")])
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "changes")])
     data = json.loads(json.dumps(to_json(mesh, "2026-11-23T00:00:00Z")))
     assert list(data) == ["version", "generated_at", "servers", "pairs", "summary", "debts"]
     assert set(data["servers"][0]) == {"name", "address", "port", "expires_at", "state"}
@@ -63,7 +63,7 @@ def test_json_as_designed():
         "client_fingerprint",
     }
     assert data["summary"] == {"servers": 3, "expected": 6, "ok": 6, "failed": 0, "untested": 0}
-    assert data["debts"] == [{"server": "c", "kind": "trust", "text": "changes"}]
+    assert data["debts"] == [{"server": "c", "kind": "trust", "missing": ["a"], "text": "changes"}]
 
 
 def test_a_failed_pair_is_wrong():
@@ -142,5 +142,5 @@ def test_causes_are_grouped_by_the_server_that_has_most_of_them():
 
 
 def test_debts_are_told():
-    lines = terminal(assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", "news")]))
+    lines = terminal(assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "news")]))
     assert "Owed to c: news" in lines

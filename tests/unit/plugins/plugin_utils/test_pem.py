@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils.pem import fingerprint_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.pem import fingerprint_of, has_role
 
 
 def test_the_fingerprint_is_that_of_the_library(generation):
@@ -24,3 +24,9 @@ def test_anything_else_is_refused(text):
 def test_two_certificates_are_refused(generation):
     with pytest.raises(EsyncError):
         fingerprint_of(generation("a")["server"]["pem"] * 2, "here")
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_the_role(generation, role):
+    pem = generation("a")[role]["pem"]
+    assert [has_role(pem, name, "test") for name in ("server", "client")] == [role == "server", role == "client"]

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded, struck_out
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked_digest, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded, withdrawn
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked, debts_of, plan_trust
 
 NOW = "2026-11-23T00:00:00Z"
 MEMBERS = ("a", "b", "c")
@@ -34,7 +36,7 @@ def test_everybody_else_and_never_oneself(ledger):
     assert len(plan.entries) == 4
     assert plan.changed
     assert set(plan.send) == {entry.fingerprint for entry in plan.entries}
-    assert plan.digest == asked_digest("a", MEMBERS, ledger)
+    assert plan.digest == digest_of(plan.entries)
 
 
 def test_nothing_differs(ledger):
@@ -85,9 +87,9 @@ def test_unless_shrinking_is_allowed(ledger):
     assert {entry.peer for entry in plan.removed} == {"c"}
 
 
-def test_struck_certificates_go_and_do_not_come_back(ledger):
+def test_certificates_that_lost_trust_go_and_do_not_come_back(ledger):
     known = plan_trust("a", MEMBERS, ledger, None).entries
-    ledger["c"] = struck_out(ledger["c"], "removed", NOW, removed=True)
+    ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
     assert peers(plan_trust("a", ("a", "b"), ledger, known)) == {"b"}
 
 
@@ -111,14 +113,100 @@ def test_nobody_left_is_an_error(ledger):
 
 def test_nobody_left_on_purpose(ledger):
     known = plan_trust("a", ("a", "b"), ledger, None).entries
-    ledger["b"] = struck_out(ledger["b"], "compromised", NOW, removed=False)
+    ledger["b"] = withdrawn(ledger["b"], "compromised", NOW)
     plan = plan_trust("a", ("a", "b"), ledger, known, distrust=("b",))
     assert plan.entries == ()
     assert plan.changed
 
 
-def test_the_asked_digest_changes_with_the_ledger(ledger, generation):
-    before = asked_digest("a", MEMBERS, ledger)
+def test_what_is_asked_changes_with_the_ledger(ledger, generation):
+    before = asked("a", MEMBERS, ledger)
     ledger["b"] = record("b", generation("b", number=2))
-    assert asked_digest("a", MEMBERS, ledger) != before
-    assert asked_digest("a", ("a",), ledger) == digest_of([])
+    assert asked("a", MEMBERS, ledger) != before
+    assert asked("a", ("a",), ledger) == {}
+
+
+def test_a_trust_that_is_not_whole_is_written_anew(ledger):
+    known = plan_trust("a", MEMBERS, ledger, None).entries
+    plan = plan_trust("a", MEMBERS, ledger, known, intact=False)
+    assert plan.changed
+    assert plan.added == plan.removed == plan.send == ()
+
+
+def test_certificates_that_lost_trust_leave_nobody_and_that_is_no_accident(ledger):
+    # A breach was answered in the ledger, then the run was killed: the next run is told nothing of it.
+    known = plan_trust("a", ("a", "b"), ledger, None).entries
+    ledger["b"] = withdrawn(ledger["b"], "compromised", NOW)
+    plan = plan_trust("a", ("a", "b"), ledger, known)
+    assert plan.entries == ()
+    assert plan.owed == ("b",)
+
+
+def test_a_removed_server_goes_whole_even_what_the_ledger_never_saw_of_it(ledger):
+    known = (*plan_trust("a", MEMBERS, ledger, None).entries, Entry("c", "server", "next", "0" * 64))
+    ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
+    assert peers(plan_trust("a", ("a", "b"), ledger, tuple(sorted(known)))) == {"b"}
+
+
+def test_a_compromised_server_with_new_certificates_is_trusted_again(ledger, generation):
+    known = plan_trust("a", MEMBERS, ledger, None).entries
+    gone = withdrawn(ledger["b"], "compromised", NOW)
+    new = Shown("b", "x", 1, read_generations([generation("b", number=2)], "t"))
+    ledger["b"] = recorded(gone, new, NOW)
+    plan = plan_trust("a", MEMBERS, ledger, known, distrust=("b",))
+    assert {entry.fingerprint for entry in plan.entries if entry.peer == "b"} == ledger["b"].fingerprints
+
+
+def test_a_peer_of_former_times_under_this_servers_name_is_not_trusted(ledger):
+    known = (*plan_trust("a", MEMBERS, ledger, None).entries, Entry("A", "server", "current", "0" * 64))
+    assert peers(plan_trust("a", MEMBERS, ledger, tuple(sorted(known)))) == {"b", "c"}
+
+
+def received(ledger, name):
+    ledger[name] = dataclasses.replace(ledger[name], trust=asked(name, MEMBERS, ledger))
+
+
+def test_no_debts_where_everybody_received_everything(ledger):
+    for name in MEMBERS:
+        received(ledger, name)
+    assert debts_of(MEMBERS, ledger) == []
+
+
+def test_who_was_absent_when_another_changed_is_owed_that(ledger, generation):
+    for name in MEMBERS:
+        received(ledger, name)
+    ledger["b"] = dataclasses.replace(record("b", generation("b", number=2)), trust=ledger["b"].trust)
+    received(ledger, "a")
+    (debt,) = debts_of(MEMBERS, ledger)
+    assert (debt.server, debt.kind, debt.missing) == ("c", "trust", ("b",))
+    assert "the certificates of b" in debt.text
+
+
+def test_who_never_received_anything_lacks_all(ledger):
+    assert [debt.missing for debt in debts_of(MEMBERS, ledger)] == [("b", "c"), ("a", "c"), ("a", "b")]
+
+
+def test_the_news_that_one_lost_trust_is_owed(ledger):
+    for name in MEMBERS:
+        received(ledger, name)
+    ledger["b"] = withdrawn(ledger["b"], "compromised", NOW)
+    received(ledger, "c")
+    found = {debt.server: debt for debt in debts_of(MEMBERS, ledger)}
+    assert set(found) == {"a", "b"}
+    assert "the news that b lost all trust" in found["a"].text
+    assert found["b"].kind == "certificates"
+
+
+def test_a_server_that_the_ledger_does_not_know(ledger):
+    del ledger["c"]
+    for name in ("a", "b"):
+        received(ledger, name)
+    (debt,) = debts_of(MEMBERS, ledger)
+    assert (debt.server, debt.kind, debt.missing) == ("c", "certificates", ("a", "b"))
+
+
+def test_a_long_debt_is_told_in_short(generation):
+    names = [f"s{number}" for number in range(12)]
+    ledger = {name: record(name, generation("a")) for name in names}
+    text = debts_of(names, ledger)[0].text
+    assert text == "it has still to receive the certificates of s1, s2, s3, s4, s5 and 6 more"
