@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files to be read by other programs, and how to run these. A program that is missing fails the test."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "playbooks" / "collections"))
+
+from cryptography.hazmat.primitives import serialization
+from make_material import KEYS, PASSPHRASE
+
+# Who wrote the files: the Python of the tests, and the distribution's, whose cryptography is older.
+WRITERS = {"newest": sys.executable, "distribution": "/usr/bin/python3"}
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----\n", re.DOTALL)
+
+Run = Callable[..., bytes]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The files of one key, and what is in them.
+
+    :param stem: the common part of the files' paths.
+    :param key: the private key.
+    :param der: the certificate.
+    """
+
+    writer: str
+    name: str
+    stem: Path
+    key: Any
+    der: bytes
+    passphrase: str = PASSPHRASE
+
+    def path(self, suffix: str) -> str:
+        """The path of one of the files."""
+        return f"{self.stem}.{suffix}"
+
+    @property
+    def spki(self) -> bytes:
+        """The public key, DER."""
+        return self.key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def holds(self, key_data: bytes) -> bool:
+        """Is this (PEM or DER) the very private key?"""
+        load = serialization.load_pem_private_key if b"-----BEGIN" in key_data else serialization.load_der_private_key
+        return load(key_data, None).private_numbers() == self.key.private_numbers()
+
+
+def blocks(text: bytes) -> dict[str, bytes]:
+    """The PEM blocks in a program's output by their labels; two of one kind are an error."""
+    found: dict[str, bytes] = {}
+    for match in _PEM.finditer(text):
+        label = match[1].decode()
+        assert label not in found, f"two blocks {label}"
+        found[label] = match[0]
+    return found
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Runs a program and returns its standard output; it must be there, and must succeed. What it says is in the error."""
+
+    def _run(*command: str, stdin: bytes = b"") -> bytes:
+        if shutil.which(command[0]) is None:
+            pytest.fail(f"{command[0]} is missing; install the packages of {HERE / 'packages.txt'}")
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
+        shown = (done.stdout[-1000:] + done.stderr[-1000:]).decode(errors="replace")
+        assert done.returncode == 0, f"{' '.join(command[:3])} ... ended with {done.returncode}: {shown}"
+        return done.stdout
+
+    return _run
+
+
+@pytest.fixture(scope="session")
+def materials(tmp_path_factory: pytest.TempPathFactory, run: Run) -> dict[tuple[str, str], Material]:
+    """All files, by writer and key."""
+    found = {}
+    for writer, python in WRITERS.items():
+        folder = tmp_path_factory.mktemp(writer)
+        run(python, str(HERE / "make_material.py"), str(folder))
+        for name in KEYS:
+            stem = folder / name
+            key = serialization.load_pem_private_key(Path(f"{stem}.key").read_bytes(), None)
+            found[writer, name] = Material(writer, name, stem, key, Path(f"{stem}.cer").read_bytes())
+    return found
+
+
+@pytest.fixture(params=list(KEYS))
+def key_name(request: pytest.FixtureRequest) -> str:
+    """Each kind of key."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=[name for name, (key_type, _) in KEYS.items() if key_type == "rsa"])
+def rsa_name(request: pytest.FixtureRequest) -> str:
+    """Each size of RSA keys: what a PVK file and Mono can hold."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=list(WRITERS))
+def writer(request: pytest.FixtureRequest) -> str:
+    """Each writer."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def material(materials: dict[tuple[str, str], Material], writer: str, key_name: str) -> Material:
+    """The files of each writer and key."""
+    return materials[writer, key_name]
+
+
+@pytest.fixture
+def rsa_material(materials: dict[tuple[str, str], Material], writer: str, rsa_name: str) -> Material:
+    """The files of each writer and RSA key."""
+    return materials[writer, rsa_name]

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""GnuTLS reads what we write. It has no reader of PVK files."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from conftest import Material, Run, blocks
+
+
+def test_certificate(material: Material, run: Run) -> None:
+    for options in (("--inder", "--infile", material.path("cer")), ("--infile", material.path("crt"))):
+        assert run("certtool", "--certificate-info", *options, "--outder") == material.der
+
+
+def test_key(material: Material, run: Run) -> None:
+    found = blocks(run("certtool", "--key-info", "--infile", material.path("key")))
+    check_key(material, found)
+    command = ("certtool", "--load-privkey", material.path("key"), "--pubkey-info", "--outder")
+    assert run(*command) == material.spki
+
+
+@pytest.mark.parametrize("encryption", ["modern", "compat"])
+def test_pfx(encryption: str, material: Material, run: Run) -> None:
+    command = ("certtool", "--p12-info", "--inder", "--infile", material.path(f"{encryption}.pfx"))
+    found = blocks(run(*command, "--password", material.passphrase))
+    assert set(found) == {"ENCRYPTED PRIVATE KEY", "CERTIFICATE"}
+    assert run("certtool", "--certificate-info", "--outder", stdin=found["CERTIFICATE"]) == material.der
+    # The key comes out as it lies in the file; only this step opens it.
+    command = ("certtool", "--key-info", "--pkcs8", "--password", material.passphrase)
+    check_key(material, blocks(run(*command, stdin=found["ENCRYPTED PRIVATE KEY"])))
+
+
+def check_key(material: Material, found: dict[str, bytes]) -> None:
+    if material.name == "ecdsa":
+        # It writes the key without the name of its curve, so the number itself is looked for.
+        (pem,) = found.values()
+        der = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+        assert material.key.private_numbers().private_value.to_bytes(32, "big") in der
+    else:
+        assert material.holds(found["RSA PRIVATE KEY"])

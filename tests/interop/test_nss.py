@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""NSS reads what we write. It has no reader of PVK files, and none of bare keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Material, Run, blocks
+
+
+@pytest.fixture
+def database(tmp_path: Path, run: Run) -> str:
+    run("certutil", "-N", "-d", f"sql:{tmp_path}", "--empty-password")
+    return f"sql:{tmp_path}"
+
+
+def test_certificate(material: Material, database: str, run: Run) -> None:
+    for nickname, suffix, options in (("der", "cer", ()), ("pem", "crt", ("-a",))):
+        run("certutil", "-A", "-d", database, "-n", nickname, "-t", ",,", "-i", material.path(suffix), *options)
+        assert run("certutil", "-L", "-d", database, "-n", nickname, "-r") == material.der
+        run("certutil", "-D", "-d", database, "-n", nickname)
+
+
+@pytest.mark.parametrize("encryption", ["modern", "compat"])
+def test_pfx(encryption: str, material: Material, database: str, run: Run, tmp_path: Path) -> None:
+    source, copy = material.path(f"{encryption}.pfx"), str(tmp_path / "copy.pfx")
+    run("pk12util", "-d", database, "-i", source, "-W", material.passphrase)
+    # The friendly name has become the nickname.
+    assert run("certutil", "-L", "-d", database, "-n", material.name, "-r") == material.der
+    # NSS shows no key. It is exported again, and OpenSSL opens that.
+    run("pk12util", "-d", database, "-o", copy, "-n", material.name, "-W", "other")
+    found = blocks(run("openssl", "pkcs12", "-in", copy, "-passin", "pass:other", "-nodes"))
+    assert material.holds(found["PRIVATE KEY"])
