@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options that say what a server's own sets are to be."""
+
+    DOCUMENTATION = r"""
+options:
+  directory:
+    description: The folder of the mesh on the host.
+    type: path
+    default: /etc/esync
+  name:
+    description: The server's name; it goes into the file names and the certificates.
+    type: str
+    required: true
+  address:
+    description: Where the other servers connect to; it stands in the certificates.
+    type: str
+  subject_alt_names:
+    description: Names and addresses in the certificates, besides O(name) and O(address).
+    type: list
+    elements: str
+    default: []
+  key_type:
+    description: The type of the keys; from V(ecdsa) (P-256) no C(.pvk) can be made.
+    type: str
+    choices: [rsa, ecdsa]
+    default: rsa
+  key_size:
+    description: Bits of an RSA key.
+    type: int
+    choices: [2048, 3072, 4096]
+    default: 3072
+  renew_before_days:
+    description: How many days before its end a certificate counts as due.
+    type: int
+    default: 30
+  formats:
+    description: The files of a set besides PEM, which is always written.
+    type: list
+    elements: str
+    choices: [cer, pfx, pvk]
+    default: [cer, pfx, pvk]
+  pfx_passphrase:
+    description: The passphrase of the C(.pfx) files; left out, the host makes one and keeps it in C(pfx.passphrase).
+    type: str
+  pfx_encryption:
+    description: V(modern) is AES-256 with SHA-256; V(compat) is 3DES with SHA-1, for Windows Server 2016 and Mono.
+    type: str
+    choices: [modern, compat]
+    default: modern
+  file_group:
+    description: A group that may read the private keys, for services that do not start as root.
+    type: str
+"""

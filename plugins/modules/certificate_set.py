@@ -1,0 +1,276 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: certificate_set
+short_description: Make, keep, switch and retire a server's own certificate sets
+description:
+  - Makes a server set and a client set if there are none, and keeps them if they are sound.
+  - A set is a self-signed certificate with its key as C(.crt) and C(.key) (PEM), C(.cer) (DER), C(.pfx) (PKCS#12) and
+    C(.pvk) (Microsoft PVK). The keys never leave the host.
+  - Both sets of a generation are written whole into a folder of their own, and put to use by the rename of a link.
+  - Damaged, truncated, mismatched or foreign files are named and never overwritten, unless O(discard_existing=true).
+    Wrong modes are repaired.
+author:
+  - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.sets
+options:
+  valid_days:
+    description: How long a new certificate is valid, in days.
+    type: int
+    default: 365
+  web_roots:
+    description: Folders under which O(directory) may not lie.
+    type: list
+    elements: path
+    default: [/var/www, /srv/www]
+  state:
+    description:
+      - V(present) makes or keeps the sets of O(generation).
+      - V(switched) makes the next sets current, and the current ones previous.
+      - V(rolled_back) undoes that.
+      - V(retired) destroys the previous sets.
+      - V(absent) destroys everything of the mesh on this host.
+    type: str
+    choices: [present, switched, rolled_back, retired, absent]
+    default: present
+  generation:
+    description: Which sets to make, V(current), or V(next) ones to rotate to.
+    type: str
+    choices: [current, next]
+    default: current
+  discard_existing:
+    description: Destroy all existing sets, sound or not, and make new ones at once.
+    type: bool
+    default: false
+  renew:
+    description: Replace sound current sets that are due; if not, RV(due) only says so.
+    type: bool
+    default: true
+  only_due:
+    description: With O(generation=next), make sets only if the current ones are due.
+    type: bool
+    default: false
+  control_clock:
+    description: The control node's time, in seconds since the epoch; left out, the clocks are not compared.
+    type: float
+  max_clock_skew:
+    description: By how many seconds the host's clock may differ from O(control_clock).
+    type: int
+    default: 300
+  lock:
+    description: The rotation that this call is part of; it is noted on the host, and keeps other control nodes out.
+    type: dict
+    suboptions:
+      holder:
+        description: Who rotates.
+        type: str
+        required: true
+      since:
+        description: Since when, UTC.
+        type: str
+        required: true
+      id:
+        description: The rotation's id.
+        type: str
+        required: true
+      take_over:
+        description: Replace the note of another holder.
+        type: bool
+        default: false
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be made, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows generations, fingerprints and dates; never a key.
+"""
+
+EXAMPLES = r"""
+- name: Make or keep the certificate sets
+  esync.mesh.certificate_set:
+    name: "{{ inventory_hostname }}"
+    address: "{{ ansible_host }}"
+
+- name: Prepare a rotation
+  esync.mesh.certificate_set:
+    name: "{{ inventory_hostname }}"
+    address: "{{ ansible_host }}"
+    generation: next
+"""
+
+RETURN = r"""
+name:
+  description: The server's name.
+  type: str
+  returned: success
+directory:
+  description: The folder of the mesh on the host.
+  type: str
+  returned: success
+generations:
+  description: The live generations with their public certificates.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: The generation's id.
+      type: str
+    state:
+      description: V(current), V(next) or V(previous).
+      type: str
+    server:
+      description: The server certificate.
+      type: dict
+    client:
+      description: The client certificate.
+      type: dict
+reasons:
+  description: Why certificates were made.
+  type: list
+  elements: str
+  returned: success
+due:
+  description: Why the current certificates should be replaced; empty if they should not.
+  type: list
+  elements: str
+  returned: success
+repaired:
+  description: The paths whose mode was mended.
+  type: list
+  elements: str
+  returned: success
+trust:
+  description: The trust in force, its digest and entries; null if there is none.
+  type: dict
+  returned: success
+clock:
+  description: The host's time, in seconds since the epoch.
+  type: float
+  returned: success
+rotation:
+  description: The rotation in progress, C(holder), C(since) and C(id); null if there is none.
+  type: dict
+  returned: success
+"""
+
+from contextlib import ExitStack
+from typing import Any, Dict, List
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.esync.mesh.plugins.module_utils import sets_adapter
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
+from ansible_collections.esync.mesh.plugins.module_utils.generations import Lock, Outcome, Sets, check_settings
+from ansible_collections.esync.mesh.plugins.module_utils.layout import BASE_MODE
+from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+
+SPEC: Dict[str, Any] = {
+    **sets_adapter.SPEC,
+    "valid_days": {"type": "int", "default": 365},
+    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
+    "state": {
+        "type": "str",
+        "choices": ["present", "switched", "rolled_back", "retired", "absent"],
+        "default": "present",
+    },
+    "generation": {"type": "str", "choices": ["current", "next"], "default": "current"},
+    "discard_existing": {"type": "bool", "default": False},
+    "renew": {"type": "bool", "default": True},
+    "only_due": {"type": "bool", "default": False},
+    "control_clock": {"type": "float"},
+    "max_clock_skew": {"type": "int", "default": 300},
+    "lock": {
+        "type": "dict",
+        "options": {
+            "holder": {"type": "str", "required": True},
+            "since": {"type": "str", "required": True},
+            "id": {"type": "str", "required": True},
+            "take_over": {"type": "bool", "default": False},
+        },
+    },
+}
+
+
+def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
+    """Do what was asked for, under the lock of the directory."""
+    require()
+    options = module.params
+    name, directory = options["name"], options["directory"]
+    now = sets_adapter.clock()
+    settings = sets_adapter.settings_of(options)
+    sets_adapter.check_clock(now, options["control_clock"], options["max_clock_skew"], name)
+    refuse_web_roots(directory, options["web_roots"], name)
+    check_settings(settings)
+    create = not module.check_mode and options["state"] == "present"
+    warnings: List[str] = []
+    with ExitStack() as stack:
+        base = Folder.open(directory, create_mode=BASE_MODE) if create else Folder.find(directory)
+        if base:
+            stack.enter_context(base)
+            if not module.check_mode:
+                stack.enter_context(base.lock())
+        # Without the directory there is nothing to switch, retire or destroy.
+        sets = Sets(base, settings, now, check=module.check_mode or base is None)
+        before = sets.found
+        outcome = _act(sets, options)
+        result = {
+            "changed": outcome.changed,
+            "name": name,
+            "directory": directory,
+            "generations": outcome.generations(),
+            "reasons": list(outcome.reasons),
+            "due": list(outcome.due),
+            "repaired": list(outcome.repaired),
+            "trust": sets_adapter.trust_of(base, name, warnings),
+            "clock": now.timestamp(),
+            "rotation": outcome.inspection.rotation,
+        }
+    for warning in warnings:
+        module.warn(warning)
+    if module._diff and outcome.changed:
+        result["diff"] = {
+            "before": _summary(Outcome(False, before), ()),
+            "after": _summary(outcome, outcome.reasons if module.check_mode else ()),
+            "before_header": directory,
+            "after_header": directory,
+        }
+    return result
+
+
+def _act(sets: Sets, options: Dict[str, Any]) -> Outcome:
+    lock = Lock(**options["lock"]) if options["lock"] else None
+    if options["state"] != "present":
+        outcome: Outcome = getattr(sets, options["state"])()
+        return outcome
+    if options["discard_existing"]:
+        return sets.present(discard=True, lock=lock)
+    if options["generation"] == "next":
+        return sets.next(options["only_due"], lock)
+    return sets.present(options["renew"], lock=lock)
+
+
+def _summary(outcome: Outcome, planned: Any) -> str:
+    lines = [
+        f"{generation['state']} {role} {generation[role]['fingerprint']} until {generation[role]['not_after']}"
+        for generation in outcome.generations()
+        for role in ("server", "client")
+    ]
+    lines += [f"new certificates ({', '.join(planned)})"] * bool(planned)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def main() -> None:
+    run(SPEC, certificate_set)
+
+
+if __name__ == "__main__":
+    main()
