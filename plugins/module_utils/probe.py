@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Connect from this server to many peers at once, and find out of each whether mutual TLS works, or why it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socket
+import ssl
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils import diagnosis, tls, x509
+from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import Finding, Pair, Validity
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+
+NONE, STRANGER, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject", "plain"
+PRESENT = (*STATES, NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
+
+# What nginx answers, inside the encrypted connection, to a caller that it does not accept.
+_REFUSING = (400, 403, 495, 496)
+_ANSWER_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer to connect to.
+
+    :param expected: fingerprint to state of the server certificates that it may show.
+    """
+
+    name: str
+    address: str
+    port: int
+    expected: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to test.
+
+    :param present: what to show the peers, one of PRESENT.
+    :param refused: whether a refusal is what is to be proved.
+    :param require: the generations that a peer may serve.
+    :param known: fingerprint to ``NAME role state``, over the whole mesh.
+    :param connect_timeout: seconds for each of connecting and the handshake.
+    :param answer_timeout: seconds for the answer.
+    :param product_version: this server's, to be compared with the peer's; None: not compared.
+    """
+
+    name: str
+    directory: str
+    present: str = CURRENT
+    refused: bool = False
+    require: Tuple[str, ...] = STATES
+    known: Mapping[str, str] = field(default_factory=dict)
+    concurrency: int = 16
+    connect_timeout: float = 10
+    answer_timeout: float = 15
+    product_version: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one connection showed.
+
+    :param finding: what is wrong; None if bytes went both ways.
+    :param refusal: whether the peer refused this caller, as opposed to any other failure.
+    """
+
+    finding: Optional[Finding]
+    refusal: bool = False
+    handshake_ms: Optional[float] = None
+    version: Optional[str] = None
+    served: Optional[str] = None
+
+
+class _Ended(Exception):
+    """A connection ended early, with its outcome."""
+
+    def __init__(self, finding: Finding, refusal: bool = False, served: Optional[str] = None) -> None:
+        super().__init__()
+        self.outcome = Outcome(finding, refusal, served=served)
+
+
+def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
+    """Test every peer, many at the same time.
+
+    :returns: a result for each peer, in their order.
+    :raises EsyncError: this server's own files cannot be used, so that no peer can be tested.
+    """
+    caller = _prepare(settings)
+    with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(peers)))) as pool:
+        outcomes = list(pool.map(caller.call, peers))
+    return [_result(peer, outcome, settings, caller.shown) for peer, outcome in zip(peers, outcomes)]
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """What all connections share.
+
+    :param context: None to speak without TLS. :param shown: the fingerprint of what is presented.
+    """
+
+    settings: Settings
+    context: Optional[ssl.SSLContext]
+    own: Mapping[str, str]
+    shown: Optional[str] = None
+    validity: Optional[Validity] = None
+
+    def call(self, peer: Peer) -> Outcome:
+        """One connection, from the name to the answer."""
+        pair = Pair(
+            self.settings.name,
+            peer.name,
+            peer.address,
+            peer.port,
+            peer.expected,
+            self.settings.require,
+            self.settings.known,
+            self.own,
+        )
+        try:
+            raw, family, address = self._connect(pair)
+            with contextlib.closing(raw):
+                if self.context is None:
+                    return self._plain(raw, pair)
+                return self._encrypted(raw, pair, self.context, family, address)
+        except _Ended as ended:
+            return ended.outcome
+
+    def _connect(self, pair: Pair) -> Tuple[socket.socket, int, Any]:
+        waited = self.settings.connect_timeout
+        try:
+            found = socket.getaddrinfo(pair.address, pair.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise _Ended(diagnosis.judge_resolution(pair, error, waited)) from None
+        problem: OSError = OSError()
+        for family, kind, protocol, _name, address in found:
+            raw = socket.socket(family, kind, protocol)
+            raw.settimeout(waited)
+            try:
+                raw.connect(address)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return raw, family, address
+            except OSError as error:
+                raw.close()
+                problem = error
+        raise _Ended(diagnosis.judge_connection(pair, problem, waited))
+
+    def _plain(self, raw: socket.socket, pair: Pair) -> Outcome:
+        """Speak without TLS: whatever is not a proper answer is a refusal."""
+        with contextlib.suppress(OSError):
+            status, body = tls.parse_answer(self._ask(raw, pair))
+            if status and status not in _REFUSING:
+                return Outcome(None)
+        return Outcome(self._refused(pair, "when it spoke without TLS", None), refusal=True)
+
+    def _encrypted(self, raw: socket.socket, pair: Pair, context: ssl.SSLContext, family: int, address: Any) -> Outcome:
+        started = time.monotonic()
+        secured = self._handshake(raw, pair, context, family, address)
+        elapsed = round((time.monotonic() - started) * 1000, 1)
+        with secured:
+            served = tls.fingerprint_of(secured.getpeercert(binary_form=True) or b"")
+            version = secured.version()
+            # Nothing is sent to a server that is not the pinned one.
+            finding = diagnosis.judge_served(pair, served)
+            refusal = False
+            if finding is None:
+                finding, refusal = self._converse(secured, pair)
+        return Outcome(finding, refusal, elapsed, version, served)
+
+    def _handshake(
+        self, raw: socket.socket, pair: Pair, context: ssl.SSLContext, family: int, address: Any
+    ) -> ssl.SSLSocket:
+        waited = self.settings.connect_timeout
+        try:
+            return context.wrap_socket(raw, server_hostname=tls.sni_of(pair.peer))
+        except ssl.SSLCertVerificationError as error:
+            raise self._unverified(pair, error.verify_code, family, address) from None
+        except ssl.SSLError as error:
+            alert = tls.alert_of(error)
+            if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.shown is None):
+                raise _Ended(self._refused(pair, f"with the alert {alert}", alert), refusal=True) from None
+            if isinstance(error, ssl.SSLEOFError):
+                raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
+            raise _Ended(diagnosis.judge_tls(pair, tls.reason_of(error), alert)) from None
+        except socket.timeout:
+            raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=True)) from None
+        except OSError:
+            raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
+
+    def _unverified(self, pair: Pair, code: int, family: int, address: Any) -> _Ended:
+        der = tls.read_served(address, family, self.settings.connect_timeout, tls.sni_of(pair.peer))
+        served = tls.fingerprint_of(der) if der else None
+        validity = tls.validity_of(der) if der else None
+        now = _now()
+        own_not_yet = bool(self.validity and now < self.validity.not_before)
+        return _Ended(diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet), served=served)
+
+    def _converse(self, secured: ssl.SSLSocket, pair: Pair) -> Tuple[Optional[Finding], bool]:
+        """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""
+        waited = self.settings.answer_timeout
+        try:
+            answer = self._ask(secured, pair)
+        except ssl.SSLError as error:
+            alert = tls.alert_of(error)
+            if alert:
+                return self._refused(pair, f"with the alert {alert}", alert), True
+            return diagnosis.judge_silence(pair, waited, timed_out=False), False
+        except socket.timeout:
+            return diagnosis.judge_silence(pair, waited, timed_out=True), False
+        except OSError:
+            # Reset after the handshake: how some servers end what they do not accept.
+            return self._cut(pair), True
+        if not answer:
+            return self._cut(pair), True
+        status, body = tls.parse_answer(answer)
+        if status in _REFUSING:
+            return self._refused(pair, f"with HTTP {status}", None), True
+        return diagnosis.judge_answer(pair, body, self.settings.product_version), False
+
+    def _cut(self, pair: Pair) -> Finding:
+        if self.settings.refused:
+            return self._refused(pair, "by closing the connection", None)
+        return diagnosis.judge_silence(pair, self.settings.answer_timeout, timed_out=False)
+
+    def _refused(self, pair: Pair, how: str, alert: Optional[str]) -> Finding:
+        return diagnosis.judge_refusal(pair, how, alert, self.shown, self.validity, _now())
+
+    def _ask(self, connection: socket.socket, pair: Pair) -> bytes:
+        connection.settimeout(self.settings.answer_timeout)
+        connection.sendall(tls.request_for(pair.address, pair.port))
+        answer = b""
+        with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            while len(answer) < _ANSWER_LIMIT and not tls.is_complete(answer):
+                piece = connection.recv(16384)
+                if not piece:
+                    break
+                answer += piece
+        return answer
+
+
+def _prepare(settings: Settings) -> _Caller:
+    own = tls.own_certificates(settings.directory)
+    if settings.present == PLAIN:
+        return _Caller(settings, None, own)
+    context = tls.client_context(tls.read_trust(settings.directory))
+    if settings.present == NONE:
+        return _Caller(settings, context, own)
+    if settings.present in (STRANGER, SAME_SUBJECT):
+        der = _show_stranger(context, settings.name if settings.present == SAME_SUBJECT else "stranger")
+    else:
+        state, role = (CURRENT, SERVER) if settings.present == SERVER else (settings.present, CLIENT)
+        credential = tls.read_credential(settings.directory, state, role)
+        tls.load_credential(context, credential)
+        der = credential.der
+    return _Caller(settings, context, own, tls.fingerprint_of(der), tls.validity_of(der))
+
+
+def _show_stranger(context: ssl.SSLContext, name: str) -> bytes:
+    """Show a certificate that nobody can know, made for this moment; its key never reaches a disk."""
+    require()
+    key = x509.generate_key("ecdsa", 256)
+    certificate = x509.self_sign(key, CLIENT, x509.Profile(name, (name,), "ecdsa", 256, 1), _now())
+    tls.load_generated(context, certificate.pem.encode("ascii") + x509.key_to_pem(key))
+    return certificate.der
+
+
+def _result(peer: Peer, outcome: Outcome, settings: Settings, shown: Optional[str]) -> Dict[str, Any]:
+    finding = outcome.finding
+    if settings.refused:
+        # Only a refusal proves that the peer refuses; a closed port proves nothing.
+        if finding is None:
+            finding = Finding("not_refused", f"{peer.name} answered {settings.name}, which showed: {settings.present}.")
+        elif outcome.refusal:
+            finding = None
+    return {
+        "to": peer.name,
+        "verdict": "failed" if finding else "ok",
+        "cause": finding.cause if finding else None,
+        "detail": finding.detail if finding else "",
+        "remedy": finding.remedy if finding else "",
+        "handshake_ms": outcome.handshake_ms,
+        "tls": outcome.version,
+        "server_fingerprint": outcome.served,
+        "client_fingerprint": shown,
+        "served": peer.expected.get(outcome.served or ""),
+    }
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)

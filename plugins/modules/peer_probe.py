@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: peer_probe
+short_description: Test mutual TLS from this server to many peers at once
+description:
+  - Connects to every peer with TLS 1.2 or later, compares the served certificate with the exact fingerprints expected,
+    and exchanges bytes both ways; only then a pair counts as proved.
+  - Returns for every peer that fails why, and what to do.
+author:
+  - The esync.mesh contributors (@esync)
+options:
+  directory:
+    description: The folder of the mesh on the host.
+    type: path
+    default: /etc/esync
+  name:
+    description: The server's name.
+    type: str
+    required: true
+  peers:
+    description: The peers, as M(esync.mesh.peer_trust) returned them.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The peer's name.
+        type: str
+        required: true
+      address:
+        description: Where to connect to.
+        type: str
+        required: true
+      port:
+        description: The port to connect to.
+        type: int
+        required: true
+      expected:
+        description: The server certificates that it may show, SHA-256 fingerprint to state.
+        type: dict
+        required: true
+      host:
+        description: Its name in the inventory; without effect.
+        type: str
+  present:
+    description:
+      - What to show the peers. V(current), V(next) and V(previous) are this server's own client certificates.
+      - The others are to be refused. V(none) shows no certificate, V(stranger) one that nobody knows,
+        V(stranger_same_subject) one with this server's name, V(server) this server's server certificate,
+        and V(plain) speaks without TLS.
+    type: str
+    choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain]
+    default: current
+  expect:
+    description: What is to be proved, that the peers answer, or that they refuse.
+    type: str
+    choices: [accepted, refused]
+    default: accepted
+  require:
+    description: The generations that a peer may serve.
+    type: list
+    elements: str
+    choices: [current, next, previous]
+    default: [current, next, previous]
+  known:
+    description: Whose certificate a fingerprint is, as M(esync.mesh.peer_trust) returned it.
+    type: dict
+    default: {}
+  concurrency:
+    description: How many peers are tested at the same time.
+    type: int
+    default: 16
+  connect_timeout:
+    description: Seconds for each of connecting and the handshake.
+    type: float
+    default: 10
+  answer_timeout:
+    description: Seconds for the answer.
+    type: float
+    default: 15
+  product_version:
+    description: The product's version on this server; if given, it is compared with the peers'.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Tests nothing, for in check mode nobody listens.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+"""
+
+EXAMPLES = r"""
+- name: Connect to every peer
+  esync.mesh.peer_probe:
+    name: "{{ inventory_hostname }}"
+    peers: "{{ trust.peers }}"
+  register: probe
+"""
+
+RETURN = r"""
+results:
+  description: A result for every peer, in their order.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    to:
+      description: The peer's name.
+      type: str
+    verdict:
+      description: V(ok) or V(failed).
+      type: str
+    cause:
+      description: A key of the diagnosis table; null if the pair is ok.
+      type: str
+    detail:
+      description: What was seen.
+      type: str
+    remedy:
+      description: What to do.
+      type: str
+    handshake_ms:
+      description: How long the handshake took, in milliseconds.
+      type: float
+    tls:
+      description: The TLS version.
+      type: str
+    server_fingerprint:
+      description: SHA-256 of the certificate that the peer served.
+      type: str
+    client_fingerprint:
+      description: SHA-256 of the certificate that was shown to it.
+      type: str
+    served:
+      description: The generation that the peer served.
+      type: str
+"""
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.probe import PRESENT, Peer, Settings, probe
+
+SPEC: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+    "peers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "expected": {"type": "dict", "required": True},
+            "host": {"type": "str"},
+        },
+    },
+    "present": {"type": "str", "choices": list(PRESENT), "default": "current"},
+    "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
+    "require": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["current", "next", "previous"],
+        "default": ["current", "next", "previous"],
+    },
+    "known": {"type": "dict", "default": {}},
+    "concurrency": {"type": "int", "default": 16},
+    "connect_timeout": {"type": "float", "default": 10},
+    "answer_timeout": {"type": "float", "default": 15},
+    "product_version": {"type": "str"},
+}
+
+
+def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
+    """Test the peers, unless in check mode."""
+    if module.check_mode:
+        return {"changed": False, "results": []}
+    options = dict(module.params)
+    peers = [Peer(peer["name"], peer["address"], peer["port"], peer["expected"]) for peer in options.pop("peers")]
+    options["refused"] = options.pop("expect") == "refused"
+    options["require"] = tuple(options["require"])
+    return {"changed": False, "results": probe(peers, Settings(**options))}
+
+
+def main() -> None:
+    run(SPEC, peer_probe)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: probe_listener
+short_description: Listen with mutual TLS on the eSync port for the length of a test
+description:
+  - Starts a process that shows this server's certificate, demands a pinned client certificate, and answers the test.
+  - It ends by itself when all expected peers were served or when its time is up, also if the control node dies.
+  - Refuses to start where the port is taken, and names the process that holds it if it can.
+author:
+  - The esync.mesh contributors (@esync)
+options:
+  directory:
+    description: The folder of the mesh on the host.
+    type: path
+    default: /etc/esync
+  name:
+    description: The server's name.
+    type: str
+    required: true
+  address:
+    description: The address to listen on.
+    type: str
+    default: "0.0.0.0"
+  port:
+    description: The port to listen on.
+    type: int
+    default: 8732
+  lifetime:
+    description: After so many seconds it ends in any case.
+    type: float
+    default: 120
+  expected:
+    description: The names of the peers after which it may end; empty, only O(lifetime) counts.
+    type: list
+    elements: str
+    default: []
+  serve:
+    description: The generation to show.
+    type: str
+    choices: [current, next]
+    default: current
+  product_version:
+    description: The product's version on this server, for the answer.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Starts nothing.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+"""
+
+EXAMPLES = r"""
+- name: Listen while the others test
+  esync.mesh.probe_listener:
+    name: "{{ inventory_hostname }}"
+    expected: [bravo, charlie]
+"""
+
+RETURN = r"""
+pid:
+  description: The process that listens.
+  type: int
+  returned: when it was started
+address:
+  description: The address that it listens on.
+  type: str
+  returned: when it was started
+port:
+  description: The port that it listens on.
+  type: int
+  returned: when it was started
+fingerprint:
+  description: SHA-256 of the certificate that it shows.
+  type: str
+  returned: when it was started
+"""
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.listener import Settings, start
+
+SPEC: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+    "address": {"type": "str", "default": "0.0.0.0"},
+    "port": {"type": "int", "default": 8732},
+    "lifetime": {"type": "float", "default": 120},
+    "expected": {"type": "list", "elements": "str", "default": []},
+    "serve": {"type": "str", "choices": ["current", "next"], "default": "current"},
+    "product_version": {"type": "str"},
+}
+
+
+def probe_listener(module: AnsibleModule) -> Dict[str, Any]:
+    """Start the endpoint, unless in check mode."""
+    if module.check_mode:
+        return {"changed": True}
+    options = dict(module.params)
+    options["expected"] = frozenset(options["expected"])
+    return {"changed": True, **start(Settings(**options))}
+
+
+def main() -> None:
+    run(SPEC, probe_listener)
+
+
+if __name__ == "__main__":
+    main()
