@@ -9,8 +9,10 @@ A trust is a folder of its own, written whole and then never changed; a link say
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import stat
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -45,14 +47,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Trust:
-    """The trust in force: what it holds, and the name of its folder."""
+    """The trust in force.
+
+    :param entries: those whose certificates are there and sound.
+    :param folder: the name of its folder.
+    :param damaged: the files in it that are damaged, missing or foreign, or have another mode than 0644.
+    """
 
     entries: Tuple[Entry, ...]
     folder: str
+    damaged: Tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        return digest_of(self.entries)
+        """The digest of the entries; empty, hence equal to none, if the trust is not whole."""
+        return "" if self.damaged else digest_of(self.entries)
 
 
 @dataclass(frozen=True)
@@ -102,37 +111,73 @@ def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Entry, ...]:
 
 
 def read(base: Folder, server: str) -> Optional[Trust]:
-    """The trust in force; None if there is none.
+    """The trust in force, every file of it compared with the index; None if there is none.
 
     :param base: the directory of the mesh.
-    :raises EsyncError: kind ``damaged_trust`` if the link, the index or a file of it is unusable.
+    :raises EsyncError: kind ``damaged_trust`` if the link or the index is unusable.
     """
     target = base.link_target(names.TRUSTED)
     if target is None:
         return None
-    path = f"{base.path}/{names.TRUSTED}/{INDEX}"
     try:
         remote, _slash, folder = target.partition("/")
         if remote != names.REMOTE or not folder or "/" in folder:
             raise ValueError
         with base.child(names.REMOTE) as top, top.child(folder) as inside:
             data = json.loads(inside.read(INDEX, _LIMIT).decode("utf-8"))
-            present = set(inside.entries())
-        entries = entries_from(data["entries"])
-        trust = Trust(entries, folder)
-        if data["version"] != VERSION or data["server"] != server or data["digest"] != trust.digest:
-            raise ValueError
-        if any(entry.file_name not in present for entry in entries):
-            raise ValueError
+            entries = entries_from(data["entries"])
+            if data["version"] != VERSION or data["server"] != server or data["digest"] != digest_of(entries):
+                raise ValueError
+            return _compared(inside, entries, folder)
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
         raise EsyncError(
             "the trust in force is damaged",
             "Run establish: it is public data and is written anew from the ledger",
             kind="damaged_trust",
             server=server,
-            path=path,
+            path=f"{base.path}/{names.TRUSTED}/{INDEX}",
         ) from None
-    return trust
+
+
+def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
+    """What of a trust is sound. A hash tells; nothing has to be parsed, so this also runs without cryptography."""
+    ders: Dict[Entry, bytes] = {}
+    for entry in entries:
+        try:
+            der = inside.read(entry.file_name)
+        except EsyncError:
+            continue
+        if hashlib.sha256(der).hexdigest() == entry.fingerprint:
+            ders[entry] = der
+    damaged = {entry.file_name for entry in entries if entry not in ders}
+    for name, text in _bundles(ders).items():
+        try:
+            if inside.read(name, _LIMIT) != text:
+                damaged.add(name)
+        except EsyncError:
+            damaged.add(name)
+    expected = {INDEX, *(bundle for _role, bundle in _BUNDLES), *(entry.file_name for entry in entries)}
+    for name in inside.entries():
+        status = inside.status(name)
+        if name not in expected or status is None or stat.S_IMODE(status.st_mode) != 0o644:
+            damaged.add(name)
+    status = inside.status()
+    if status is None or stat.S_IMODE(status.st_mode) != 0o755:
+        damaged.add(".")
+    return Trust(tuple(entry for entry in entries if entry in ders), folder, tuple(sorted(damaged)))
+
+
+def _bundles(ders: Mapping[Entry, bytes]) -> Dict[str, bytes]:
+    """The text of both bundles: the certificates in PEM (RFC 7468), in the order of the entries."""
+    return {
+        bundle: b"".join(_pem(ders[entry]) for entry in sorted(ders) if entry.role == role) for role, bundle in _BUNDLES
+    }
+
+
+def _pem(der: bytes) -> bytes:
+    text = base64.b64encode(der)
+    lines = b"\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    return b"-----BEGIN CERTIFICATE-----\n" + lines + b"\n-----END CERTIFICATE-----\n"
 
 
 def apply(
@@ -170,7 +215,7 @@ def apply(
         before = None  # public data: written anew
     old = set(before.entries) if before else set()
     change = Change(
-        changed=before is None or before.entries != wanted,
+        changed=before is None or bool(before.damaged) or before.entries != wanted,
         digest=digest_of(wanted),
         added=tuple(sorted(set(wanted) - old)),
         removed=tuple(sorted(old - set(wanted))),
@@ -244,11 +289,9 @@ def _write(
         _clear(top, keep={in_force})
         with top.make_child(folder_name, 0o755) as inside:
             _fill(inside, top, wanted, certificates, before)
-            for role, bundle in _BUNDLES:
-                pem = "".join(certificates[entry.fingerprint].pem for entry in wanted if entry.role == role)
-                inside.write(bundle, pem.encode("ascii"), 0o644)
-            text = json.dumps(index, indent=1, sort_keys=True) + "\n"
-            inside.write(INDEX, text.encode("ascii"), 0o644)
+            for bundle, text in _bundles({entry: certificates[entry.fingerprint].der for entry in wanted}).items():
+                inside.write(bundle, text, 0o644)
+            inside.write(INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii"), 0o644)
             inside.sync()
         top.sync()
         base.set_link(names.TRUSTED, f"{names.REMOTE}/{folder_name}")
@@ -263,7 +306,12 @@ def _fill(
     before: Optional[Trust],
 ) -> None:
     """Write the certificates; those that lie in the trust in force are linked, so only the difference is written."""
-    there: Dict[str, str] = {entry.fingerprint: entry.file_name for entry in before.entries} if before else {}
+    there: Dict[str, str] = {}
+    if before:
+        # A file with a wrong mode is copied: its second name would have the same mode.
+        there = {
+            entry.fingerprint: entry.file_name for entry in before.entries if entry.file_name not in before.damaged
+        }
     linked: List[str] = []
     if before:
         with top.child(before.folder) as old:

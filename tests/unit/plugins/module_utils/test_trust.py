@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -172,11 +173,102 @@ def test_a_damaged_index_is_named_and_written_anew(base, text):
     assert read(base, "a").entries == tuple(sorted(both("b")))
 
 
-def test_a_file_that_is_gone_makes_the_trust_damaged(base):
+def spoilt(name, how):
+    def spoil(folder):
+        path = os.path.join(folder, name)
+        how(path)
+
+    return pytest.param(name, spoil, id=f"{how.__name__.strip('_')} {name}")
+
+
+def gone(path):
+    os.unlink(path)
+
+
+def flipped(path):
+    with open(path, "r+b") as stream:
+        stream.seek(100)
+        byte = stream.read(1)[0]
+        stream.seek(100)
+        stream.write(bytes([byte ^ 1]))
+
+
+def emptied(path):
+    os.truncate(path, 0)
+
+
+def too_wide(path):
+    os.chmod(path, 0o666)
+
+
+def foreign(path):
+    with open(path, "w", encoding="ascii") as stream:
+        stream.write("x")
+    os.chmod(path, 0o644)
+
+
+def linked(path):
+    os.rename(path, path + ".away")
+    os.symlink(path + ".away", path)
+
+
+@pytest.mark.parametrize(
+    "name, spoil",
+    [
+        spoilt("b_SyncServer.cer", gone),
+        spoilt("b_SyncServer.cer", flipped),
+        spoilt("b_SyncClient.cer", emptied),
+        spoilt("b_SyncClient.cer", linked),
+        spoilt("servers.pem", gone),
+        spoilt("clients.pem", flipped),
+        spoilt("clients.pem", emptied),
+        spoilt("clients.pem", too_wide),
+        spoilt("b_SyncServer.cer", too_wide),
+        spoilt("x_SyncServer.cer", foreign),
+    ],
+)
+def test_a_damaged_file_is_found_and_only_the_rest_is_kept(base, name, spoil):
+    apply(base, "a", both("b") + both("c"), pems("b", "c"), "one")
+    whole = read(base, "a")
+    assert not whole.damaged and whole.digest == digest_of(whole.entries)
+    before = {one: _content(base, one) for one in files(base)}
+    spoil(os.path.join(base.path, "trusted"))
+    trust = read(base, "a")
+    assert name in trust.damaged
+    assert trust.digest == ""
+    assert {entry.peer for entry in trust.entries} >= {"c"}
+    assert apply(base, "a", both("b") + both("c"), pems("b"), "two").changed
+    assert {one: _content(base, one) for one in files(base)} == before
+    assert read(base, "a") == dataclasses.replace(whole, folder="two")
+
+
+def _content(base, name):
+    with open(os.path.join(base.path, "trusted", name), "rb") as stream:
+        return stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+
+
+def test_the_bundles_are_what_the_library_writes(base):
     apply(base, "a", both("b"), pems("b"), "one")
-    os.unlink(os.path.join(base.path, "trusted", "b_SyncServer.cer"))
-    with pytest.raises(EsyncError, match="damaged"):
+    assert _content(base, "servers.pem")[0].decode("ascii") == certificate("b", "server").pem
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "remote/../x", "remote/gone", "/etc"])
+def test_a_link_that_leads_elsewhere(base, target):
+    apply(base, "a", both("b"), pems("b"), "one")
+    base.set_link("trusted", target)
+    with pytest.raises(EsyncError) as caught:
         read(base, "a")
+    assert caught.value.kind == "damaged_trust"
+    apply(base, "a", both("b"), pems("b"), "two")
+    assert os.listdir(os.path.join(base.path, "remote")) == ["two"]
+
+
+def test_something_else_in_the_place_of_the_link_is_named_and_left(base):
+    os.mkdir(os.path.join(base.path, "trusted"))
+    with pytest.raises(EsyncError) as caught:
+        apply(base, "a", both("b"), pems("b"), "one")
+    assert caught.value.kind == "not_a_link"
+    assert os.path.isdir(os.path.join(base.path, "trusted"))
 
 
 def test_the_trust_of_another_server_is_not_ours(base):
