@@ -194,7 +194,8 @@ class Validity:
 class Pair:
     """One directed pair, and what is known before the test.
 
-    :param server: the caller's name. :param peer: the peer's name. :param address: a name or an address. :param port: TCP.
+    :param server: the caller's name. :param peer: the peer's name.
+    :param address: a name or an address. :param port: TCP.
     :param expected: the peer's server certificates: fingerprint to state.
     :param require: the states that the peer may serve.
     :param known: every other fingerprint of the mesh: to ``NAME role state``.
@@ -228,7 +229,9 @@ def judge_resolution(pair: Pair, error: Optional[BaseException], waited: float) 
         why = str(error.strerror)
     else:
         why = "it is neither a valid host name nor an address"
-    return Finding("name_not_resolved", f"{pair.server} cannot resolve {pair.address!r}, the address of {pair.peer}: {why}.")
+    return Finding(
+        "name_not_resolved", f"{pair.server} cannot resolve {pair.address!r}, the address of {pair.peer}: {why}."
+    )
 
 
 def judge_connection(pair: Pair, error: OSError, waited: float) -> Finding:
@@ -248,12 +251,30 @@ def judge_connection(pair: Pair, error: OSError, waited: float) -> Finding:
 
 # -- the handshake --------------------------------------------------------------------------------------------
 
-_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG",
-            "UNEXPECTED_MESSAGE", "BAD_RECORD_TYPE", "DATA_LENGTH_TOO_LONG", "ENCRYPTED_LENGTH_TOO_LONG",
-            "HTTPS_PROXY_REQUEST")  # fmt: skip
-_NO_VERSION = ("UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE", "WRONG_SSL_VERSION",
-               "NO_SHARED_CIPHER", "DH_KEY_TOO_SMALL", "WRONG_CIPHER_RETURNED", "UNSUPPORTED_SIGNATURE",
-               "WRONG_SIGNATURE_TYPE", "BAD_PROTOCOL_VERSION_NUMBER")  # fmt: skip
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "RECORD_LAYER_FAILURE",
+    "PACKET_LENGTH_TOO_LONG",
+    "UNEXPECTED_MESSAGE",
+    "BAD_RECORD_TYPE",
+    "DATA_LENGTH_TOO_LONG",
+    "ENCRYPTED_LENGTH_TOO_LONG",
+)
+_NO_VERSION = (
+    "UNSUPPORTED_PROTOCOL",
+    "VERSION_TOO_LOW",
+    "NO_PROTOCOLS_AVAILABLE",
+    "WRONG_SSL_VERSION",
+    "NO_SHARED_CIPHER",
+    "DH_KEY_TOO_SMALL",
+    "WRONG_CIPHER_RETURNED",
+    "UNSUPPORTED_SIGNATURE",
+    "WRONG_SIGNATURE_TYPE",
+    "BAD_PROTOCOL_VERSION_NUMBER",
+)
 _VERSION_ALERTS = ("protocol_version", "insufficient_security", "handshake_failure")
 
 CERTIFICATE_ALERTS = frozenset(
@@ -285,7 +306,8 @@ def judge_cut_handshake(pair: Pair, waited: float, timed_out: bool) -> Finding:
 def judge_tls(pair: Pair, reason: str, alert: Optional[str]) -> Finding:
     """The handshake failed for a reason that is not a certificate.
 
-    :param reason: OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``. :param alert: the alert received, such as ``protocol_version``.
+    :param reason: OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``.
+    :param alert: the alert received, such as ``protocol_version``.
     """
     if alert in _VERSION_ALERTS or any(word in reason for word in _NO_VERSION):
         shown = f"alert {alert}" if alert else reason.lower().replace("_", " ")
@@ -295,7 +317,9 @@ def judge_tls(pair: Pair, reason: str, alert: Optional[str]) -> Finding:
     if alert:
         return Finding("tls_failed", f"{pair.place} ended the TLS handshake of {pair.server} with the alert {alert}.")
     if any(word in reason for word in _NOT_TLS):
-        return Finding("not_tls", f"{pair.place} answered the TLS handshake of {pair.server} with something else than TLS.")
+        return Finding(
+            "not_tls", f"{pair.place} answered the TLS handshake of {pair.server} with something else than TLS."
+        )
     shown = reason.lower().replace("_", " ") or "no reason given"
     return Finding("tls_failed", f"The TLS handshake of {pair.server} with {pair.place} failed: {shown}.")
 
@@ -313,7 +337,8 @@ def judge_served(pair: Pair, fingerprint: str) -> Optional[Finding]:
         if role == SERVER:
             return Finding(
                 "self_connection",
-                f"Where {pair.server} looked for {pair.place} its own server certificate was served: {short(fingerprint)}.",
+                f"Where {pair.server} looked for {pair.place} its own server certificate was served: "
+                f"{short(fingerprint)}.",
             )
         return _wrong_role(pair, fingerprint, pair.server)
     if state is not None:
@@ -324,7 +349,8 @@ def judge_served(pair: Pair, fingerprint: str) -> Optional[Finding]:
     if owner and owner != pair.peer:
         return Finding(
             "another_server_answers",
-            f"Where {pair.server} looked for {pair.place} the server certificate of {owner} was served: {short(fingerprint)}.",
+            f"Where {pair.server} looked for {pair.place} the server certificate of {owner} was served: "
+            f"{short(fingerprint)}.",
         )
     if owner and known_state:
         return _stale(pair, fingerprint, known_state)
@@ -357,7 +383,10 @@ def judge_unverified(
     dates = f" (from {_time(validity.not_before)} to {_time(validity.not_after)})" if validity else ""
     clock = f"the clock of {pair.server} says {_time(now)}"
     if code == EXPIRED:
-        return Finding("server_certificate_expired", f"The certificate{shown} that {pair.place} serves has expired{dates}; {clock}.")
+        return Finding(
+            "server_certificate_expired",
+            f"The certificate{shown} that {pair.place} serves has expired{dates}; {clock}.",
+        )
     if code == NOT_YET_VALID:
         if own_not_yet:
             return Finding(
@@ -399,7 +428,12 @@ WRONG_PURPOSE = 26
 
 
 def judge_refusal(
-    pair: Pair, how: str, alert: Optional[str], shown: Optional[str], validity: Optional[Validity], now: datetime.datetime
+    pair: Pair,
+    how: str,
+    alert: Optional[str],
+    shown: Optional[str],
+    validity: Optional[Validity],
+    now: datetime.datetime,
 ) -> Finding:
     """The peer refused the caller's certificate.
 

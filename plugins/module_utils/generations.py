@@ -321,7 +321,7 @@ class Sets:
             )
 
     def _tidy(self) -> bool:
-        """Finish what a killed run left, mend modes, destroy what no link names; returns whether anything was needed."""
+        """Finish what a killed run left, mend modes, destroy what no link names; returns whether it had to."""
         found = self.found
         links = dict(found.links)
         stale = [

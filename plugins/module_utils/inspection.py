@@ -512,7 +512,7 @@ class _Judge:
             )
 
     def _pfx(self, certificates: Mapping[str, Optional[x509.Certificate]]) -> None:
-        stored = self._read(layout.PASSPHRASE) if layout.PASSPHRASE in self.entries else None
+        stored = self._passphrase()
         given = self.findings.expected.passphrase
         passphrase = stored if stored is not None else given
         closed: List[Tuple[str, EsyncError]] = []
@@ -543,6 +543,11 @@ class _Judge:
                 self._compare(name, key, certificate)
         self.encryptions = tuple(sorted(set(encryptions)))
         self.pfx = self._pfx_verdict(stored, given, readable, closed)
+
+    def _passphrase(self) -> Optional[bytes]:
+        """The passphrase that was made here: one line, so that it reads well and ``-passin file:`` takes it."""
+        line = self._read(layout.PASSPHRASE) if layout.PASSPHRASE in self.entries else None
+        return line[:-1] if line and line.endswith(b"\n") else line
 
     def _pfx_verdict(
         self,

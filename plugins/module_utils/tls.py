@@ -29,9 +29,11 @@ from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncErro
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, ROLES, STATES, TRUSTED
 
 try:
-    from cryptography import x509 as _x509
+    from cryptography import x509
+
+    _HAS_DATES = True
 except ImportError:
-    _x509 = None
+    _HAS_DATES = False
 
 HEALTH = "/esync/health"
 """What is asked for and answered in a test, on every endpoint that speaks HTTP."""
@@ -151,10 +153,10 @@ def fingerprint_of(der: bytes) -> str:
 
 def validity_of(der: bytes) -> Optional[Validity]:
     """From when to when a certificate is valid; ``None`` if it cannot be read, or cryptography is not there."""
-    if _x509 is None:
+    if not _HAS_DATES:
         return None
     try:
-        certificate = _x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
         return Validity(_utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after"))
     except Exception:
         # Foreign certificates fail in many ways, and dates are only an addition.

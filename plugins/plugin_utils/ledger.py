@@ -61,7 +61,7 @@ class Entry:
     """What the ledger knows of one server.
 
     :param generations: in the order current, next, previous.
-    :param trust: what the server last received, None before: peer to the digest of that peer's certificates (plan.asked).
+    :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust before their end.
     """

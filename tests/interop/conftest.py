@@ -74,7 +74,7 @@ def blocks(text: bytes) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """Runs a program and returns its standard output; it must be there, and must succeed. What it says is in the error."""
+    """Runs a program and returns its standard output; it must be there, and must succeed, or the error quotes it."""
 
     def _run(*command: str, stdin: bytes = b"") -> bytes:
         if shutil.which(command[0]) is None:
