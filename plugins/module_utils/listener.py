@@ -317,7 +317,12 @@ class _Endpoint:
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(_PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self.context.wrap_socket(connection, server_side=True) as secured:
+        with self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
+            try:
+                secured.do_handshake()
+            except OSError:
+                _end_orderly(secured)
+                raise
             peer = self.pins.get(tls.fingerprint_of(secured.getpeercert(binary_form=True) or b""))
             if peer is None:
                 return
@@ -354,3 +359,12 @@ class _Endpoint:
                 waiting.discard(peer)
                 if not waiting:
                     self._deadline = min(self._deadline, time.monotonic() + LINGER)
+
+
+def _end_orderly(secured: ssl.SSLSocket) -> None:
+    """Let the caller read the alert: closing while its bytes are unread would reset the connection instead."""
+    with contextlib.closing(socket.socket(fileno=secured.detach())) as raw:
+        raw.settimeout(1)
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(4096):
+            pass

@@ -236,7 +236,9 @@ class _Caller:
 
     def _ask(self, connection: socket.socket, pair: Pair) -> bytes:
         connection.settimeout(self.settings.answer_timeout)
-        connection.sendall(tls.request_for(pair.address, pair.port))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # A peer that refused and hung up before the request went out may still have said why.
+            connection.sendall(tls.request_for(pair.address, pair.port))
         answer = b""
         with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
             while len(answer) < _ANSWER_LIMIT and not tls.is_complete(answer):

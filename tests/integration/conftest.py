@@ -58,17 +58,17 @@ class Mesh:
     names: list[str]
     settings: dict[str, Any] = field(default_factory=dict)
     host_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ports = dict(zip(self.names, free_ports(len(self.names))))
         self.write()
 
     def write(self) -> None:
         """Write the inventory as it is now."""
+        new = [name for name in self.names if name not in self.ports]
+        self.ports.update(zip(new, free_ports(len(new))))
         hosts = {}
         for name in self.names:
-            if name not in self.ports:
-                self.ports[name] = free_ports(1)[0]
             hosts[name] = {"esync_port": self.ports[name], **self.host_settings.get(name, {})}
         variables = {
             "ansible_connection": "local",
@@ -229,7 +229,11 @@ def established(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
 
 @pytest.fixture
 def mesh(established: Mesh, tmp_path: Path) -> Mesh:
-    """An established mesh of three, for one test alone."""
+    """An established mesh of three, for one test alone: on ports of its own, so that no listener meets another's."""
     root = tmp_path / "mesh"
     shutil.copytree(established.root, root, symlinks=True)
-    return Mesh(root, ["a", "b", "c"])
+    mesh = Mesh(root, ["a", "b", "c"])
+    for name, port in mesh.ports.items():
+        path = mesh.ledger / f"{name}.json"
+        path.write_text(path.read_text().replace(f'"port": {established.ports[name]}', f'"port": {port}'))
+    return mesh
