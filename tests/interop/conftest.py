@@ -108,7 +108,7 @@ def key_name(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=[name for name, (key_type, _) in KEYS.items() if key_type == "rsa"])
+@pytest.fixture(params=[name for name, (key_type, _size) in KEYS.items() if key_type == "rsa"])
 def rsa_name(request: pytest.FixtureRequest) -> str:
     """Each size of RSA keys: what a PVK file and Mono can hold."""
     name: str = request.param

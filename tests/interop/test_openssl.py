@@ -93,7 +93,7 @@ def test_old_and_new_of_one_subject_are_told_apart(
     order: int, key_name: str, materials: dict[tuple[str, str], Material], run: Run, tmp_path: Path
 ) -> None:
     # In a rotation both are trusted. Without the authority key identifier a verifier takes the first of that subject.
-    both = [Path(material.path("crt")) for (_, name), material in materials.items() if name == key_name]
+    both = [Path(material.path("crt")) for (_writer, name), material in materials.items() if name == key_name]
     assert len(both) == 2
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(b"".join(path.read_bytes() for path in both[::order]))

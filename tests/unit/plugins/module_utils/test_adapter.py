@@ -30,7 +30,7 @@ def call(capsys: pytest.CaptureFixture[str], action: Callable[[Any], Any], **arg
 
 
 def test_a_result(capsys: pytest.CaptureFixture[str]) -> None:
-    code, result, _ = call(capsys, lambda module: {"changed": True, "seen": module.params["name"]}, name="web-1")
+    code, result, _printed = call(capsys, lambda module: {"changed": True, "seen": module.params["name"]}, name="web-1")
     assert code == 0
     assert result["changed"] is True
     assert result["seen"] == "web-1"
@@ -38,7 +38,7 @@ def test_a_result(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_mode_reaches_the_action(capsys: pytest.CaptureFixture[str]) -> None:
-    code, result, _ = call(capsys, lambda module: {"check": module.check_mode}, _ansible_check_mode=True)
+    code, result, _printed = call(capsys, lambda module: {"check": module.check_mode}, _ansible_check_mode=True)
     assert (code, result["check"]) == (0, True)
 
 
@@ -46,7 +46,7 @@ def test_an_error_of_ours_becomes_a_failure_with_its_parts(capsys: pytest.Captur
     def action(_module: Any) -> Any:
         raise EsyncError("it is empty", "Restore it", kind="damaged_file", server="web-1", path="/x")
 
-    code, result, _ = call(capsys, action)
+    code, result, _printed = call(capsys, action)
     assert code == 1
     assert result["failed"] is True
     assert result["msg"] == "web-1: /x: it is empty. Restore it."

@@ -61,10 +61,9 @@ def test_an_unexpected_exception_shows_its_place_and_never_its_text() -> None:
     def fails() -> None:
         raise ValueError(secret)
 
-    try:
+    with pytest.raises(ValueError, match=secret) as caught:
         fails()
-    except ValueError as error:
-        told = errors.unexpected(error)
+    told = errors.unexpected(caught.value)
     assert secret not in told
     assert "ValueError" in told
     assert "test_errors.py:" in told

@@ -107,7 +107,7 @@ def test_what_is_no_file_of_ours(made: x509.Certificate, ecdsa_key: Any) -> None
 def test_no_flipped_bit_passes_unseen(encryption: str, made: x509.Certificate, ecdsa_key: Any) -> None:
     data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, encryption)
     for position in range(len(data)):
-        for bit in {0, position % 8}:
+        for bit in sorted({0, position % 8}):
             broken = bytearray(data)
             broken[position] ^= 1 << bit
             if pkcs12.encryption_of(bytes(broken)) == encryption:

@@ -141,7 +141,7 @@ def test_what_is_told_of_it(made: x509.Certificate, ecdsa_key: Any) -> None:
 def test_serials_are_random_and_large(ecdsa_key: Any) -> None:
     serials = [
         library.load_der_x509_certificate(x509.self_sign(ecdsa_key, "server", PROFILE, NOW).der).serial_number
-        for _ in range(5)
+        for _number in range(5)
     ]
     assert len(set(serials)) == len(serials)
     assert all(0 < serial < 2**159 for serial in serials)

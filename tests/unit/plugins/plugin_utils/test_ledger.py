@@ -170,8 +170,8 @@ def _crossed(text):
         lambda text: text.replace('"trust": null', '"trust": "x"'),
         lambda text: text.replace('"removed_at": null', '"removed_at": "yesterday"'),
         lambda text: re.sub('"not_after": "[^"]*"', '"not_after": "never"', text),
-        lambda text: _twice(text),
-        lambda text: _crossed(text),
+        _twice,
+        _crossed,
     ],
 )
 def test_damage_is_named(tmp_path, entry, spoil):
