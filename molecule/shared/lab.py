@@ -9,11 +9,16 @@
 
 STATE is a folder for the ssh key. Images are made with mmdebstrap from the machine's own Debian mirror, so no container
 registry is needed; they are kept in podman's storage under a name that holds a hash of their recipe.
+
+Scenarios can run side by side: network and containers are named for the network that the platforms' addresses lie in.
+A platform has name, address and suite, and may have: packages (further ones), without (packages to remove again), and
+init (the command to run instead of systemd).
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import socket
@@ -26,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "esync-lab"
-SUBNET = "10.123.45.0/24"
 PACKAGES = [
     "ca-certificates",
     "curl",
@@ -74,22 +78,24 @@ def main() -> int:
 
 def create(platforms: Sequence[dict[str, Any]], state: Path) -> None:
     """Make the images that are missing, the network, and the hosts; return when every one takes ssh connections."""
-    images = {suite: image(suite) for suite in sorted({platform["suite"] for platform in platforms})}
+    images = {key: image(*key) for key in sorted({recipe(platform) for platform in platforms})}
     key = state / "id_ed25519"
     key.unlink(missing_ok=True)
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", PREFIX, "-f", str(key))
-    run("podman", "network", "create", "--internal", "--subnet", SUBNET, PREFIX)
+    run("podman", "network", "create", "--internal", "--subnet", str(subnet(platforms[0])), network(platforms[0]))
     for platform in platforms:
         name = container(platform)
         run(
             *("podman", "run", "--detach", "--name", name, "--hostname", platform["name"]),
-            *("--systemd", "always", "--network", PREFIX, "--ip", platform["address"]),
-            *("--cap-add", "NET_ADMIN", images[platform["suite"]], "/sbin/init"),
+            *("--systemd", "false" if "init" in platform else "always"),
+            *("--network", network(platform), "--ip", platform["address"]),
+            *("--cap-add", "NET_ADMIN", images[recipe(platform)], *platform.get("init", ["/sbin/init"])),
         )
     public = key.with_suffix(".pub").read_text()
     for platform in platforms:
         name = container(platform)
-        wait(lambda name=name: running(name), f"systemd on {name}")
+        if "init" not in platform:
+            wait(lambda name=name: running(name), f"systemd on {name}")
         run("podman", "exec", "-i", name, "sh", "-c", "cat > /root/.ssh/authorized_keys", text=public)
         if platform.get("without"):
             run("podman", "exec", name, "apt-get", "-q", "-y", "remove", *platform["without"])
@@ -100,17 +106,32 @@ def destroy(platforms: Sequence[dict[str, Any]]) -> None:
     """Remove the hosts and the network, by name, also those that an interrupted run left behind."""
     for platform in platforms:
         quiet("podman", "rm", "--force", "--time", "0", "--volumes", container(platform))
-    quiet("podman", "network", "rm", PREFIX)
+    quiet("podman", "network", "rm", network(platforms[0]))
+
+
+def subnet(platform: dict[str, Any]) -> ipaddress.IPv4Network:
+    """The network that a host lies in: one a scenario."""
+    return ipaddress.IPv4Network(f"{platform['address']}/24", strict=False)
+
+
+def network(platform: dict[str, Any]) -> str:
+    return f"{PREFIX}-{str(subnet(platform).network_address).replace('.', '-')}"
 
 
 def container(platform: dict[str, Any]) -> str:
-    return f"{PREFIX}-{platform['name']}"
+    return f"{network(platform)}-{platform['name']}"
 
 
-def image(suite: str) -> str:
+def recipe(platform: dict[str, Any]) -> tuple[str, ...]:
+    """What an image is made from: the suite, and packages besides PACKAGES."""
+    return (platform["suite"], *sorted(platform.get("packages", [])))
+
+
+def image(suite: str, *further: str) -> str:
     """The image of a Debian suite, made if need be."""
-    recipe = json.dumps([suite, PACKAGES, CUSTOMIZE])
-    name = f"localhost/{PREFIX}:{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    packages = [*PACKAGES, *further]
+    digest = hashlib.sha256(json.dumps([suite, packages, CUSTOMIZE]).encode()).hexdigest()
+    name = f"localhost/{PREFIX}:{suite}-{digest[:12]}"
     if quiet("podman", "image", "exists", name):
         return name
     hooks = [f"--customize-hook={command}" for command in CUSTOMIZE]
@@ -119,7 +140,7 @@ def image(suite: str) -> str:
         for attempt in range(1, 4):
             made = subprocess.run(
                 [
-                    *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+                    *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}"),
                     *('--aptopt=Acquire::Retries "5"', "--skip=cleanup/apt", *hooks, suite, archive),
                 ],
                 check=False,
