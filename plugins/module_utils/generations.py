@@ -15,7 +15,7 @@ import datetime
 import json
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import layout, names, pkcs12, pvk, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
@@ -223,8 +223,8 @@ class Sets:
         if names.NEXT not in links:
             return self._outcome(changed)
         if self._base:
-            self._link(names.PREVIOUS, links[names.CURRENT])
-            self._link(names.CURRENT, links[names.NEXT])
+            _link(self._base, names.PREVIOUS, links[names.CURRENT])
+            _link(self._base, names.CURRENT, links[names.NEXT])
             self._base.remove(names.NEXT)
             self._base.sync()
         return self._outcome(True)
@@ -237,8 +237,8 @@ class Sets:
         if names.PREVIOUS not in links:
             return self._outcome(changed)
         if self._base:
-            self._link(names.NEXT, links[names.CURRENT])
-            self._link(names.CURRENT, links[names.PREVIOUS])
+            _link(self._base, names.NEXT, links[names.CURRENT])
+            _link(self._base, names.CURRENT, links[names.PREVIOUS])
             self._base.remove(names.PREVIOUS)
             self._base.sync()
         return self._outcome(True)
@@ -338,7 +338,7 @@ class Sets:
                 self.found = replace(found, links={key: value for key, value in links.items() if key not in stale})
             return True
         if found.adopt:
-            self._link(names.CURRENT, found.adopt)
+            _link(self._base, names.CURRENT, found.adopt)
         for state in stale:
             self._base.remove(state)
         for name in found.leftovers:
@@ -348,37 +348,19 @@ class Sets:
                 for name in (*found.orphans, *found.unfinished):
                     folder.remove_tree(name, wipe=True)
         for mode in found.modes:
-            self._mend(mode.place, mode.wanted, mode.gid)
+            _mend(self._base, mode)
         self._base.sync()
         self._again()
         return True
 
-    def _mend(self, place: Sequence[str], mode: int, gid: Optional[int]) -> None:
-        assert self.base is not None
-        if not place:
-            self.base.set_mode(mode, gid)
-            return
-        folder = self.base.child(place[0])
-        try:
-            for name in place[1:]:
-                if _is_file(folder, name):
-                    folder.set_file_mode(name, mode, gid)
-                    return
-                deeper = folder.child(name)
-                folder.close()
-                folder = deeper
-            folder.set_mode(mode, gid)
-        finally:
-            folder.close()
-
     def _discard(self) -> Outcome:
         """Destroy all generations and make a new current one."""
         if self._base:
-            identity = self._make(None)
+            identity = self._make(self._base, None)
             for state in names.STATES:
                 if not self._is_link(state):
                     self._base.remove_tree(state, wipe=True)
-            self._link(names.CURRENT, identity)
+            _link(self._base, names.CURRENT, identity)
             for name in (names.NEXT, names.PREVIOUS, layout.ROTATION, *self.found.leftovers):
                 self._base.remove_tree(name, wipe=True)
             with self._base.child(names.GENERATIONS) as folder:
@@ -397,25 +379,20 @@ class Sets:
         """Make a generation and put it in its place."""
         if self._base:
             old = self.found.links.get(names.CURRENT)
-            identity = self._make(lock)
+            identity = self._make(self._base, lock)
             if state == names.CURRENT and old and names.PREVIOUS not in self.found.links:
-                self._link(names.PREVIOUS, old)
-            self._link(state, identity)
+                _link(self._base, names.PREVIOUS, old)
+            _link(self._base, state, identity)
         return self._outcome(True, reasons)
 
-    def _link(self, state: str, identity: str) -> None:
-        assert self._base is not None
-        self._base.set_link(state, f"{names.GENERATIONS}/{identity}")
-
-    def _make(self, lock: Optional[Lock]) -> str:
+    def _make(self, base: Folder, lock: Optional[Lock]) -> str:
         """Write a whole generation and give it its name; what fails half-way leaves nothing."""
-        assert self._base is not None
         identity = f"{self.now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}"
         if lock:
             identity = f"{identity}-{lock.id}"
-        if self._base.status(names.GENERATIONS) is None:
-            self._base.make_child(names.GENERATIONS, layout.BASE_MODE).close()
-        with self._base.child(names.GENERATIONS) as generations:
+        if base.status(names.GENERATIONS) is None:
+            base.make_child(names.GENERATIONS, layout.BASE_MODE).close()
+        with base.child(names.GENERATIONS) as generations:
             unfinished = temporary_name()
             try:
                 with generations.make_child(
@@ -464,6 +441,28 @@ def _files(
         friendly = names.set_name(settings.name, role)
         files["pfx"] = pkcs12.write_pfx(friendly, key, certificate.der, passphrase, settings.pfx_encryption)
     return files
+
+
+def _link(base: Folder, state: str, identity: str) -> None:
+    base.set_link(state, f"{names.GENERATIONS}/{identity}")
+
+
+def _mend(base: Folder, mode: Mode) -> None:
+    if not mode.place:
+        base.set_mode(mode.wanted, mode.gid)
+        return
+    folder = base.child(mode.place[0])
+    try:
+        for name in mode.place[1:]:
+            if _is_file(folder, name):
+                folder.set_file_mode(name, mode.wanted, mode.gid)
+                return
+            deeper = folder.child(name)
+            folder.close()
+            folder = deeper
+        folder.set_mode(mode.wanted, mode.gid)
+    finally:
+        folder.close()
 
 
 def _is_file(folder: Folder, name: str) -> bool:
