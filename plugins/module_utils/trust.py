@@ -24,6 +24,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.x509 import Certificate
 VERSION = 1
 INDEX = "trust.json"
 _BUNDLES = ((names.SERVER, "servers.pem"), (names.CLIENT, "clients.pem"))
+_MAP = "clients.map"
 _LIMIT = 16 << 20
 
 
@@ -150,13 +151,13 @@ def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
         if hashlib.sha256(der).hexdigest() == entry.fingerprint:
             ders[entry] = der
     damaged = {entry.file_name for entry in entries if entry not in ders}
-    for name, text in _bundles(ders).items():
+    for name, text in _derived(ders).items():
         try:
             if inside.read(name, _LIMIT) != text:
                 damaged.add(name)
         except EsyncError:
             damaged.add(name)
-    expected = {INDEX, *(bundle for _role, bundle in _BUNDLES), *(entry.file_name for entry in entries)}
+    expected = {INDEX, *_derived({}), *(entry.file_name for entry in entries)}
     for name in inside.entries():
         status = inside.status(name)
         if name not in expected or status is None or stat.S_IMODE(status.st_mode) != 0o644:
@@ -167,11 +168,25 @@ def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
     return Trust(tuple(entry for entry in entries if entry in ders), folder, tuple(sorted(damaged)))
 
 
-def _bundles(ders: Mapping[Entry, bytes]) -> Dict[str, bytes]:
-    """The text of both bundles: the certificates in PEM (RFC 7468), in the order of the entries."""
-    return {
+def _derived(ders: Mapping[Entry, bytes]) -> Dict[str, bytes]:
+    """The files made from the certificates: both bundles in PEM (RFC 7468), and the map, in the order of the entries."""
+    made = {
         bundle: b"".join(_pem(ders[entry]) for entry in sorted(ders) if entry.role == role) for role, bundle in _BUNDLES
     }
+    made[_MAP] = _map(ders)
+    return made
+
+
+def _map(ders: Mapping[Entry, bytes]) -> bytes:
+    """Which peer a client certificate is, for nginx's map directive: its $ssl_client_fingerprint is SHA-1.
+
+    It only names a certificate that the bundle, which pins all of it, has let in.
+    """
+    peers: Dict[str, str] = {}
+    for entry in sorted(ders):
+        if entry.role == names.CLIENT:
+            peers.setdefault(hashlib.sha1(ders[entry]).hexdigest(), entry.peer)
+    return "".join(f'{fingerprint} "{peer}";\n' for fingerprint, peer in peers.items()).encode("ascii")
 
 
 def _pem(der: bytes) -> bytes:
@@ -289,8 +304,8 @@ def _write(
         _clear(top, keep={in_force})
         with top.make_child(folder_name, 0o755) as inside:
             _fill(inside, top, wanted, certificates, before)
-            for bundle, text in _bundles({entry: certificates[entry.fingerprint].der for entry in wanted}).items():
-                inside.write(bundle, text, 0o644)
+            for name, text in _derived({entry: certificates[entry.fingerprint].der for entry in wanted}).items():
+                inside.write(name, text, 0o644)
             inside.write(INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii"), 0o644)
             inside.sync()
         top.sync()

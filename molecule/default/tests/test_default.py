@@ -57,7 +57,7 @@ def test_one_local_and_all_remote_certificates(name: str) -> None:
     remote = listing(name, f"{DIRECTORY}/trusted")
     peers = [peer for peer in members() if peer != name]
     wanted = [f"{peer}_{role}.cer" for peer in peers for role in ("SyncServer", "SyncClient")]
-    assert sorted(remote) == sorted([*wanted, "servers.pem", "clients.pem", "trust.json"])
+    assert sorted(remote) == sorted([*wanted, "servers.pem", "clients.pem", "clients.map", "trust.json"])
     assert set(remote.values()) == {"644"}
     for bundle in ("servers.pem", "clients.pem"):
         text = connect(name).file(f"{DIRECTORY}/trusted/{bundle}").content_string

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import stat
@@ -60,6 +61,7 @@ def test_a_trust_is_written_whole(base):
         "b_SyncServer.cer",
         "c_SyncClient.cer",
         "c_SyncServer.cer",
+        "clients.map",
         "clients.pem",
         "servers.pem",
         "trust.json",
@@ -223,6 +225,8 @@ def linked(path):
         spoilt("clients.pem", flipped),
         spoilt("clients.pem", emptied),
         spoilt("clients.pem", too_wide),
+        spoilt("clients.map", gone),
+        spoilt("clients.map", emptied),
         spoilt("b_SyncServer.cer", too_wide),
         spoilt("x_SyncServer.cer", foreign),
     ],
@@ -250,6 +254,17 @@ def _content(base, name):
 def test_the_bundles_are_what_the_library_writes(base):
     apply(base, "a", both("b"), pems("b"), "one")
     assert _content(base, "servers.pem")[0].decode("ascii") == certificate("b", "server").pem
+
+
+def test_the_map_names_the_peer_of_every_client_certificate(base):
+    apply(base, "a", both("b") + both("b", 2, "next") + both("c"), pems("b", "c") + pems("b", number=2), "one")
+    wanted = {
+        hashlib.sha1(certificate(peer, "client", number).der).hexdigest() + f' "{peer}";'
+        for peer, number in (("b", 1), ("b", 2), ("c", 1))
+    }
+    lines = _content(base, "clients.map")[0].decode("ascii").splitlines()
+    assert len(lines) == 3
+    assert set(lines) == wanted
 
 
 @pytest.mark.parametrize("target", ["elsewhere", "remote/../x", "remote/gone", "/etc"])
