@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime
 import json
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import layout, names, pkcs12, pvk, x509
@@ -51,7 +51,7 @@ class Settings:
     valid_days: int = 365
     renew_before_days: int = 30
     formats: Tuple[str, ...] = layout.FORMATS
-    passphrase: Optional[bytes] = None
+    passphrase: Optional[bytes] = field(default=None, repr=False)
     pfx_encryption: str = pkcs12.MODERN
     gid: Optional[int] = None
 
