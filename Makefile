@@ -7,13 +7,14 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test clean
+.PHONY: help venv mesh check test docs clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
 	@echo "make check        lint, types and unit tests (no root)"
 	@echo "make test         everything that CI runs (as root: it installs packages and starts containers)"
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
+	@echo "make docs         write the documents that are made from the code"
 	@echo "make clean        remove what the above made"
 
 venv: $(STAMP)
@@ -36,6 +37,9 @@ PARTS := lint types unit sanity interop integration tarball molecule-default
 .PHONY: $(PARTS)
 $(PARTS): $(STAMP)
 	$(PYTHON) tests/ci/run.py $@
+
+docs: $(STAMP)
+	$(VENV)/bin/python docs/make.py
 
 clean:
 	rm -rf .mesh .cache .mypy_cache .ruff_cache $(VENV)

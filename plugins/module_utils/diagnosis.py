@@ -162,6 +162,16 @@ CAUSES: Dict[str, Cause] = {
         "The endpoint answered a caller without a trusted certificate: it does not check, or trusts too many.",
         "Let the service demand certificates and trust only trusted/clients.pem; reload it, and test again.",
     ),
+    "host_failed": Cause(
+        "A server failed before the test",
+        "One of the two servers ended with an error earlier in the run, so the pair was not tested.",
+        "Read that error in the output of the run, mend its cause and run again.",
+    ),
+    "not_tested": Cause(
+        "The pair was not tested",
+        "Both servers took part, but the caller returned no result for the pair.",
+        "Look at what went wrong before in the output of the run, and run again.",
+    ),
 }
 
 
