@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -192,15 +194,17 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; held open together so that they differ."""
-    sockets = [socket.socket() for _number in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody uses now, below those that the kernel gives to outgoing connections (ip(7))."""
+    found: list[int] = []
+    candidates = iter(random.sample(range(20000, 32000), 2000))
+    with contextlib.ExitStack() as stack:
+        while len(found) < count:
+            one = stack.enter_context(socket.socket())
+            port = next(candidates)
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -88,15 +90,27 @@ def leaks(secrets: Iterable[Secret], texts: Iterable[tuple[str, bytes]]) -> list
     wanted = [(secret.name, needle) for secret in secrets for needle in needles(secret)]
     found = []
     for place, text in texts:
-        # Line breaks, escapes and indentation do not hide a secret; case does not hide a hexadecimal one.
-        folded = re.sub(rb"\\[nrt]|[\s\"',\\]", b"", text)
-        lowered = folded.lower()
-        for name, needle in wanted:
-            if needle in text or needle in folded or (_is_hex(needle) and needle.lower() in lowered):
-                found.append(f"{name} in {place}")
-        if b"PRIVATE KEY" in text:
-            found.append(f"a PEM private key in {place}")
+        for layer in layers(text):
+            lowered = layer.lower()
+            for name, needle in wanted:
+                if needle in layer or (_is_hex(needle) and needle.lower() in lowered):
+                    found.append(f"{name} in {place}")
+            if b"PRIVATE KEY" in layer:
+                found.append(f"a PEM private key in {place}")
     return found
+
+
+def layers(text: bytes, depth: int = 2) -> Iterator[bytes]:
+    """A text, the same without what folds it, and what is encoded in it (a PEM file in base64, as slurp gives it)."""
+    yield text
+    # Line breaks, escapes and indentation do not hide a secret; case does not hide a hexadecimal one.
+    folded = re.sub(rb"\\[nrt]|[\s\"',\\]", b"", text)
+    yield folded
+    if depth:
+        for source in (text, folded):
+            for blob in set(re.findall(rb"[A-Za-z0-9+/]{64,}", source)):
+                with contextlib.suppress(binascii.Error):
+                    yield from layers(base64.b64decode(blob + b"=" * (-len(blob) % 4)), depth - 1)
 
 
 def _is_hex(needle: bytes) -> bool:

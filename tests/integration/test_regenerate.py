@@ -140,11 +140,11 @@ def test_expired_certificates_are_recovered_by_one_run(make_mesh) -> None:
 
 def test_a_breach_takes_the_old_trust_away_first(mesh: Mesh) -> None:
     before = fingerprints(mesh)
-    result = mesh.succeed("regenerate", "-e", '{"esync_compromised": ["b"]}')
+    result = mesh.succeed("regenerate", "-e", "esync_compromised=b")
     after = fingerprints(mesh)
     assert {name for name in mesh.names if before[name] != after[name]} == {"b"}
     record = json.loads((mesh.ledger / "b.json").read_text())
-    assert before["b"] in {one["fingerprint"] for one in record["struck"]}
+    assert before["b"] in {one["fingerprint"] for one in record["distrusted"]}
     assert "First everybody stops trusting" in result.prose
     assert mesh.report()["summary"] == COUNT
     settled(mesh)
@@ -230,7 +230,7 @@ def test_a_removed_server_is_refused_and_may_join_again(mesh: Mesh) -> None:
     assert not (mesh.host("c") / "generations").exists()
     record = json.loads((mesh.ledger / "c.json").read_text())
     assert record["removed_at"]
-    assert before["c"] in {one["fingerprint"] for one in record["struck"]}
+    assert before["c"] in {one["fingerprint"] for one in record["distrusted"]}
     assert mesh.report()["summary"] == {"servers": 2, "expected": 2, "ok": 2, "failed": 0, "untested": 0}
     mesh.succeed("establish")
     assert mesh.trusted("a") == {"b", "c"}
