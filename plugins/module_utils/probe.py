@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import diagnosis, tls, x509
@@ -21,7 +21,8 @@ from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CU
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 
 NONE, STRANGER, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject", "plain"
-PRESENT = (*STATES, NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
+MUST_BE_REFUSED = (NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
+PRESENT = (*STATES, *MUST_BE_REFUSED)
 
 # What nginx answers, inside the encrypted connection, to a caller that it does not accept.
 _REFUSING = (400, 403, 495, 496)
@@ -99,6 +100,19 @@ def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
     with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(peers)))) as pool:
         outcomes = list(pool.map(caller.call, peers))
     return [_result(peer, outcome, settings, caller.shown) for peer, outcome in zip(peers, outcomes)]
+
+
+def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
+    """Try to get in at every peer with each thing that it must refuse, one kind after the other.
+
+    :returns: a result for each peer and kind, with ``present``.
+    :raises EsyncError: this server's own files cannot be used.
+    """
+    return [
+        {**result, "present": present}
+        for present in MUST_BE_REFUSED
+        for result in probe(peers, replace(settings, present=present, refused=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -277,15 +291,20 @@ def _show_stranger(context: ssl.SSLContext, name: str) -> bytes:
 
 def _result(peer: Peer, outcome: Outcome, settings: Settings, shown: Optional[str]) -> Dict[str, Any]:
     finding = outcome.finding
+    verdict = "failed" if finding else "ok"
     if settings.refused:
         # Only a refusal proves that the peer refuses; a closed port proves nothing.
         if finding is None:
             finding = Finding("not_refused", f"{peer.name} answered {settings.name}, which showed: {settings.present}.")
+            verdict = "failed"
         elif outcome.refusal:
             finding = None
+            verdict = "ok"
+        else:
+            verdict = "untested"
     return {
         "to": peer.name,
-        "verdict": "failed" if finding else "ok",
+        "verdict": verdict,
         "cause": finding.cause if finding else None,
         "detail": finding.detail if finding else "",
         "remedy": finding.remedy if finding else "",

@@ -72,6 +72,14 @@ options:
     description: Whose certificate a fingerprint is, as M(esync.mesh.peer_trust) returned it.
     type: dict
     default: {}
+  refusals:
+    description:
+      - The names of those of O(peers) that must be seen to refuse no certificate, one that nobody knows, one with this
+        server's name that nobody knows, this server's server certificate, and a caller that speaks without TLS.
+        It is tried before anything else.
+    type: list
+    elements: str
+    default: []
   concurrency:
     description: How many peers are tested at the same time.
     type: int
@@ -115,7 +123,7 @@ results:
       description: The peer's name.
       type: str
     verdict:
-      description: V(ok) or V(failed).
+      description: V(ok) or V(failed); where a refusal is to be proved and nothing was, V(untested).
       type: str
     cause:
       description: A key of the diagnosis table; null if the pair is ok.
@@ -141,6 +149,15 @@ results:
     served:
       description: The generation that the peer served.
       type: str
+refusals:
+  description: For each peer in O(refusals) and each thing that it must refuse, a result as in RV(results).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    present:
+      description: What was shown.
+      type: str
 """
 
 from typing import Any, Dict
@@ -148,7 +165,7 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
-from ansible_collections.esync.mesh.plugins.module_utils.probe import PRESENT, Peer, Settings, probe
+from ansible_collections.esync.mesh.plugins.module_utils.probe import PRESENT, Peer, Settings, probe, probe_refusals
 
 SPEC: Dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -174,6 +191,7 @@ SPEC: Dict[str, Any] = {
         "default": ["current", "next", "previous"],
     },
     "known": {"type": "dict", "default": {}},
+    "refusals": {"type": "list", "elements": "str", "default": []},
     "concurrency": {"type": "int", "default": 16},
     "connect_timeout": {"type": "float", "default": 10},
     "answer_timeout": {"type": "float", "default": 15},
@@ -184,12 +202,17 @@ SPEC: Dict[str, Any] = {
 def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
     """Test the peers, unless in check mode."""
     if module.check_mode:
-        return {"changed": False, "results": []}
+        return {"changed": False, "results": [], "refusals": []}
     options = dict(module.params)
     peers = [Peer(peer["name"], peer["address"], peer["port"], peer["expected"]) for peer in options.pop("peers")]
     options["refused"] = options.pop("expect") == "refused"
     options["require"] = tuple(options["require"])
-    return {"changed": False, "results": probe(peers, Settings(**options))}
+    # Before the rest, for a temporary endpoint ends when it was served what it waits for.
+    strict = [peer for peer in peers if peer.name in options["refusals"]]
+    del options["refusals"]
+    settings = Settings(**options)
+    refusals = probe_refusals(strict, settings)
+    return {"changed": False, "results": probe(peers, settings), "refusals": refusals}
 
 
 def main() -> None:
