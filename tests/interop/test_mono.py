@@ -63,6 +63,14 @@ def test_key(rsa_material: Material, mono: Mono) -> None:
     assert mono("key", rsa_material.path("key")) == {"key": key_digest(rsa_material)}
 
 
+def test_it_knows_no_ecdsa(materials: dict[tuple[str, str], Material], writer: str, mono: Mono) -> None:
+    material = materials[writer, "ecdsa"]
+    with pytest.raises(AssertionError, match="CryptographicException: not enough key parameters"):
+        mono("key", material.path("key"))
+    with pytest.raises(AssertionError, match="CryptographicException: Unknown private key format"):
+        mono("pfx", material.path("compat.pfx"), material.passphrase)
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_compat_pfx(reader: str, rsa_material: Material, mono: Mono) -> None:
     expected = {"certificate": certificate_digest(rsa_material), "key": key_digest(rsa_material)}

@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""verify tells apart why a pair fails, as docs/diagnosis.md promises."""
+
+from __future__ import annotations
+
+
+def test_a_service_that_is_not_started_is_named(make_mesh) -> None:
+    mesh = make_mesh("a", "b", "c")
+    mesh.succeed("establish")
+    # b goes on listening on 127.0.0.1, so that nothing listens where the others look for it.
+    mesh.host_settings["b"] = {"esync_address": "127.0.0.77"}
+    mesh.write()
+    result = mesh.fail("verify")
+    causes = {(pair["from"], pair["to"]): pair["cause"] for pair in mesh.report()["pairs"]}
+    refused = {"a", "c"}
+    assert causes == {
+        (source, target): "endpoint_not_listening" if target == "b" and source in refused else None
+        for source in "abc"
+        for target in "abc"
+        if source != target
+    }
+    assert f"b (127.0.0.77:{mesh.ports['b']}) refused the connection of" in result.prose
+    assert "Start the service on the peer" in result.prose

@@ -1,0 +1,109 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the documents name exists: links, files, tests, settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble, to_json
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_PATH = re.compile(r"(?:docs|inventories|molecule|playbooks|plugins|roles|tests)/[\w./-]*\w")
+_TEST = re.compile(r"\btest_\w+\b(?!\.py)")
+_SETTING = re.compile(r"\besync_[a-z_]*[a-z]\b")
+_ROW = re.compile(r"^\| (M\d+) \|(.*)\|$", re.M)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a document's headings, as code hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def settings() -> set[str]:
+    """Every variable that the roles take."""
+    found: set[str] = set()
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
+            found |= set(entry.get("options") or {})
+    assert "esync_server_name" in found
+    return found
+
+
+def test_there_are_documents() -> None:
+    assert {"README.md", "CONTRIBUTING.md", "docs/establish.md"} <= set(IDS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in _LINK.findall(document.read_text(encoding="utf-8")):
+        if link.startswith(("https:", "http:", "mailto:")):
+            continue
+        name, _hash, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), f"{link}: no such heading"
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    linked = set(_LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert "docs/establish.md" in linked
+    missing = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - linked
+    assert not missing, f"the README does not link {sorted(missing)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_files_that_are_named_exist(document: Path) -> None:
+    for path in _PATH.findall(document.read_text(encoding="utf-8")):
+        # Placeholders in capitals, such as tasks/ENTRY.yml.
+        assert re.search(r"/[A-Z]+\b", path) or (ROOT / path).exists(), f"{path} does not exist"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_settings_that_are_named_exist(document: Path) -> None:
+    known = settings()
+    # Names of other things: roles, and the metrics of the report.
+    other = {"esync_endpoint"} | set(re.findall(r"\besync_\w+", "\n".join(_sources("plugins/plugin_utils/*.py"))))
+    for code in _CODE.findall(document.read_text(encoding="utf-8")):
+        for name in _SETTING.findall(code):
+            assert name in known | other, f"there is no setting {name}"
+
+
+def _sources(pattern: str) -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob(pattern))]
+
+
+def test_every_field_of_mesh_json_is_described() -> None:
+    servers = [Server(name, "127.0.0.1", 8732, "ok") for name in ("a", "b")]
+    report = to_json(assemble(servers, {}, "temporary", [Debt("a", "trust", ("b",), "")]), "2026-11-24T07:06:40Z")
+    text = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8").partition("## mesh.json")[2]
+    assert text
+    fields = [f"`{key}`" if not isinstance(report[key], list) else f"`{key}[]`" for key in report]
+    fields += [f"`.{key}`" for kind in ("servers", "pairs") for key in report[kind][0]]
+    fields += [f"`{key}`" for key in [*report["summary"], *report["debts"][0]]]
+    assert [field for field in fields if field not in text] == []
+
+
+def test_every_row_of_the_manual_names_a_test_that_exists() -> None:
+    rows = _ROW.findall((ROOT / "docs" / "manual-rows.md").read_text(encoding="utf-8"))
+    assert [number for number, _text in rows] == [f"M{number}" for number in range(1, 18)]
+    for number, text in rows:
+        proof = text.rpartition("|")[2]
+        paths = [path for path in _PATH.findall(proof) if path.endswith(".py")]
+        assert paths or "not built" in text, f"{number} names no test, and does not say that it is not built"
+        sources = "\n".join((ROOT / path).read_text(encoding="utf-8") for path in paths)
+        for name in _TEST.findall(proof):
+            assert f"def {name}(" in sources, f"{number}: there is no {name} in {', '.join(paths)}"
