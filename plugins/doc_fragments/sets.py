@@ -57,4 +57,19 @@ options:
   file_group:
     description: A group that may read the private keys, for services that do not start as root.
     type: str
+  observe:
+    description: What to look at besides, so that the control node knows whether the endpoint has to be touched.
+    type: dict
+    suboptions:
+      files:
+        description: Files to return the SHA-256 of.
+        type: list
+        elements: path
+        default: []
+      port:
+        description: The port to read the served certificate from; left out, none is read.
+        type: int
+      address:
+        description: Where to read it if nothing listens on the loopback addresses.
+        type: str
 """

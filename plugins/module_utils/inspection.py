@@ -223,7 +223,7 @@ def is_ours(name: str) -> bool:
     return name in OURS or name.startswith(TEMPORARY)
 
 
-OURS = frozenset([*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED, layout.ROTATION])
+OURS = frozenset([*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED, layout.ROTATION, layout.LOADED])
 
 
 def _links(base: Folder, findings: _Findings) -> Dict[str, str]:
@@ -608,6 +608,8 @@ def _consistent(key: Any) -> bool:
     The relations of RFC 8017, 3.2, catch every flipped bit; only a forger could pass composite "primes", and to
     what end? Keys are read from a folder of the same user.
     """
+    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+        return True  # of a kind that is never made here: its public half tells that it is none of ours
     numbers = key.private_numbers()
     if isinstance(key, rsa.RSAPrivateKey):
         p, q, d = numbers.p, numbers.q, numbers.d

@@ -18,6 +18,8 @@ FORMATS = ("cer", "pfx", "pvk")
 
 PASSPHRASE = "pfx.passphrase"
 ROTATION = "rotation.json"
+LOADED = "endpoint.loaded"
+"""What the resident endpoint was last proved to have taken up."""
 
 BASE_MODE = 0o755
 PUBLIC_MODE = 0o644

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set
 
 from ansible_collections.esync.mesh.plugins.module_utils import tls
+from ansible_collections.esync.mesh.plugins.module_utils.endpoint import port_taken
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, SERVER
 
@@ -135,6 +136,15 @@ def _take_lock(directory: str) -> _Lock:
         os.close(descriptor)
 
 
+def end_older(directory: str) -> None:
+    """End the endpoint of this directory that an earlier test left, if there is one.
+
+    :raises EsyncError: kind ``locked``.
+    """
+    if os.path.exists(lock_path(directory)):
+        _release(_take_lock(directory))
+
+
 def _same_file(path: str, descriptor: int) -> bool:
     try:
         named, opened = os.stat(path), os.fstat(descriptor)
@@ -165,14 +175,7 @@ def _bind(settings: Settings) -> socket.socket:
         server.close()
         where = f"{settings.address} port {settings.port}"
         if error.errno == errno.EADDRINUSE:
-            holder = _holder(settings.port)
-            raise EsyncError(
-                f"{where} is taken" + (f" by {holder}" if holder else ""),
-                "End that process, or choose another esync_port; if it is the service that synchronises, "
-                "set esync_endpoint to external",
-                kind="port_taken",
-                server=settings.name,
-            ) from None
+            raise port_taken(settings.port, settings.name, where) from None
         raise EsyncError(
             f"cannot listen on {where}: {os.strerror(error.errno or 0).lower()}",
             "Correct esync_listen_address and esync_port",
@@ -180,24 +183,6 @@ def _bind(settings: Settings) -> socket.socket:
             server=settings.name,
         ) from None
     return server
-
-
-def _holder(port: int) -> Optional[str]:
-    """The process that listens on a port, as far as /proc may be read (proc(5))."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError), open(table, encoding="ascii") as stream:
-            for line in stream.readlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(f"socket:[{fields[9]}]")
-    for pid in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
-        with contextlib.suppress(OSError):
-            for number in os.listdir(f"/proc/{pid}/fd"):
-                if os.readlink(f"/proc/{pid}/fd/{number}") in inodes:
-                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-                        return f"{stream.read().strip()} (process {pid})"
-    return None
 
 
 # -- the process ----------------------------------------------------------------------------------------------

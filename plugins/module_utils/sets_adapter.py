@@ -10,7 +10,7 @@ import datetime
 import grp
 from typing import Any, Dict, List, Mapping, Optional
 
-from ansible_collections.esync.mesh.plugins.module_utils import layout, pkcs12, trust, x509
+from ansible_collections.esync.mesh.plugins.module_utils import endpoint, layout, pkcs12, trust, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Settings
@@ -27,6 +27,14 @@ SPEC: Dict[str, Any] = {
     "pfx_passphrase": {"type": "str", "no_log": True},
     "pfx_encryption": {"type": "str", "choices": list(pkcs12.ENCRYPTIONS), "default": pkcs12.MODERN},
     "file_group": {"type": "str"},
+    "observe": {
+        "type": "dict",
+        "options": {
+            "files": {"type": "list", "elements": "path", "default": []},
+            "port": {"type": "int"},
+            "address": {"type": "str"},
+        },
+    },
 }
 
 
@@ -75,6 +83,11 @@ def trust_of(base: Optional[Folder], server: str, warnings: List[str]) -> Option
         warnings.append(str(error))
         return None
     return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]} if found else None
+
+
+def observed(options: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """What is to be known of the endpoint, read in the same call; None if it was not asked for."""
+    return endpoint.observe(**options["observe"]) if options["observe"] else None
 
 
 def clock() -> datetime.datetime:

@@ -169,7 +169,7 @@ def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
 
 
 def _derived(ders: Mapping[Entry, bytes]) -> Dict[str, bytes]:
-    """The files made from the certificates: both bundles in PEM (RFC 7468), and the map, in the order of the entries."""
+    """The files made from the certificates: both bundles in PEM (RFC 7468), and the map, in the entries' order."""
     made = {
         bundle: b"".join(_pem(ders[entry]) for entry in sorted(ders) if entry.role == role) for role, bundle in _BUNDLES
     }

@@ -76,6 +76,20 @@ rotation:
   description: The rotation in progress, C(holder), C(since) and C(id); null if there is none.
   type: dict
   returned: success
+observed:
+  description: What O(observe) asked for; null if nothing.
+  type: dict
+  returned: success
+  contains:
+    files:
+      description: Path to SHA-256; null for a file that cannot be read.
+      type: dict
+    served:
+      description: SHA-256 fingerprint of the certificate that is served on the port now; null if none is.
+      type: str
+    ipv6:
+      description: Whether the host has IPv6.
+      type: bool
 """
 
 from contextlib import ExitStack
@@ -118,6 +132,7 @@ def certificate_info(module: AnsibleModule) -> Dict[str, Any]:
         "trust": trust,
         "clock": now.timestamp(),
         "rotation": found.rotation,
+        "observed": sets_adapter.observed(options),
     }
 
 

@@ -159,6 +159,20 @@ rotation:
   description: The rotation in progress, C(holder), C(since) and C(id); null if there is none.
   type: dict
   returned: success
+observed:
+  description: What O(observe) asked for; null if nothing.
+  type: dict
+  returned: success
+  contains:
+    files:
+      description: Path to SHA-256; null for a file that cannot be read.
+      type: dict
+    served:
+      description: SHA-256 fingerprint of the certificate that is served on the port now; null if none is.
+      type: str
+    ipv6:
+      description: Whether the host has IPv6.
+      type: bool
 """
 
 from contextlib import ExitStack
@@ -233,6 +247,7 @@ def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
             "trust": sets_adapter.trust_of(base, name, warnings),
             "clock": now.timestamp(),
             "rotation": outcome.inspection.rotation,
+            "observed": sets_adapter.observed(options),
         }
     for warning in warnings:
         module.warn(warning)
