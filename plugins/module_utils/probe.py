@@ -250,7 +250,7 @@ class _Caller:
 
     def _ask(self, connection: socket.socket, pair: Pair) -> bytes:
         connection.settimeout(self.settings.answer_timeout)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             # A peer that refused and hung up before the request went out may still have said why.
             connection.sendall(tls.request_for(pair.address, pair.port))
         answer = b""
