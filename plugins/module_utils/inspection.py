@@ -223,7 +223,9 @@ def is_ours(name: str) -> bool:
     return name in OURS or name.startswith(TEMPORARY)
 
 
-OURS = frozenset([*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED, layout.ROTATION, layout.LOADED])
+OURS = frozenset(
+    [*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED, layout.ROTATION, layout.LOADED, layout.LISTENER]
+)
 
 
 def _links(base: Folder, findings: _Findings) -> Dict[str, str]:

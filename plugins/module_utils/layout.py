@@ -21,6 +21,9 @@ ROTATION = "rotation.json"
 LOADED = "endpoint.loaded"
 """What the resident endpoint was last proved to have taken up."""
 
+LISTENER = "listener.lock"
+"""Where the temporary endpoint of a user other than root notes its process; it is no leftover while that lives."""
+
 BASE_MODE = 0o755
 PUBLIC_MODE = 0o644
 SECRET_MODE = 0o600

@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set
 
-from ansible_collections.esync.mesh.plugins.module_utils import tls
+from ansible_collections.esync.mesh.plugins.module_utils import layout, tls
 from ansible_collections.esync.mesh.plugins.module_utils.endpoint import port_taken
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, SERVER
@@ -107,7 +107,7 @@ def lock_path(directory: str) -> str:
     if os.geteuid() == 0 and os.path.isdir("/run"):
         digest = hashlib.sha256(os.path.realpath(directory).encode("utf-8", "surrogateescape")).hexdigest()
         return f"/run/esync-listener-{digest[:16]}.lock"
-    return os.path.join(directory, ".esync-tmp-listener.lock")
+    return os.path.join(directory, layout.LISTENER)
 
 
 def _take_lock(directory: str) -> _Lock:
