@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 
+import pytest
 from conftest import Mesh, kill
 
 COUNT = {"servers": 3, "expected": 6, "ok": 6, "failed": 0, "untested": 0}
@@ -197,6 +198,48 @@ def works(mesh: Mesh, source: str, target: str) -> bool:
     return len(done) == 2
 
 
+def still_sound(mesh: Mesh, where: str) -> None:
+    """Whatever was interrupted: every pair works, and nobody holds more than two generations."""
+    pairs = [(source, target) for source in mesh.names for target in mesh.names if source != target]
+    assert all(works(mesh, *pair) for pair in pairs), where
+    for name in mesh.names:
+        links = [one for one in ("current", "next", "previous") if (mesh.host(name) / one).is_symlink()]
+        assert len({os.readlink(mesh.host(name) / one) for one in links}) <= 2, where
+
+
+# What changes anything in a rotation, and how often a task of this name comes before it.
+STAGES = [
+    ("make", "Make or keep the certificate sets", 1),
+    ("announce in the ledger", "Record the public certificates in the ledger", 0),
+    ("announce to the hosts", "Trust exactly what the ledger says the others have", 0),
+    ("switch", "Make or keep the certificate sets", 2),
+    ("record the switch", "Record the public certificates in the ledger", 1),
+    ("retire in the ledger", "Record the public certificates in the ledger", 2),
+    ("retire on the hosts", "Trust exactly what the ledger says the others have", 1),
+    ("destroy", "Make or keep the certificate sets", 3),
+]
+
+
+@pytest.mark.parametrize(("task", "before"), [stage[1:] for stage in STAGES], ids=[stage[0] for stage in STAGES])
+def test_killed_in_any_stage_it_is_simply_run_again(mesh: Mesh, task: str, before: int) -> None:
+    process = mesh.start("regenerate")
+    assert process.stdout is not None
+    seen = 0
+    for line in process.stdout:
+        if line.startswith("TASK [") and task in line:
+            seen += 1
+            if seen > before:
+                break
+    else:
+        pytest.fail(f"the task did not come up {before + 1} times")
+    # While the task is at work on the hosts, not before it.
+    time.sleep(random.uniform(0, 0.4))
+    kill(process)
+    still_sound(mesh, task)
+    mesh.succeed("regenerate")
+    settled(mesh)
+
+
 def test_killed_at_random_moments_it_always_converges(mesh: Mesh) -> None:
     seed = random.randrange(1 << 30)
     dice = random.Random(seed)
@@ -212,11 +255,7 @@ def test_killed_at_random_moments_it_always_converges(mesh: Mesh) -> None:
         else:
             process.communicate()
         where = f"seed {seed}, kill {number}"
-        pairs = [(source, target) for source in mesh.names for target in mesh.names if source != target]
-        assert all(works(mesh, *pair) for pair in pairs), where
-        for name in mesh.names:
-            links = [one for one in ("current", "next", "previous") if (mesh.host(name) / one).is_symlink()]
-            assert len({os.readlink(mesh.host(name) / one) for one in links}) <= 2, where
+        still_sound(mesh, where)
     mesh.succeed("regenerate")
     settled(mesh)
 
