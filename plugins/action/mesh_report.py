@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.esync.mesh.plugins.plugin_utils import junit, metrics, page
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
@@ -23,8 +25,11 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     Mesh,
     Server,
     assemble,
+    findings,
+    summary,
     terminal,
     to_json,
+    trouble_lines,
     verdict,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import debts_of
@@ -41,10 +46,14 @@ OPTIONS: dict[str, Any] = {
     "directory": {"type": "path"},
 }
 
-Writer = Callable[[dict[str, Any]], str]
+Writer = Callable[[Mesh, str, str], str]
 WRITERS: Mapping[str, Writer] = {
-    "mesh.json": lambda report: json.dumps(report, indent=1, ensure_ascii=False) + "\n",
+    "mesh.json": lambda mesh, now, _before: json.dumps(to_json(mesh, now), indent=1, ensure_ascii=False) + "\n",
+    "mesh.html": lambda mesh, now, _before: page.document(mesh, now),
+    "mesh.xml": lambda mesh, now, _before: junit.document(mesh, now),
+    "mesh.prom": metrics.text,
 }
+"""File name to its content: from the mesh, the time in UTC, and what the file held before."""
 
 
 class ActionModule(ActionBase):
@@ -63,22 +72,20 @@ class ActionModule(ActionBase):
             return result
         ledger = {record.name: record for record in Ledger(Path(options["ledger"])).read_all()}
         mesh = _observe(options, task_vars or {}, ledger)
-        report = to_json(mesh, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         folder = Path(options["report_directory"])
         for name, write in WRITERS.items():
-            replace_file(folder / name, write(report))
+            replace_file(folder / name, _encodable(write(mesh, now, _read(folder / name))))
         lines = terminal(mesh)
         _show(options["title"], lines)
         worked = [pair.label for pair in mesh.pairs if pair.verdict == OK]
-        worse = [
-            f"{pair.label}: {pair.cause}. {pair.detail}"
-            for pair in mesh.pairs
-            if pair.label in (options["baseline"] or ()) and pair.verdict != OK
-        ]
+        baseline = set(options["baseline"] or ())
+        lost = [pair for pair in mesh.pairs if pair.label in baseline and pair.verdict != OK]
+        worse = [f"{pair.label}: {pair.cause}. {pair.detail}" for pair in lost]
         result.update(
             changed=False,
-            summary=report["summary"],
-            debts=report["debts"],
+            summary=summary(mesh),
+            debts=[asdict(debt) for debt in mesh.debts],
             matrix=lines,
             worked=worked,
             worse=worse,
@@ -86,9 +93,10 @@ class ActionModule(ActionBase):
         )
         bad = bool(worse) if options["baseline"] is not None else bool(mesh.wrong)
         if options["judge"] and bad:
-            result.update(failed=True, msg="\n".join(worse or lines))
+            # Without the matrix, which stands above already.
+            result.update(failed=True, msg="\n".join(trouble_lines(lost) or findings(mesh)))
         else:
-            result["msg"] = f"{verdict(mesh)} The report is {folder / 'mesh.json'}"
+            result["msg"] = f"{verdict(mesh)} The report is {folder / 'mesh.html'}"
         return result
 
 
@@ -115,6 +123,19 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
         servers.append(Server(name, str(member["address"]), int(member["port"]), state, _expiry(ledger.get(name))))
     names = [server.name for server in servers]
     return assemble(servers, results, options["endpoint"], debts_of(names, ledger))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        # There is none yet; what else is wrong with it, writing it will tell.
+        return ""
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates, which a host's answer may hold, are no text; in a file they stand as question marks."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _expiry(record: Entry | None) -> str | None:

@@ -9,8 +9,10 @@ DOCUMENTATION = r"""
 module: mesh_report
 short_description: Report every directed pair of the mesh, and fail if it does not hold
 description:
-  - Puts together what M(esync.mesh.peer_probe) found on every host into C(mesh.json), and shows it in the terminal,
-    as a matrix up to 30 servers, with every cause once.
+  - Puts together what M(esync.mesh.peer_probe) found on every host, and shows it in the terminal, as a matrix up to 30
+    servers, with every cause once.
+  - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
+    for the textfile collector of Prometheus' node_exporter. Each file is replaced whole or not at all.
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
   - Runs on the control node and touches no host. It reads what the hosts of the play registered.
@@ -96,7 +98,7 @@ worse:
   elements: str
   returned: success
 path:
-  description: The report's path on the control node.
+  description: The path of C(mesh.json) on the control node; the other files lie beside it.
   type: str
   returned: success
 """

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 VERSION = 1
@@ -19,8 +19,20 @@ TEMPORARY = "temporary"
 MATRIX_LIMIT = 30
 """Beyond so many servers a matrix does not fit a terminal, and only what is wrong is listed."""
 
+ALIKE_LIMIT = 3
+"""So many servers with the same trouble get a line each; more share one."""
+TROUBLE_LIMIT = 20
+DEBT_LIMIT = 10
+
+OUTSIDE = "."
 _SIGNS = {OK: "+", FAILED: "x", UNTESTED: "?"}
-_UNREACHABLE_REMEDY = "Bring the server back (power, network, ssh), and run again"
+_LEGEND = {"x": "failed", "?": "untested", OUTSIDE: "not in this run"}
+_UNTESTED_TITLES = {
+    "host_unreachable": "The control node cannot reach the server",
+    "host_failed": "The server failed earlier in this run",
+    "not_tested": "The server returned no result",
+}
+_UNREACHABLE_REMEDY = "Bring the server back (power, network, ssh), and run again."
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,7 @@ def _untested(source: Server, target: Server, endpoint: str) -> Pair:
             UNTESTED,
             cause="not_tested",
             detail=f"{source.name} returned no result for it.",
-            remedy="Look at what went wrong before, and run again",
+            remedy="Look at what went wrong before, and run again.",
             blamed=source.name,
         )
     first = dead[0]
@@ -158,7 +170,7 @@ def _untested(source: Server, target: Server, endpoint: str) -> Pair:
         UNTESTED,
         "host_failed",
         text,
-        "Its error stands above; mend it and run again",
+        "Its error stands above; mend it and run again.",
         blamed=first.name,
     )
 
@@ -173,13 +185,7 @@ def to_json(mesh: Mesh, generated_at: str) -> dict[str, Any]:
         "generated_at": generated_at,
         "servers": [asdict(server) for server in mesh.servers],
         "pairs": [_pair_json(pair) for pair in mesh.pairs],
-        "summary": {
-            "servers": len(mesh.servers),
-            "expected": mesh.expected,
-            "ok": mesh.count(OK),
-            "failed": mesh.count(FAILED),
-            "untested": mesh.count(UNTESTED),
-        },
+        "summary": summary(mesh),
         "debts": [asdict(debt) for debt in mesh.debts],
     }
 
@@ -191,6 +197,12 @@ def _pair_json(pair: Pair) -> dict[str, Any]:
     return data
 
 
+def summary(mesh: Mesh) -> dict[str, int]:
+    """How many servers and pairs there are, and what came of the pairs."""
+    counts = {verdict: mesh.count(verdict) for verdict in (OK, FAILED, UNTESTED)}
+    return {"servers": len(mesh.servers), "expected": mesh.expected, **counts}
+
+
 def verdict(mesh: Mesh) -> str:
     """One line: did every pair work?"""
     text = f"{mesh.count(OK)} of {mesh.expected} pairs ok"
@@ -198,44 +210,169 @@ def verdict(mesh: Mesh) -> str:
     return ", ".join([text, *others]) + "."
 
 
-def terminal(mesh: Mesh) -> list[str]:
-    """The mesh for a terminal: a matrix while it fits, then what is wrong, by cause, then the verdict."""
-    lines = _matrix(mesh) if len(mesh.servers) <= MATRIX_LIMIT else []
-    lines += _troubles(mesh.wrong)
-    lines += [f"Owed to {debt.server}: {debt.text}" for debt in mesh.debts]
-    return [*lines, verdict(mesh)]
+# -- what is wrong, each cause once ---------------------------------------------------------------------------
 
 
-def _matrix(mesh: Mesh) -> list[str]:
-    names = [server.name for server in mesh.servers]
-    signs = {(pair.source, pair.target): _SIGNS[pair.verdict] for pair in mesh.pairs}
-    number = len(str(len(names)))
-    width = max(len(name) for name in names) + number + 1
-    lines = [f"{'from / to':<{width}} " + " ".join(f"{index:>{number}}" for index in range(1, len(names) + 1))]
-    for index, source in enumerate(names, 1):
-        row = " ".join(f"{signs.get((source, target), '-'):>{number}}" for target in names)
-        lines.append(f"{index:>{number}} {source:<{width - number - 1}} {row}")
-    return lines
+@dataclass(frozen=True)
+class Trouble:
+    """One thing that is wrong: a dead server is one, not two for each of its peers.
+
+    :param servers: whose it is, as far as the pairs tell; never empty.
+    :param causes: keys; several where one remedy mends what shows in several ways.
+    :param pairs: in the order of the mesh; never empty.
+    """
+
+    servers: tuple[str, ...]
+    causes: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def place(self) -> str:
+        """The pair, or the servers with the number of pairs and an example."""
+        first = self.pairs[0].label
+        if len(self.pairs) == 1:
+            return first
+        return f"{few(self.servers)} ({len(self.pairs)} pairs, such as {first})"
+
+    @property
+    def detail(self) -> str:
+        return self.pairs[0].detail
+
+    @property
+    def remedy(self) -> str:
+        return self.pairs[0].remedy
+
+    def __str__(self) -> str:
+        said = [_sentence(text) for text in (self.detail, self.remedy) if text]
+        return " ".join([f"{self.place}: {', '.join(self.causes)}.", *said])
 
 
-def _troubles(wrong: Sequence[Pair]) -> list[str]:
-    """What is wrong, each cause once: a dead server is one line, not two for each of its peers."""
-    lines = []
-    remaining = list(wrong)
-    while remaining:
-        (cause, server), _count = _suspects(remaining).most_common(1)[0]
-        group = [pair for pair in remaining if pair.cause == cause and server in _ends(pair)]
-        remaining = [pair for pair in remaining if pair not in group]
-        first = group[0]
-        where = first.label if len(group) == 1 else f"{server} ({len(group)} pairs, such as {first.label})"
-        lines.append(f"{where}: {cause}. {first.detail} {first.remedy}".rstrip(". ") + ".")
-    return lines
+def title_of(pair: Pair) -> str:
+    """The cause of a pair in a few plain words; empty if it has none."""
+    if pair.cause is None:
+        return ""
+    if pair.verdict == UNTESTED and pair.cause in _UNTESTED_TITLES:
+        return _UNTESTED_TITLES[pair.cause]
+    return CAUSES[pair.cause].title if pair.cause in CAUSES else pair.cause
 
 
-def _suspects(pairs: Iterable[Pair]) -> Counter[tuple[str | None, str]]:
-    return Counter((pair.cause, end) for pair in pairs for end in _ends(pair))
+def troubles_of(pairs: Iterable[Pair]) -> list[Trouble]:
+    """Put what is wrong under the server that has most of it; the largest first."""
+    merged: dict[tuple[str, str], list[Pair]] = {}
+    for server, group in _by_suspect(pairs):
+        # An expired server shows in both directions, under two causes: it is one trouble with one remedy.
+        merged.setdefault((server, group[0].remedy), []).extend(group)
+    single = [Trouble((server,), _causes(group), tuple(group)) for (server, _remedy), group in merged.items()]
+    alike: dict[tuple[tuple[str, ...], str], list[Trouble]] = {}
+    for trouble in single:
+        alike.setdefault((trouble.causes, trouble.remedy), []).append(trouble)
+    found: list[Trouble] = []
+    for troubles in alike.values():
+        found += troubles if len(troubles) <= ALIKE_LIMIT else [_joined(troubles)]
+    return sorted(found, key=lambda trouble: -len(trouble.pairs))
+
+
+def _joined(troubles: Sequence[Trouble]) -> Trouble:
+    servers = sorted({server for trouble in troubles for server in trouble.servers})
+    pairs = tuple(pair for trouble in troubles for pair in trouble.pairs)
+    return Trouble(tuple(servers), troubles[0].causes, pairs)
+
+
+def _causes(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(pair.cause or pair.verdict for pair in pairs))
+
+
+def _by_suspect(pairs: Iterable[Pair]) -> Iterator[tuple[str, list[Pair]]]:
+    """Server and pairs with the same cause, greedily: whoever has most of one cause takes them all."""
+    open_: dict[tuple[str | None, str], dict[Pair, None]] = {}
+    for pair in pairs:
+        for end in _ends(pair):
+            open_.setdefault((pair.cause, end), {})[pair] = None
+    while open_:
+        cause, server = max(open_, key=lambda suspect: len(open_[suspect]))
+        group = list(open_.pop((cause, server)))
+        for pair in group:
+            for end in _ends(pair):
+                others = open_.get((cause, end))
+                if others is not None:
+                    others.pop(pair, None)
+                    if not others:
+                        del open_[cause, end]
+        yield server, group
 
 
 def _ends(pair: Pair) -> tuple[str, ...]:
     # The end that is called comes first: of two equal suspects it is the more likely one.
     return (pair.blamed,) if pair.blamed else (pair.target, pair.source)
+
+
+# -- the terminal ---------------------------------------------------------------------------------------------
+
+
+def terminal(mesh: Mesh) -> list[str]:
+    """The mesh for a terminal: a matrix while it fits, then what is wrong, by cause, then the verdict."""
+    lines = _matrix(mesh) if len(mesh.servers) <= MATRIX_LIMIT else []
+    return [*lines, *findings(mesh)]
+
+
+def findings(mesh: Mesh) -> list[str]:
+    """What is wrong, what is owed, and the verdict, which comes last; never more than a screen."""
+    return [*trouble_lines(mesh.wrong), *_debt_lines(mesh.debts), verdict(mesh)]
+
+
+def trouble_lines(pairs: Iterable[Pair]) -> list[str]:
+    """What is wrong, a line for each trouble while they fit a screen."""
+    troubles = troubles_of(pairs)
+    lines = [printable(str(trouble)) for trouble in troubles[:TROUBLE_LIMIT]]
+    rest = troubles[TROUBLE_LIMIT:]
+    if rest:
+        count = sum(len(trouble.pairs) for trouble in rest)
+        lines.append(f"{len(rest)} more causes concern {count} pairs; the report has them all.")
+    return lines
+
+
+def _debt_lines(debts: Sequence[Debt]) -> list[str]:
+    """What is owed, each text once: a new server is news to all others."""
+    servers: dict[str, list[str]] = {}
+    for debt in debts:
+        servers.setdefault(debt.text, []).append(debt.server)
+    lines = [
+        printable(f"Owed to {few(names)}{', each' if len(names) > 1 else ''}: {text}")
+        for text, names in servers.items()
+    ]
+    rest = lines[DEBT_LIMIT:]
+    return lines[:DEBT_LIMIT] + ([f"{len(rest)} more debts; the report has them all."] if rest else [])
+
+
+def _matrix(mesh: Mesh) -> list[str]:
+    names = [printable(server.name) for server in mesh.servers]
+    signs = {(pair.source, pair.target): _sign(pair) for pair in mesh.pairs}
+    number = len(str(len(names)))
+    width = max((len(name) for name in names), default=0) + number + 1
+    # The numbers of the columns stand upright, so that thirty servers fit an ordinary terminal.
+    heads = [" ".join(f"{index:>{number}}"[digit] for index in range(1, len(names) + 1)) for digit in range(number)]
+    lines = [f"{'from / to' if digit == 0 else '':<{width}} {head}" for digit, head in enumerate(heads)]
+    for index, (source, name) in enumerate(zip(mesh.servers, names), 1):
+        row = " ".join(signs.get((source.name, target.name), "-") for target in mesh.servers)
+        lines.append(f"{index:>{number}} {name:<{width - number - 1}} {row}")
+    legend = [f"{sign} {text}" for sign, text in _LEGEND.items() if sign in signs.values()]
+    return lines + ([f"{'':<{width}} {', '.join(legend)}"] if legend else [])
+
+
+def _sign(pair: Pair) -> str:
+    return _SIGNS[pair.verdict] if pair.in_scope else OUTSIDE
+
+
+def printable(text: str) -> str:
+    """A text that moves no cursor: what a peer answered may be part of it."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def few(names: Sequence[str]) -> str:
+    """A few names, and how many more there are."""
+    shown = [*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else list(names)
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+
+
+def _sentence(text: str) -> str:
+    return f"{text.rstrip('. ')}."

@@ -1,0 +1,383 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``mesh.html``: one file that needs nothing else, neither a network nor a server.
+
+What a reader must see without a script (the verdict, what is wrong, what is owed, the servers) is made here; the matrix
+and the list of pairs are drawn by ``assets/page.js`` from data that stand in the page. Whatever comes from outside is
+text: escaped here, and only ever set as ``textContent`` there. The content security policy allows the page's own script
+and style by their digests, and nothing else at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
+    FAILED,
+    OK,
+    UNTESTED,
+    Mesh,
+    Server,
+    Trouble,
+    few,
+    title_of,
+    troubles_of,
+    verdict,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils.metrics import seconds_of
+
+ASSETS = Path(__file__).with_name("assets")
+DAY = 86400
+WARN_DAYS = 31
+"""A certificate that ends within a month is shown as such."""
+
+_CODES = {OK: "+", FAILED: "x", UNTESTED: "?"}
+_OUTSIDE, _SELF = ".", "-"
+_STATES = {
+    "ok": "took part",
+    "unreachable": "unreachable",
+    "failed": "failed earlier",
+    "not_in_run": "not in this run",
+}
+# What a browser would drop, change or obey in a text; the script does the same to its texts.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def document(mesh: Mesh, generated_at: str) -> str:
+    """The content of ``mesh.html``.
+
+    :param generated_at: UTC; what ends soon is judged by it.
+    """
+    style, script = (_asset(name) for name in ("page.css", "page.js"))
+    troubles = troubles_of(mesh.wrong)
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    now = seconds_of(generated_at) or 0
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="referrer" content="no-referrer">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{escape(verdict(mesh))} eSync mesh</title>",
+            f"<style>{style}</style>",
+            "</head>",
+            "<body>",
+            _SYMBOLS,
+            _head(mesh, generated_at, now),
+            "<main>",
+            _troubles(troubles),
+            _asset("matrix.html"),
+            _debts(mesh),
+            _servers(mesh, now),
+            "</main>",
+            f'<script type="application/json" id="data">{_json(_data(mesh, troubles))}</script>',
+            f"<script>{script}</script>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+@lru_cache(maxsize=None)
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"
+
+
+def _json(data: Any) -> str:
+    # In a script element only "<" can do harm; without ">" and "&" it stays safe wherever somebody copies it to.
+    # Everything beyond ASCII is escaped already, U+2028 and U+2029 and lone surrogates among it.
+    text = json.dumps(data, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _text(text: str) -> str:
+    """A text from outside: shown as it is, and unable to turn the text around it (bidirectional marks)."""
+    return f"<bdi>{escape(_CONTROLS.sub(chr(0xFFFD), text))}</bdi>"
+
+
+def _sign(kind: str) -> str:
+    if not kind:
+        return ""
+    return f'<svg class="sign {kind}" aria-hidden="true"><use href="#sign-{kind}"/></svg>'
+
+
+# -- what stands in the page without a script -----------------------------------------------------------------
+
+# The shapes of the matrix, once: a verdict is told by its shape as well as by its colour.
+_SYMBOLS = """<svg width="0" height="0" class="symbols" aria-hidden="true">
+<symbol id="sign-ok" viewBox="0 0 10 10"><circle class="fill" cx="5" cy="5" r="2.4"/></symbol>
+<symbol id="sign-failed" viewBox="0 0 10 10"><rect class="fill" x=".5" y=".5" width="9" height="9" rx="1"/>\
+<path class="line" d="M3 3L7 7M7 3L3 7"/></symbol>
+<symbol id="sign-untested" viewBox="0 0 10 10"><path class="fill" d="M5 .3L9.7 5L5 9.7L.3 5Z"/></symbol>
+<symbol id="sign-outside" viewBox="0 0 10 10"><rect class="fill" x="2.5" y="4.4" width="5" height="1.2"/></symbol>
+<symbol id="sign-late" viewBox="0 0 10 10"><path class="fill" d="M5 .6L9.8 9.4H.2Z"/>\
+<path class="line" d="M5 3.6V6.4M5 7.6V8.4"/></symbol>
+</svg>"""
+
+
+def _head(mesh: Mesh, generated_at: str, now: int) -> str:
+    # Neither good nor bad: what was tested works, but a part of the mesh was not in the run.
+    kind = "failed" if mesh.wrong else "ok" if mesh.count(OK) == mesh.expected else "part"
+    shown = generated_at.replace("T", " ").replace("Z", " UTC")
+    late = sum(_days(server, now) is not None and (_days(server, now) or 0) < WARN_DAYS for server in mesh.servers)
+    outside = sum(not pair.in_scope for pair in mesh.pairs)
+    figures = [
+        ("servers", len(mesh.servers), ""),
+        ("pairs ok", mesh.count(OK), "ok"),
+        ("failed", mesh.count(FAILED), "failed"),
+        ("untested", mesh.count(UNTESTED) - outside, "untested"),
+        ("not in this run", outside, "outside"),
+        ("with debts", len({debt.server for debt in mesh.debts}), ""),
+        (f"end within {WARN_DAYS} days", late, "late"),
+    ]
+    always = ("servers", "pairs ok", "failed", "untested")
+    cells = [
+        f'<div class="{"" if count else "zero"}"><dt>{_sign(sign)}{label}</dt><dd>{count:,}</dd></div>'
+        for label, count, sign in figures
+        if count or label in always
+    ]
+    return "\n".join(
+        [
+            f'<header class="{kind}">',
+            f'<p class="kicker">eSync mesh <span>tested <time datetime="{escape(generated_at)}">{escape(shown)}'
+            "</time></span></p>",
+            f"<h1>{escape(verdict(mesh))}</h1>",
+            f"<dl>{''.join(cells)}</dl>",
+            "</header>",
+        ]
+    )
+
+
+def _troubles(troubles: Sequence[Trouble]) -> str:
+    if not troubles:
+        return ""
+    items = [_trouble(index, trouble) for index, trouble in enumerate(troubles)]
+    return "\n".join(
+        [
+            '<section aria-labelledby="troubles-title" id="troubles">',
+            '<h2 id="troubles-title">What is wrong</h2>',
+            "<ol>",
+            *items,
+            "</ol>",
+            "</section>",
+        ]
+    )
+
+
+def _trouble(index: int, trouble: Trouble) -> str:
+    first = trouble.pairs[0]
+    kind = "failed" if any(pair.verdict == FAILED for pair in trouble.pairs) else "untested"
+    count = len(trouble.pairs)
+    if count == 1:
+        who = f"{_text(first.source)} <span class=arrow>→</span> {_text(first.target)}"
+    else:
+        who = _text(few(trouble.servers))
+    many = f' <span class="many">{count:,} pairs</span>' if count > 1 else ""
+    keys = ", ".join(f"<code>{_text(cause)}</code>" for cause in trouble.causes)
+    return "\n".join(
+        [
+            "<li>",
+            f"<h3>{_sign(kind)}<span>{who}</span>{many}</h3>",
+            f'<p class="title">{_text(title_of(first))} <span class="key">{keys}</span></p>',
+            f"<p>{_text(first.detail)}</p>" if first.detail else "",
+            f'<p class="remedy"><b>What to do</b> {_text(first.remedy)}</p>' if first.remedy else "",
+            f'<button type="button" data-trouble="{index}">Show in the matrix</button>',
+            "</li>",
+        ]
+    )
+
+
+def _debts(mesh: Mesh) -> str:
+    if not mesh.debts:
+        return ""
+    servers: dict[str, list[str]] = {}
+    for debt in mesh.debts:
+        servers.setdefault(debt.text, []).append(debt.server)
+    rows = [
+        f"<tr><th scope=row>{', '.join(_text(name) for name in names)}</th><td>{_text(text)}</td></tr>"
+        for text, names in servers.items()
+    ]
+    return "\n".join(
+        [
+            '<section aria-labelledby="debts-title" id="debts">',
+            '<h2 id="debts-title">What is owed</h2>',
+            '<p class="hint">Changes that servers which could not be reached have still to receive; the next run over '
+            "the whole group delivers them.</p>",
+            '<div class="table"><table><thead><tr><th scope=col>Server</th><th scope=col>Owed</th></tr></thead><tbody>',
+            *rows,
+            "</tbody></table></div>",
+            "</section>",
+        ]
+    )
+
+
+def _servers(mesh: Mesh, now: int) -> str:
+    calls = Counter((pair.source, pair.verdict) for pair in mesh.pairs)
+    called = Counter((pair.target, pair.verdict) for pair in mesh.pairs)
+    others = max(len(mesh.servers) - 1, 0)
+    order = sorted(mesh.servers, key=lambda server: (seconds_of(server.expires_at) or 1 << 60, server.name))
+    rows = []
+    for server in order:
+        place = f"[{server.address}]" if ":" in server.address else server.address
+        trouble = "" if server.state in ("ok", "not_in_run") else _sign("untested")
+        rows.append(
+            f"<tr><th scope=row>{_text(server.name)}</th><td>{_text(f'{place}:{server.port}')}</td>"
+            f"<td>{_expiry(server, now)}</td>"
+            f"<td>{trouble}{_text(_STATES.get(server.state, server.state))}</td>"
+            f"<td class=number>{calls[server.name, OK]} of {others}</td>"
+            f"<td class=number>{called[server.name, OK]} of {others}</td></tr>"
+        )
+    return "\n".join(
+        [
+            '<section aria-labelledby="servers-title" id="servers">',
+            '<h2 id="servers-title">Servers</h2>',
+            '<p class="hint">By the end of their certificates, the soonest first.</p>',
+            '<div class="table"><table><thead><tr><th scope=col>Server</th><th scope=col>Address</th>'
+            "<th scope=col>Certificates end</th><th scope=col>This run</th>"
+            "<th scope=col class=number>Calls ok</th><th scope=col class=number>Called ok</th></tr></thead><tbody>",
+            *rows,
+            "</tbody></table></div>",
+            "</section>",
+        ]
+    )
+
+
+def _days(server: Server, now: int) -> int | None:
+    """Whole days until the end, negative after it."""
+    end = seconds_of(server.expires_at)
+    return None if end is None else (end - now) // DAY
+
+
+def _expiry(server: Server, now: int) -> str:
+    days = _days(server, now)
+    if days is None:
+        return _text(server.expires_at or "not known")
+    date = f'<time datetime="{escape(server.expires_at or "")}">{escape((server.expires_at or "")[:10])}</time>'
+    if days < 0:
+        ago = "today" if days == -1 else f"{-days - 1} day{'s' if days < -2 else ''} ago"
+        return f'<span class="late past">{_sign("failed")}{date} <b>expired {ago}</b></span>'
+    left = "today" if days == 0 else f"in {days} day{'s' if days > 1 else ''}"
+    if days < WARN_DAYS:
+        return f'<span class="late">{_sign("late")}{date} <b>{left}</b></span>'
+    return f"{date} <small>{left}</small>"
+
+
+# -- the data of the script -----------------------------------------------------------------------------------
+
+_FROM, _TO, _PLACE = "\x01", "\x02", "\x03"
+# What can be a name or an address, without the full stop of the sentence.
+_NAME = re.compile(r"[\w-]+(?:\.+[\w-]+)*")
+
+
+def _data(mesh: Mesh, troubles: Sequence[Trouble]) -> dict[str, Any]:
+    """All pairs in little room: 200 servers have 39,800.
+
+    Texts stand once each, with the names of the pair taken out. What most pairs of a server have in common (its
+    fingerprints, the TLS version) stands once; a pair only has a record if it differs, and pairs with equal records
+    share one. ``assets/page.js`` reads it back.
+    """
+    names = [server.name for server in mesh.servers]
+    place = {name: index for index, name in enumerate(names)}
+    by_name = {server.name: server for server in mesh.servers}
+    strings: dict[str, int] = {"": 0}
+    trouble_of = {id(pair): index for index, trouble in enumerate(troubles) for pair in trouble.pairs}
+    usual_tls = _usual((0, pair.tls) for pair in mesh.pairs).get(0)
+    usual_server = _usual((pair.target, pair.server_fingerprint) for pair in mesh.pairs)
+    usual_client = _usual((pair.source, pair.client_fingerprint) for pair in mesh.pairs)
+
+    def number(text: str | None) -> int:
+        return strings.setdefault(text or "", len(strings))
+
+    def unless(usual: str | None, text: str | None) -> int:
+        return -1 if text == usual else number(text)
+
+    codes = [[_SELF] * len(names) for _name in names]
+    times: list[list[float]] = [[] for _name in names]
+    records: dict[tuple[int, ...], list[int]] = {}
+    for pair in mesh.pairs:
+        row, column = place[pair.source], place[pair.target]
+        codes[row][column] = _CODES[pair.verdict] if pair.in_scope else _OUTSIDE
+        times[row].append(_short(pair.handshake_ms))
+        strip = _stripper(pair.source, pair.target, by_name[pair.target].address)
+        record = (
+            number(pair.cause),
+            number(title_of(pair)),
+            number(strip(pair.detail)),
+            number(strip(pair.remedy)),
+            unless(usual_tls, pair.tls),
+            unless(usual_server.get(pair.target), pair.server_fingerprint),
+            unless(usual_client.get(pair.source), pair.client_fingerprint),
+            trouble_of.get(id(pair), -1),
+        )
+        if record != (0, 0, 0, 0, -1, -1, -1, -1):
+            records.setdefault(record, []).append(row * len(names) + column)
+    return {
+        "names": names,
+        "places": [server.address for server in mesh.servers],
+        "codes": ["".join(row) for row in codes],
+        "times": times,
+        "tls": number(usual_tls),
+        "serves": [number(usual_server.get(name)) for name in names],
+        "shows": [number(usual_client.get(name)) for name in names],
+        "records": [[*record, _steps(where)] for record, where in records.items()],
+        "blamed": sorted({place[name] for trouble in troubles for name in trouble.servers}),
+        "strings": list(strings),
+    }
+
+
+def _usual(values: Iterable[tuple[Any, str | None]]) -> dict[Any, str]:
+    """What most have: key to the most frequent value."""
+    counts: dict[Any, Counter[str]] = {}
+    for key, value in values:
+        if value is not None:
+            counts.setdefault(key, Counter())[value] += 1
+    return {key: counter.most_common(1)[0][0] for key, counter in counts.items()}
+
+
+def _short(milliseconds: float | None) -> float:
+    """-1 for none; a whole number without its point."""
+    if milliseconds is None:
+        return -1
+    return int(milliseconds) if milliseconds == int(milliseconds) else round(milliseconds, 1)
+
+
+def _steps(numbers: Sequence[int]) -> list[int]:
+    return [number - before for before, number in zip([0, *numbers], numbers)]
+
+
+def _stripper(source: str, target: str, address: str) -> Callable[[str], str]:
+    """Takes the pair's own names out of a text, so that the texts of most pairs are the same."""
+    marks: Mapping[str, str] = {address: _PLACE, target: _TO, source: _FROM}
+
+    def strip(text: str) -> str:
+        if any(mark in text for mark in (_FROM, _TO, _PLACE)):
+            # A text that holds a mark itself would come back as another; this one stays whole, its marks made visible.
+            return _CONTROLS.sub(chr(0xFFFD), text)
+        if ":" in address:
+            text = text.replace(address, _PLACE)
+        return _NAME.sub(lambda match: marks.get(match[0], match[0]), text)
+
+    return strip
