@@ -64,6 +64,11 @@ PARTS = {
         PYTEST,
         packages=["tests/interop/packages.txt"],
     ),
+    "browser": Part(
+        [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/browser"]],
+        PYTEST,
+        packages=["tests/browser/packages.txt"],
+    ),
     "integration": Part(
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/integration"]],
         PYTEST,

@@ -101,7 +101,7 @@
   // As many labels as fit: the troubled first, then evenly; the others show when their row or column is pointed at.
   let kept = [];
   const thin = (cell) => {
-    const apart = Math.ceil(15 / cell);
+    const apart = Math.ceil(16 / cell);
     const taken = new Array(n).fill(false);
     const free = (index) => {
       for (let near = Math.max(0, index - apart + 1); near < Math.min(n, index + apart); near += 1) {
@@ -110,7 +110,7 @@
       return true;
     };
     const order = [...names.keys()];
-    for (const wanted of [order.filter(bad), order.filter((index) => index % Math.max(apart, 5) === 0)]) {
+    for (const wanted of [order.filter(bad), order.filter((index) => index % apart === 0)]) {
       for (const index of wanted) taken[index] = taken[index] || free(index);
     }
     if (cell >= TIGHT) taken.fill(true);

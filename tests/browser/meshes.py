@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Meshes as a run leaves them behind: sound, large, in trouble, hostile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh, Server, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
+
+NOW = "2026-11-23T19:00:00Z"
+FAR = "2027-11-20T19:00:00Z"
+SOON = "2026-12-05T19:00:00Z"
+PAST = "2026-11-21T07:30:00Z"
+
+Judge = Callable[[str, str], Any]
+
+
+def fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def accepted(source: str, target: str) -> dict[str, Any]:
+    return {
+        "to": target,
+        "verdict": "ok",
+        "handshake_ms": round(2 + int(fingerprint(source + target)[:4], 16) / 9000, 1),
+        "tls": "TLSv1.3",
+        "server_fingerprint": fingerprint(target),
+        "client_fingerprint": fingerprint(f"client {source}"),
+    }
+
+
+def refused(source: str, target: str, cause: str, detail: str) -> dict[str, Any]:
+    remedy = CAUSES[cause].remedy
+    return {**accepted(source, target), "verdict": "failed", "cause": cause, "detail": detail, "remedy": remedy}
+
+
+def make(
+    names: Sequence[str],
+    judge: Judge = accepted,
+    states: Mapping[str, str] | None = None,
+    ends: Mapping[str, str] | None = None,
+    debts: Sequence[Debt] = (),
+) -> Mesh:
+    """A mesh whose pairs ``judge`` decides, as the probes would; servers of another state than ``ok`` have no part."""
+    state = {name: (states or {}).get(name, "ok") for name in names}
+    servers = [
+        Server(name, f"10.0.{index // 250}.{index % 250 + 1}", 8732, state[name], (ends or {}).get(name, FAR))
+        for index, name in enumerate(names)
+    ]
+    present = [name for name in names if state[name] == "ok"]
+    results = {name: [judge(name, peer) for peer in present if peer != name] for name in present}
+    return assemble(servers, results, "temporary", debts)
+
+
+def numbered(count: int, stem: str = "web") -> list[str]:
+    return [f"{stem}{number:0{len(str(count))}}" for number in range(1, count + 1)]
+
+
+def in_trouble(count: int) -> Mesh:
+    """One dead host, one stale endpoint, one expired certificate, and one certificate that ends soon."""
+    names = numbered(count)
+    dead, stale, expired, soon = names[count // 3], names[count // 2], names[-4], names[1]
+
+    def judge(source: str, target: str) -> dict[str, Any]:
+        if target == stale:
+            text = (
+                f"{target} (10.0.0.9:8732) serves its previous certificate 1f2e3d4c; {source} requires the current one."
+            )
+            return refused(source, target, "stale_generation_served", text)
+        if target == expired:
+            text = f"{target} (10.0.0.27:8732) serves a certificate that ended on {PAST}, as {source} found."
+            return refused(source, target, "server_certificate_expired", text)
+        if source == expired:
+            text = f"{target} refused the client certificate of {source}, which ended on {PAST}."
+            return refused(source, target, "client_certificate_expired", text)
+        return accepted(source, target)
+
+    debt = Debt(dead, "trust", (names[0],), f"it has still to receive the certificates of {names[0]}")
+    return make(names, judge, {dead: "unreachable"}, {expired: PAST, soon: SOON}, [debt])
+
+
+def all_failed(count: int) -> Mesh:
+    def judge(source: str, target: str) -> dict[str, Any]:
+        return refused(source, target, "endpoint_not_listening", f"{target} (10.0.0.1:8732) refused {source}.")
+
+    return make(numbered(count), judge)
+
+
+def nothing_tested(count: int) -> Mesh:
+    return make(numbered(count), states=dict.fromkeys(numbered(count), "unreachable"))
+
+
+def limited(count: int) -> Mesh:
+    """A run with ``--limit``: two took part."""
+    names = numbered(count)
+    states = dict.fromkeys(names[2:], "not_in_run")
+    news = f"it has still to receive the certificates of {names[0]}"
+    return make(names, states=states, debts=[Debt(name, "trust", (names[0],), news) for name in names[1:]])
+
+
+HOSTILE = [
+    "</script><script>window.hacked=1</script>",
+    "<img src=x onerror=window.hacked=2>",
+    "\"'><svg/onload=window.hacked=3>",
+    "{{ 7*7 }}${7*7}<%= 7*7 %>",
+    "abc\u202egnp.exe\u200f\u05d0\u05d1",
+    "<!--<script>\u2028\u2029&lt;&#x27;]]>",
+    "controls\x00\x01\x1b[31m\x7f\ud800",
+    "long" + "-and-longer" * 40,
+]
+
+
+def hostile() -> Mesh:
+    """What must not run, in every place that a text can come to."""
+
+    def judge(source: str, target: str) -> dict[str, Any]:
+        if HOSTILE.index(target) % 2:
+            return accepted(source, target)
+        cause = HOSTILE[(HOSTILE.index(source) + 1) % len(HOSTILE)]
+        text = {"detail": f"{source} said {target} {cause}", "remedy": f"{target}: {HOSTILE[0]}", "tls": HOSTILE[1]}
+        return {**accepted(source, target), "verdict": "failed", "cause": cause, **text}
+
+    debts = [Debt(name, HOSTILE[0], (name,), f"owes {name}") for name in HOSTILE]
+    return make(HOSTILE, judge, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, debts)
