@@ -35,3 +35,4 @@ def test_pfx(encryption: str, material: Material, database: str, run: Run, tmp_p
     run("pk12util", "-d", database, "-o", copy, "-n", material.name, "-W", "other")
     found = blocks(run("openssl", "pkcs12", "-in", copy, "-passin", "pass:other", "-nodes"))
     assert material.holds(found["PRIVATE KEY"])
+    assert run("openssl", "x509", "-outform", "DER", stdin=found["CERTIFICATE"]) == material.der
