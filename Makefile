@@ -24,7 +24,7 @@ $(STAMP): requirements-dev.txt tests/ci/make-venv.sh
 
 mesh: $(STAMP)
 	$(VENV)/bin/ansible-playbook playbooks/establish-esync.yml -i $(INVENTORY)
-	@echo "The servers' files lie below .mesh/, the ledger in .mesh/ledger, the report is .mesh/report/mesh.json"
+	@echo "The servers' files lie below .mesh/, the ledger in .mesh/ledger, the report is .mesh/report/mesh.html"
 
 check: $(STAMP)
 	$(PYTHON) tests/ci/run.py lint types unit
