@@ -1,0 +1,307 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the endpoints answer to curl and openssl, and what becomes of them when something is broken.
+
+The tests run in their order: the last one takes a server out of the mesh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hosts import address, connect, members, pairs
+
+ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+DIRECTORY = "/etc/esync"
+PORT = 8732
+CONFIGURATION = "/etc/nginx/conf.d/esync-mesh.conf"
+NGINX = ["alpha", "bravo", "charlie"]
+EXTERNAL = ["delta", "echo"]
+# A setting of ours that makes the configuration another one.
+OTHER_LOG = ("-e", "esync_endpoint_access_log=off")
+
+NGINX_PAIRS = [(source, target) for source, target in pairs() if target in NGINX]
+EVERY_TARGET = [(next(name for name in members() if name != target), target) for target in members()]
+
+
+@dataclass
+class Answer:
+    """What curl got. :param status: 0 if no answer came."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def own(role: str = "client") -> str:
+    return f"--cert {DIRECTORY}/current/{role}.crt --key {DIRECTORY}/current/{role}.key"
+
+
+def ask(source: str, target: str, path: str = "/esync/health", shown: str | None = None, more: str = "") -> Answer:
+    """A request from one host to another, which is known by its pinned certificate only."""
+    host = connect(source)
+    pinned = f"/run/pinned-{target}.pem"
+    host.check_output(f"openssl x509 -inform DER -in {DIRECTORY}/trusted/{target}_SyncServer.cer -out {pinned}")
+    done = host.run(
+        f"curl --silent --include --max-time 10 --cacert {pinned} {own() if shown is None else shown} {more}"
+        f" --connect-to {target}:{PORT}:{address(target)}:{PORT} https://{target}:{PORT}{path}"
+    )
+    head, _separator, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
+    first, *lines = head.split("\n")
+    status = re.match(r"HTTP/1\.1 (\d+)", first)
+    headers = {key.lower(): value.strip() for key, _colon, value in (line.partition(":") for line in lines)}
+    return Answer(int(status.group(1)) if status else 0, headers, body)
+
+
+def fingerprint(name: str) -> str:
+    """What openssl says is the fingerprint of a host's current server certificate."""
+    text = connect(name).check_output(f"openssl x509 -in {DIRECTORY}/current/server.crt -noout -fingerprint -sha256")
+    return str(text).partition("=")[2].replace(":", "").lower()
+
+
+def digest(name: str, path: str = CONFIGURATION) -> str:
+    return str(connect(name).check_output(f"sha256sum < {path}"))
+
+
+def playbook(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook as a user does."""
+    return subprocess.run(
+        ["ansible-playbook", "-i", os.environ["LAB_INVENTORY"], f"playbooks/{name}.yml", *options],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def prose(done: subprocess.CompletedProcess[str]) -> str:
+    """The output with its line breaks and escapes folded, to look for a sentence in it."""
+    return re.sub(r"(\\n|\s|\\)+", " ", done.stdout)
+
+
+def changes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    found = {name: int(count) for name, count in re.findall(r"^(\w+)\s+: ok=\d+\s+changed=(\d+)", done.stdout, re.M)}
+    assert found
+    return found
+
+
+# -- who is let in --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("source", "target"), NGINX_PAIRS)
+def test_health_says_who_answers_and_who_asked(source: str, target: str) -> None:
+    answer = ask(source, target)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-esync-peer"] == source
+    assert json.loads(answer.body) == {
+        "server": target,
+        "generation": fingerprint(target),
+        "product_version": None,
+        "peer": source,
+    }
+
+
+def test_the_peer_stands_in_the_access_log() -> None:
+    ask("bravo", "alpha", "/known-by-this-path")
+    lines = connect("alpha").check_output("grep known-by-this-path /var/log/nginx/esync-mesh.access.log")
+    assert lines.startswith(f"{address('bravo')} - bravo [")
+
+
+def test_without_an_upstream_everything_else_is_404() -> None:
+    answer = ask("alpha", "bravo", "/content")
+    assert (answer.status, answer.headers["x-esync-peer"]) == (404, "alpha")
+
+
+def test_the_upstream_learns_who_calls_whatever_the_caller_says() -> None:
+    answer = ask("bravo", "alpha", "/content?a=b", more="-H 'X-Esync-Peer: charlie' -H 'X_Esync_Peer: charlie'")
+    assert (answer.status, answer.body) == (200, "/content?a=b for bravo\n")
+    # And the caller learns it from us alone, whatever the upstream says.
+    assert answer.headers["x-esync-peer"] == "bravo"
+
+
+def test_haproxy_tells_its_upstream_who_calls() -> None:
+    assert ask("bravo", "echo", "/content", more="-H 'X-Esync-Peer: charlie'").body == "/content for bravo\n"
+
+
+def stranger(source: str, subject: str) -> str:
+    """A certificate that nobody trusts, on a host."""
+    stem = f"/run/stranger-{subject}"
+    connect(source).check_output(
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={subject}"
+        f" -addext extendedKeyUsage=clientAuth -keyout {stem}.key -out {stem}.crt 2>/dev/null"
+    )
+    return f"--cert {stem}.crt --key {stem}.key"
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+@pytest.mark.parametrize(("source", "target"), EVERY_TARGET)
+def test_nobody_but_the_pinned_peers_is_let_in(source: str, target: str, version: str) -> None:
+    only = f"--tlsv{version} --tls-max {version}"
+    for shown in ("", stranger(source, "stranger"), stranger(source, source), own("server")):
+        # 400 is what nginx answers to those that it does not let in.
+        answer = ask(source, target, shown=shown, more=only)
+        assert answer.status in (0, 400), shown
+        assert "x-esync-peer" not in answer.headers
+    assert ask(source, target, more=only).status == 200, "the pinned one, right after"
+
+
+@pytest.mark.parametrize(("source", "target"), EVERY_TARGET)
+def test_tls_before_1_2_is_refused(source: str, target: str) -> None:
+    def handshake(version: str) -> str:
+        command = (
+            f"openssl s_client -connect {address(target)}:{PORT} -{version} -cipher ALL:@SECLEVEL=0"
+            f" -cert {DIRECTORY}/current/client.crt -key {DIRECTORY}/current/client.key < /dev/null 2>&1"
+        )
+        return str(connect(source).run(command).stdout)
+
+    assert "no peer certificate available" in handshake("tls1_1")
+    assert "BEGIN CERTIFICATE" in handshake("tls1_2")
+
+
+@pytest.mark.parametrize("target", NGINX)
+def test_only_the_port_of_ours_is_listened_on(target: str) -> None:
+    listening = connect(target).check_output("ss -Hltnp | grep nginx | awk '{print $4}'").split()
+    assert {place for place in listening if place.endswith(f":{PORT}")} == {f"0.0.0.0:{PORT}", f"[::]:{PORT}"}
+    others = {"0.0.0.0:80", "[::]:80"} | ({"127.0.0.1:8080"} if target != "bravo" else set())
+    assert set(listening) - {f"0.0.0.0:{PORT}", f"[::]:{PORT}"} == others
+
+
+@pytest.mark.parametrize("target", NGINX)
+def test_other_sites_are_untouched(target: str) -> None:
+    host = connect(target)
+    host.check_output("sha256sum --quiet --check /root/nginx.before")
+    assert host.check_output("find /etc/nginx -type f -o -type l | wc -l") == str(
+        int(host.check_output("wc -l < /root/nginx.before")) + 1
+    )
+    assert "Welcome to nginx" in host.check_output("curl --silent http://127.0.0.1/")
+    if target != "bravo":
+        assert host.check_output("curl --silent http://127.0.0.1:8080/other") == "/other for "
+
+
+def test_the_role_installed_what_was_missing() -> None:
+    assert connect("bravo").package("nginx").is_installed
+
+
+def test_nginx_comes_back_at_boot() -> None:
+    assert connect("bravo").check_output("systemctl is-enabled nginx") == "enabled"
+
+
+# -- runs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_changes_nothing_makes_two_calls_a_server() -> None:
+    done = playbook("establish", "-vvv")
+    assert done.returncode == 0, done.stdout
+    assert set(changes(done).values()) == {0}
+    for name in members():
+        assert len(re.findall(rf"^<{re.escape(address(name))}> SSH: EXEC", done.stdout, re.M)) == 2, name
+
+
+@pytest.fixture
+def broken() -> Iterator[None]:
+    """Another site of alpha that nginx refuses, and one of charlie that it accepts but then cannot listen for."""
+    site = "/etc/nginx/sites-enabled/broken"
+    connect("alpha").check_output(f"echo 'no_such_directive on;' > {site}")
+    connect("charlie").check_output(f"echo 'server {{ listen 127.0.0.1:9999; }}' > {site}")
+    listen = 'import socket, time; s = socket.create_server(("127.0.0.1", 9999)); time.sleep(300)'
+    connect("charlie").check_output(
+        f"nohup python3 -c {shlex.quote(listen)} > /dev/null 2>&1 & echo $! > /run/holder.pid;"
+        " timeout 10 sh -c 'until ss -Hltn sport = :9999 | grep -q .; do sleep 0.1; done'"
+    )
+    yield
+    connect("charlie").check_output("kill $(cat /run/holder.pid)")
+    for name in ("alpha", "charlie"):
+        connect(name).check_output(f"rm {site}")
+
+
+def test_what_nginx_refuses_leaves_the_old_configuration_serving(broken: None) -> None:
+    before = {name: digest(name) for name in ("alpha", "charlie")}
+    done = playbook("establish", "--limit", "alpha,charlie", *OTHER_LOG)
+    assert done.returncode != 0
+    assert f"alpha: {CONFIGURATION}: nginx refuses its configuration: unknown directive" in prose(done)
+    assert "in /etc/nginx/sites-enabled/broken:1." in prose(done)
+    assert f"charlie: {CONFIGURATION}: nginx did not take up the new configuration within 8 seconds" in prose(done)
+    assert {name: digest(name) for name in before} == before
+    for name in before:
+        assert ask("bravo", name).status == 200
+
+
+def test_what_was_mended_needs_nothing_and_what_stopped_is_started() -> None:
+    connect("bravo").check_output("systemctl stop nginx")
+    connect("charlie").check_output("nginx -s stop; timeout 10 sh -c 'while pgrep -x nginx; do sleep 0.1; done'")
+    assert ask("alpha", "bravo").status == ask("alpha", "charlie").status == 0
+    done = playbook("establish")
+    assert done.returncode == 0, done.stdout
+    assert changes(done) == {**dict.fromkeys([*members(), "localhost"], 0), "bravo": 1, "charlie": 1}
+    assert ask("alpha", "bravo").status == ask("alpha", "charlie").status == 200
+
+
+def test_a_change_by_hand_is_undone_and_meanwhile_an_unnamed_certificate_is_refused() -> None:
+    host = connect("bravo")
+    before = digest("bravo")
+    host.check_output(f"sed -i 's!include .*clients.map;!!' {CONFIGURATION}; systemctl reload nginx")
+    host.check_output("timeout 10 sh -c 'while pgrep -f \"[w]orker process is shutting down\"; do sleep 0.1; done'")
+    # The bundle accepts it, but nobody knows whose it is.
+    answer = ask("alpha", "bravo")
+    assert answer.status == 403
+    assert "x-esync-peer" not in answer.headers
+    done = playbook("establish", "--check", "--diff", "--limit", "bravo")
+    assert f"+    include {DIRECTORY}/trusted/clients.map;" in done.stdout
+    assert ask("alpha", "bravo").status == 403, "check mode changes nothing"
+    assert changes(playbook("establish", "--limit", "bravo"))["bravo"] == 1
+    assert digest("bravo") == before
+    assert ask("alpha", "bravo").status == 200
+
+
+def test_the_temporary_endpoint_says_that_nginx_has_the_port() -> None:
+    done = playbook("establish", "--limit", "alpha,bravo", "-e", "esync_endpoint=temporary")
+    assert done.returncode != 0
+    assert re.search(rf"alpha: 0\.0\.0\.0 port {PORT} is taken by nginx \(process \d+\)", prose(done))
+    assert "set esync_endpoint to nginx" in prose(done)
+
+
+# -- what is taken away ---------------------------------------------------------------------------------------
+
+
+def resume(target: str, version: str, option: str) -> str:
+    """What a thief with the certificate and a saved session of charlie gets from a target."""
+    command = (
+        f"printf 'GET /esync/health HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'"
+        f" | timeout 10 openssl s_client -connect {address(target)}:{PORT} -{version} -ign_eof"
+        f" -cert /run/thief.crt -key /run/thief.key {option} /run/session-{target}-{version} 2>/dev/null"
+    )
+    return str(connect("charlie").run(command).stdout)
+
+
+def test_a_removed_server_is_refused_also_with_its_saved_sessions() -> None:
+    host = connect("charlie")
+    for suffix in ("crt", "key"):
+        host.check_output(f"cp {DIRECTORY}/current/client.{suffix} /run/thief.{suffix}")
+    targets = [(target, version) for target in ("alpha", *EXTERNAL) for version in ("tls1_2", "tls1_3")]
+    for target, version in targets:
+        assert "HTTP/1.1 200" in resume(target, version, "-sess_out"), (target, version)
+    done = playbook("remove", "-e", "esync_remove=charlie")
+    assert done.returncode == 0, done.stdout
+    for target, version in targets:
+        # Without a session to resume -sess_in fails before it connects, and would prove nothing.
+        option = "-sess_in" if host.file(f"/run/session-{target}-{version}").exists else "-sess_out"
+        answer = resume(target, version, option)
+        assert "BEGIN CERTIFICATE" in answer, "it was connected"
+        assert "HTTP/1.1 200" not in answer, (target, version)
+    # nginx goes on with its other sites, without ours.
+    assert not host.file(CONFIGURATION).exists
+    assert not host.file(DIRECTORY).exists or host.check_output(f"ls {DIRECTORY}") == ""
+    assert host.check_output("curl --silent http://127.0.0.1:8080/other") == "/other for "
+    assert host.run(f"ss -Hltn sport = :{PORT} | grep .").rc != 0
