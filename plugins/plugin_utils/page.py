@@ -142,7 +142,7 @@ def _head(mesh: Mesh, generated_at: str, now: int) -> str:
     # Neither good nor bad: what was tested works, but a part of the mesh was not in the run.
     kind = "failed" if mesh.wrong else "ok" if mesh.count(OK) == mesh.expected else "part"
     shown = generated_at.replace("T", " ").replace("Z", " UTC")
-    late = sum(_days(server, now) is not None and (_days(server, now) or 0) < WARN_DAYS for server in mesh.servers)
+    late = sum(_ends_soon(server, now) for server in mesh.servers)
     outside = sum(not pair.in_scope for pair in mesh.pairs)
     figures = [
         ("servers", len(mesh.servers), ""),
@@ -265,24 +265,29 @@ def _servers(mesh: Mesh, now: int) -> str:
     )
 
 
-def _days(server: Server, now: int) -> int | None:
-    """Whole days until the end, negative after it."""
+def _seconds_left(server: Server, now: int) -> int | None:
     end = seconds_of(server.expires_at)
-    return None if end is None else (end - now) // DAY
+    return None if end is None else end - now
+
+
+def _ends_soon(server: Server, now: int) -> bool:
+    left = _seconds_left(server, now)
+    return left is not None and left < WARN_DAYS * DAY
 
 
 def _expiry(server: Server, now: int) -> str:
-    days = _days(server, now)
-    if days is None:
+    left = _seconds_left(server, now)
+    if left is None:
         return _text(server.expires_at or "not known")
+    days = abs(left) // DAY
+    span = f"{days} day{'' if days == 1 else 's'}"
     date = f'<time datetime="{escape(server.expires_at or "")}">{escape((server.expires_at or "")[:10])}</time>'
-    if days < 0:
-        ago = "today" if days == -1 else f"{-days - 1} day{'s' if days < -2 else ''} ago"
+    if left <= 0:
+        ago = f"{span} ago" if days else "today"
         return f'<span class="late past">{_sign("failed")}{date} <b>expired {ago}</b></span>'
-    left = "today" if days == 0 else f"in {days} day{'s' if days > 1 else ''}"
-    if days < WARN_DAYS:
-        return f'<span class="late">{_sign("late")}{date} <b>{left}</b></span>'
-    return f"{date} <small>{left}</small>"
+    if _ends_soon(server, now):
+        return f'<span class="late">{_sign("late")}{date} <b>{f"in {span}" if days else "today"}</b></span>'
+    return f"{date} <small>in {span}</small>"
 
 
 # -- the data of the script -----------------------------------------------------------------------------------

@@ -4,15 +4,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
+    DEBT_LIMIT,
+    TROUBLE_LIMIT,
     Server,
     assemble,
+    findings,
     terminal,
+    title_of,
     to_json,
+    trouble_lines,
+    troubles_of,
     verdict,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
@@ -27,7 +35,7 @@ def ok(to):
 
 
 def failed(to, cause="connection_timed_out"):
-    return {"to": to, "verdict": "failed", "cause": cause, "detail": "No answer.", "remedy": "Look at it."}
+    return {"to": to, "verdict": "failed", "cause": cause, "detail": "No answer.", "remedy": f"Mend the {cause}."}
 
 
 def all_ok(names, without=()):
@@ -118,6 +126,7 @@ def test_the_matrix_at_a_glance():
     assert lines[1].split() == ["1", "a", "-", "x", "?"]
     assert lines[2].split() == ["2", "b", "+", "-", "?"]
     assert lines[3].split() == ["3", "c", "?", "?", "-"]
+    assert lines[4].strip() == "x failed, ? untested"
     assert lines[-1] == "1 of 6 pairs ok, 1 failed, 4 untested."
 
 
@@ -144,3 +153,133 @@ def test_causes_are_grouped_by_the_server_that_has_most_of_them():
 def test_debts_are_told():
     lines = terminal(assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "news")]))
     assert "Owed to c: news" in lines
+
+
+def numbered(count):
+    return [f"s{number:03}" for number in range(count)]
+
+
+def judged(names, judge, **states):
+    """Every pair of those that take part, as ``judge`` decides: a cause, or None."""
+    present = [name for name in names if states.get(name, "ok") == "ok"]
+    results = {
+        source: [
+            failed(target, judge(source, target)) if judge(source, target) else ok(target)
+            for target in present
+            if target != source
+        ]
+        for source in present
+    }
+    return assemble(servers(*names, **states), results, "temporary")
+
+
+def test_a_bad_day_of_thirty_fits_a_screen():
+    names = numbered(30)
+    dead, stale, expired = names[3], names[10], names[20]
+
+    def judge(source, target):
+        if target == stale:
+            return "stale_generation_served"
+        return "expired" if expired in (source, target) else None
+
+    lines = terminal(judged(names, judge, **{dead: "unreachable"}))
+    assert len(lines) <= 40
+    assert max(len(line) for line in lines[:33]) <= 79
+    troubles = [line for line in lines if " pairs, such as " in line]
+    assert [line.split(" ")[0] for line in troubles] == [dead, expired, stale]
+    assert all("Mend the" in line or "Bring the server back" in line for line in troubles)
+    assert lines[-1] == "729 of 870 pairs ok, 83 failed, 58 untested."
+
+
+def test_both_directions_of_one_remedy_are_one_trouble():
+    def judge(source, target):
+        return {"s001": "expired"}.get(target)
+
+    mesh = judged(numbered(5), judge)
+    other = [pair for pair in mesh.pairs if pair.source == "s001"]
+    both = [
+        *mesh.wrong,
+        *(dataclasses.replace(mesh.wrong[0], source="s001", target=p.target, cause="x") for p in other),
+    ]
+    (trouble,) = troubles_of(both)
+    assert trouble.servers == ("s001",)
+    assert trouble.causes == ("expired", "x")
+    assert len(trouble.pairs) == 8
+
+
+def test_different_remedies_are_different_troubles():
+    names = numbered(6)
+    causes = {"s001": "refused", "s002": "silent"}
+    found = troubles_of(judged(names, lambda source, target: causes.get(target)).wrong)
+    assert {(trouble.servers, trouble.causes) for trouble in found} == {
+        (("s001",), ("refused",)),
+        (("s002",), ("silent",)),
+    }
+
+
+@pytest.mark.parametrize("count", [31, 200])
+def test_everything_failed_is_one_line(count):
+    lines = terminal(judged(numbered(count), lambda source, target: "silent"))
+    assert len(lines) == 2
+    assert f"({count * (count - 1)} pairs, such as s000 -> s001): silent. No answer. Mend the silent." in lines[0]
+    assert "s000, s001, s002 and" in lines[0]
+    assert lines[1] == f"0 of {count * (count - 1)} pairs ok, {count * (count - 1)} failed."
+
+
+def test_every_wrong_pair_is_in_one_trouble():
+    names = numbered(40)
+    mesh = judged(names, lambda source, target: "abc"[int(source[1:]) % 3] if int(target[1:]) % 7 == 0 else None)
+    found = troubles_of(mesh.wrong)
+    labels = [pair.label for trouble in found for pair in trouble.pairs]
+    assert sorted(labels) == sorted(pair.label for pair in mesh.wrong)
+    assert [len(trouble.pairs) for trouble in found] == sorted((len(trouble.pairs) for trouble in found), reverse=True)
+
+
+def test_more_troubles_than_a_screen_are_counted():
+    names = numbered(60)
+    pairs = judged(names, lambda source, target: f"cause {target}" if source == "s000" else None).wrong
+    lines = trouble_lines(pairs)
+    assert len(lines) == TROUBLE_LIMIT + 1
+    assert lines[-1] == f"{59 - TROUBLE_LIMIT} more causes concern {59 - TROUBLE_LIMIT} pairs; the report has them all."
+
+
+def test_a_single_pair_is_named_as_such():
+    results = all_ok(NAMES)
+    results["a"] = [failed("b"), ok("c")]
+    lines = findings(assemble(servers(*NAMES), results, "temporary"))
+    assert lines[0] == "a -> b: connection_timed_out. No answer. Mend the connection_timed_out."
+
+
+def test_a_limited_run_tells_who_was_not_in_it():
+    lines = terminal(assemble(servers("a", "b", c="not_in_run"), {"a": [ok("b")], "b": [ok("a")]}, "temporary"))
+    assert len(lines) == 4
+
+
+def test_equal_debts_share_a_line_and_many_are_counted():
+    names = numbered(40)
+    same = [Debt(name, "trust", ("z",), "it lacks z") for name in names]
+    lines = findings(assemble(servers(*names), all_ok(names), "temporary", same))
+    assert lines[0] == "Owed to s000, s001, s002 and 37 more, each: it lacks z"
+    assert len(lines) == 2
+    different = [Debt(name, "trust", (), f"it lacks {name}") for name in names]
+    lines = findings(assemble(servers(*names), all_ok(names), "temporary", different))
+    assert len(lines) == DEBT_LIMIT + 2
+    assert lines[-2] == f"{40 - DEBT_LIMIT} more debts; the report has them all."
+
+
+def test_what_a_peer_answered_moves_no_cursor():
+    results = {"a": [{**failed("b"), "detail": "It said \x1b[2J\r\u202eand more"}], "b": [ok("a")]}
+    text = "\n".join(terminal(assemble(servers("a", "b"), results, "temporary")))
+    assert "It said ?[2J??and more" in text
+    assert text.replace("\n", "").isprintable()
+
+
+def test_a_cause_has_a_title():
+    mesh = assemble(servers("a", "b", "c", b="unreachable", c="failed"), {}, "temporary")
+    titles = {(pair.source, pair.target): title_of(pair) for pair in mesh.pairs}
+    assert titles["a", "b"] == "The control node cannot reach the server"
+    assert titles["a", "c"] == "The server failed earlier in this run"
+    results = {"a": [failed("b", "host_unreachable"), ok("c")], "b": [failed("a", "unheard_of"), ok("c")]}
+    mesh = assemble(servers(*NAMES), results, "temporary")
+    assert [title_of(pair) for pair in mesh.pairs[:3]] == [CAUSES["host_unreachable"].title, "", "unheard_of"]
+    assert title_of(mesh.pairs[4]) == "The server returned no result"

@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from ansible_collections.esync.mesh.plugins.plugin_utils.junit import document
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble, summary
+
+NOW = "2026-11-23T19:00:00Z"
+
+
+def ok(to):
+    return {"to": to, "verdict": "ok", "handshake_ms": 12.5, "tls": "TLSv1.3"}
+
+
+def failed(to, detail="No answer."):
+    return {"to": to, "verdict": "failed", "cause": "connection_timed_out", "detail": detail, "remedy": "Look at it."}
+
+
+def mixed():
+    """a calls b, c is dead, d is not in the run: each outcome of a pair is there."""
+    states = {"a": "ok", "b": "ok", "c": "unreachable", "d": "not_in_run"}
+    servers = [Server(name, f"{name}.example", 8732, state) for name, state in states.items()]
+    return assemble(servers, {"a": [failed("b")], "b": [ok("a")]}, "temporary")
+
+
+def counts(element):
+    return {name: int(element.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+
+
+def test_the_counts_agree_with_the_summary_and_with_the_cases():
+    mesh = mixed()
+    top = ET.fromstring(document(mesh, NOW))
+    total = summary(mesh)
+    assert counts(top) == {"tests": 12, "failures": 1, "errors": 4, "skipped": 6}
+    assert total["failed"] == 1
+    assert total["untested"] == 4 + 6
+    suites = top.findall("testsuite")
+    assert [suite.get("name") for suite in suites] == ["a", "b", "c", "d"]
+    for element in (top, *suites):
+        assert counts(element) == {
+            "tests": len(list(element.iter("testcase"))),
+            "failures": len(list(element.iter("failure"))),
+            "errors": len(list(element.iter("error"))),
+            "skipped": len(list(element.iter("skipped"))),
+        }
+    assert {suite.get("timestamp") for suite in suites} == {"2026-11-23T19:00:00"}
+
+
+def test_a_case_for_each_pair_with_cause_detail_and_remedy():
+    top = ET.fromstring(document(mixed(), NOW))
+    cases = {case.get("name"): case for case in top.iter("testcase")}
+    assert len(cases) == 12
+    assert list(cases["b -> a"]) == []
+    assert cases["b -> a"].get("time") == "0.0125"
+    assert cases["b -> a"].get("classname") == "b"
+    (failure,) = cases["a -> b"]
+    assert failure.tag == "failure"
+    assert failure.get("type") == "connection_timed_out"
+    assert failure.get("message") == "The peer does not answer the connection"
+    assert failure.text.split("\n") == ["connection_timed_out", "No answer.", "Look at it."]
+    (error,) = cases["a -> c"]
+    assert error.tag == "error"
+    assert error.get("type") == "host_unreachable"
+    (skipped,) = cases["a -> d"]
+    assert skipped.tag == "skipped"
+    assert "took no part" in skipped.get("message")
+
+
+def test_what_xml_cannot_hold_is_replaced():
+    hostile = "]]></failure><x a='&\"'>\x00\x01\x1b\x7f\ud800\ufffe\U0001f600\u202e\n\ttext"
+    servers = [Server(name, "x", 1, "ok") for name in ("a", "b<&\x08")]
+    mesh = assemble(servers, {"a": [failed("b<&\x08", hostile)]}, "temporary")
+    text = document(mesh, NOW)
+    text.encode("utf-8")
+    top = ET.fromstring(text)
+    assert top[1].get("name") == "b<&\ufffd"
+    (failure,) = top.iter("failure")
+    shown = "]]></failure><x a='&\"'>\ufffd\ufffd\ufffd\x7f\ufffd\ufffd\U0001f600\u202e\n\ttext"
+    assert failure.text.split("\n", 1)[1] == f"{shown}\nLook at it."
+
+
+def test_it_says_its_encoding():
+    assert document(mixed(), NOW).startswith('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites ')
