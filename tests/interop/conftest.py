@@ -35,7 +35,7 @@ class Material:
 
     :param stem: the common part of the files' paths.
     :param key: the private key.
-    :param der: the certificate.
+    :param der: the server certificate. :param client_der: the client certificate of the same key.
     """
 
     writer: str
@@ -43,11 +43,16 @@ class Material:
     stem: Path
     key: Any
     der: bytes
+    client_der: bytes
     passphrase: str = PASSPHRASE
 
     def path(self, suffix: str) -> str:
         """The path of one of the files."""
         return f"{self.stem}.{suffix}"
+
+    def certificate(self, suffix: str) -> bytes:
+        """The certificate, DER, that the file of this suffix holds."""
+        return self.client_der if suffix.startswith("client.") else self.der
 
     @property
     def spki(self) -> bytes:
@@ -97,7 +102,8 @@ def materials(tmp_path_factory: pytest.TempPathFactory, run: Run) -> dict[tuple[
         for name in KEYS:
             stem = folder / name
             key = serialization.load_pem_private_key(Path(f"{stem}.key").read_bytes(), None)
-            found[writer, name] = Material(writer, name, stem, key, Path(f"{stem}.cer").read_bytes())
+            ders = (Path(f"{stem}.{suffix}").read_bytes() for suffix in ("cer", "client.cer"))
+            found[writer, name] = Material(writer, name, stem, key, *ders)
     return found
 
 

@@ -28,12 +28,14 @@ def main(folder: Path) -> None:
         key = x509.generate_key(key_type, key_size)
         profile = x509.Profile(name, (name, "münchen.example", "192.0.2.1", "2001:db8::1"), key_type, key_size, 365)
         server = x509.self_sign(key, "server", profile, now)
+        # The same subject with another role: what stands beside it in a bundle.
+        client = x509.self_sign(key, "client", profile, now)
         files = {
             "key": x509.key_to_pem(key),
             "crt": server.pem.encode("ascii"),
             "cer": server.der,
-            # The same subject with another key and another role: what stands beside it in a bundle.
-            "client.crt": x509.self_sign(key, "client", profile, now).pem.encode("ascii"),
+            "client.crt": client.pem.encode("ascii"),
+            "client.cer": client.der,
         }
         for encryption in pkcs12.ENCRYPTIONS:
             files[f"{encryption}.pfx"] = pkcs12.write_pfx(name, key, server.der, PASSPHRASE.encode("ascii"), encryption)

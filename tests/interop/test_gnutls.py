@@ -13,8 +13,10 @@ from conftest import Material, Run, blocks
 
 
 def test_certificate(material: Material, run: Run) -> None:
-    for options in (("--inder", "--infile", material.path("cer")), ("--infile", material.path("crt"))):
-        assert run("certtool", "--certificate-info", *options, "--outder") == material.der
+    for suffix in ("cer", "crt", "client.cer", "client.crt"):
+        form = ("--inder",) if suffix.endswith("cer") else ()
+        found = run("certtool", "--certificate-info", *form, "--infile", material.path(suffix), "--outder")
+        assert found == material.certificate(suffix)
 
 
 def test_key(material: Material, run: Run) -> None:

@@ -26,7 +26,7 @@ def test_pfx(encryption: str, material: Material, run: Run, tmp_path: Path) -> N
     assert der == material.der
 
 
-@pytest.mark.parametrize("suffix", ["cer", "crt"])
+@pytest.mark.parametrize("suffix", ["cer", "crt", "client.cer", "client.crt"])
 def test_certificate(
     suffix: str, writer: str, materials: dict[tuple[str, str], Material], run: Run, tmp_path: Path
 ) -> None:
@@ -39,4 +39,4 @@ def test_certificate(
     assert len(found) == len(chosen) == 3
     for material, part in zip(chosen, found):
         pem = blocks(part.replace(b"\r\n", b"\n"))["CERTIFICATE"]
-        assert run("openssl", "x509", "-outform", "DER", stdin=pem) == material.der
+        assert run("openssl", "x509", "-outform", "DER", stdin=pem) == material.certificate(suffix)

@@ -54,9 +54,10 @@ def certificate_digest(material: Material) -> str:
     return hashlib.sha256(material.der).hexdigest()
 
 
-@pytest.mark.parametrize("suffix", ["cer", "crt"])
+@pytest.mark.parametrize("suffix", ["cer", "crt", "client.cer", "client.crt"])
 def test_certificate(suffix: str, material: Material, mono: Mono) -> None:
-    assert mono("certificate", material.path(suffix)) == {"certificate": certificate_digest(material)}
+    expected = hashlib.sha256(material.certificate(suffix)).hexdigest()
+    assert mono("certificate", material.path(suffix)) == {"certificate": expected}
 
 
 def test_key(rsa_material: Material, mono: Mono) -> None:

@@ -19,10 +19,11 @@ def database(tmp_path: Path, run: Run) -> str:
 
 
 def test_certificate(material: Material, database: str, run: Run) -> None:
-    for nickname, suffix, options in (("der", "cer", ()), ("pem", "crt", ("-a",))):
-        run("certutil", "-A", "-d", database, "-n", nickname, "-t", ",,", "-i", material.path(suffix), *options)
-        assert run("certutil", "-L", "-d", database, "-n", nickname, "-r") == material.der
-        run("certutil", "-D", "-d", database, "-n", nickname)
+    for suffix in ("cer", "crt", "client.cer", "client.crt"):
+        options = ("-a",) if suffix.endswith("crt") else ()
+        run("certutil", "-A", "-d", database, "-n", suffix, "-t", ",,", "-i", material.path(suffix), *options)
+        assert run("certutil", "-L", "-d", database, "-n", suffix, "-r") == material.certificate(suffix)
+        run("certutil", "-D", "-d", database, "-n", suffix)
 
 
 @pytest.mark.parametrize("encryption", ["modern", "compat"])

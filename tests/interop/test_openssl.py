@@ -22,9 +22,11 @@ DESCRIPTIONS = {
 }
 
 
-@pytest.mark.parametrize(("suffix", "form"), [("cer", "DER"), ("crt", "PEM")])
-def test_certificate(suffix: str, form: str, material: Material, run: Run) -> None:
-    assert run("openssl", "x509", "-inform", form, "-in", material.path(suffix), "-outform", "DER") == material.der
+@pytest.mark.parametrize("suffix", ["cer", "crt", "client.cer", "client.crt"])
+def test_certificate(suffix: str, material: Material, run: Run) -> None:
+    form = "DER" if suffix.endswith("cer") else "PEM"
+    found = run("openssl", "x509", "-inform", form, "-in", material.path(suffix), "-outform", "DER")
+    assert found == material.certificate(suffix)
 
 
 def test_key(material: Material, run: Run) -> None:
