@@ -86,17 +86,16 @@ class ActionModule(ActionBase):
             changed=False,
             summary=summary(mesh),
             debts=[asdict(debt) for debt in mesh.debts],
-            matrix=lines,
-            worked=worked,
             worse=worse,
             path=str(folder / "mesh.json"),
         )
         bad = bool(worse) if options["baseline"] is not None else bool(mesh.wrong)
         if options["judge"] and bad:
-            # Without the matrix, which stands above already.
+            # Ansible prints a failed result whole: so without the matrix, which stands above, and without every pair.
             result.update(failed=True, msg="\n".join(trouble_lines(lost) or findings(mesh)))
         else:
-            result["msg"] = f"{verdict(mesh)} The report is {folder / 'mesh.html'}"
+            message = f"{verdict(mesh)} The report is {folder / 'mesh.html'}"
+            result.update(matrix=lines, worked=worked, msg=message)
         return result
 
 

@@ -76,12 +76,12 @@ RETURN = r"""
 summary:
   description: How many servers there are, and how many pairs are expected, ok, failed and untested.
   type: dict
-  returned: success
+  returned: outside check mode, also on failure
 debts:
   description: What servers that could not be reached have still to receive.
   type: list
   elements: dict
-  returned: success
+  returned: outside check mode, also on failure
 matrix:
   description: The lines shown in the terminal.
   type: list
@@ -96,9 +96,9 @@ worse:
   description: The pairs of O(baseline) that are not ok now, with their causes.
   type: list
   elements: str
-  returned: success
+  returned: always
 path:
   description: The path of C(mesh.json) on the control node; the other files lie beside it.
   type: str
-  returned: success
+  returned: outside check mode, also on failure
 """

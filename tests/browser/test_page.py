@@ -189,6 +189,13 @@ def test_the_filter_leaves_what_it_says(browser):
     assert browser.text("#count") == "29 of 870 pairs"
 
 
+def test_the_search_ignores_case(browser):
+    show(browser, meshes.make(["Web-A", "web-b", "db"]))
+    browser.click("#search")
+    browser.press(*"wEb-a")
+    assert browser.text("#count") == "4 of 6 pairs"
+
+
 def test_a_trouble_leads_to_its_pairs_and_back(browser):
     show(browser, meshes.in_trouble(30))
     assert browser.texts("#troubles h3 bdi") == ["web11", "web27", "web16"]

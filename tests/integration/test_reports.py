@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The four files of a report tell the same, of a sound mesh and of one with a dead host."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from conftest import Mesh
+
+FILES = {"mesh.html", "mesh.json", "mesh.prom", "mesh.xml"}
+
+
+def told(mesh: Mesh) -> dict[str, Any]:
+    """What each file says of the pairs: how many are ok, failed and untested."""
+    folder = mesh.root / "report"
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
+    html = (folder / "mesh.html").read_text()
+    codes = "".join(json.loads(html.partition('id="data">')[2].partition("</script>")[0])["codes"])
+    suites = ET.parse(folder / "mesh.xml").getroot()
+    tests, failures, errors = (int(suites.get(name) or 0) for name in ("tests", "failures", "errors"))
+    figures = re.findall(
+        r'^esync_pairs\{server="\w+",verdict="(\w+)"\} (\d+)$', (folder / "mesh.prom").read_text(), re.M
+    )
+    summary = mesh.report()["summary"]
+    return {
+        "mesh.html": tuple(codes.count(code) for code in "+x?"),
+        "mesh.json": tuple(summary[verdict] for verdict in ("ok", "failed", "untested")),
+        "mesh.prom": tuple(
+            sum(int(count) for verdict, count in figures if verdict == kind) for kind in ("ok", "failed", "untested")
+        ),
+        "mesh.xml": (tests - failures - errors, failures, errors),
+    }
+
+
+def verified(mesh: Mesh) -> dict[str, str]:
+    text = (mesh.root / "report" / "mesh.prom").read_text()
+    return dict(re.findall(r'^esync_last_verified_timestamp_seconds\{server="(\w+)"\} (\d+)$', text, re.M))
+
+
+def test_the_files_agree_and_a_dead_host_keeps_its_last_time(mesh: Mesh) -> None:
+    assert told(mesh) == dict.fromkeys(FILES, (6, 0, 0))
+    before = verified(mesh)
+    assert set(before) == {"a", "b", "c"}
+    mesh.host_settings["c"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    mesh.write()
+    result = mesh.fail("verify")
+    assert told(mesh) == dict.fromkeys(FILES, (2, 0, 4))
+    after = verified(mesh)
+    assert after["c"] == before["c"]
+    assert after["a"] > before["a"]
+    # The failure repeats what is wrong, not the matrix.
+    assert result.output.count("from / to") == 1
+    assert "2 of 6 pairs ok, 4 untested." in result.output.splitlines()
