@@ -34,6 +34,15 @@ PFX_UNKNOWN = "unknown"
 
 _SET_FILE = re.compile(r"(?P<stem>.+)_Sync(?:Server|Client)\.(?:crt|key|cer|pfx|pvk)\Z")
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n((?:[A-Za-z0-9+/=]{1,64}\n)+)-----END \1-----\n\Z")
+# How a PKCS#8 private key begins (RFC 5958; RFC 8017, A.1.2, or RFC 5915). Older OpenSSL passes over these versions and
+# parameters, and nothing else in the file depends on them.
+_PKCS8 = re.compile(
+    rb"\x30\x82..\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"
+    rb"\x04\x82..\x30\x82..\x02\x01\x00"
+    rb"|\x30\x81.\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+    rb"\x04.\x30.\x02\x01\x01",
+    re.DOTALL,
+)
 # What no reader of ours can decide by looking at the content keeps its own remedy.
 _OTHER_REMEDY = frozenset(["no_permission", "io_error", "read_only", "missing_dependency", "locked"])
 
@@ -168,7 +177,7 @@ class _Findings:
         found = stat.S_IMODE(status.st_mode)
         wrong_group = gid is not None and status.st_gid != gid
         # A group's modes have exactly the group's read (and search) bits more.
-        if self.expected.any_group and found & ~0o050 == wanted & ~0o050 and found & 0o020 == 0:
+        if self.expected.any_group and found & ~0o050 == wanted & ~0o050:
             return
         if found != wanted or wrong_group:
             self.modes.append(Mode(place, found, wanted, gid))
@@ -496,8 +505,15 @@ class _Judge:
         path = self._path(name)
         try:
             if name.endswith(".key"):
-                _check_pem(data, path)
+                der = _check_pem(data, path)
                 key = x509.key_from_pem(data, path)
+                if not _PKCS8.match(der):
+                    raise EsyncError(
+                        "its private key is not of the kind or in the form that is made here, or damaged",
+                        DISCARD,
+                        kind="damaged_file",
+                        path=path,
+                    )
             else:
                 key = pvk.read_pvk(data, path)
         except EsyncError as error:
@@ -572,18 +588,21 @@ class _Judge:
         return PFX_OPENS
 
 
-def _check_pem(data: bytes, path: str) -> None:
-    """Demand exactly one block in the one way of writing it, so that no flipped bit goes unseen."""
+def _check_pem(data: bytes, path: str) -> bytes:
+    """Demand exactly one block in the one way of writing it, so that no flipped bit goes unseen.
+
+    :returns: what is in it, DER.
+    """
     match = _PEM.match(data)
     if match:
         text = match[2].replace(b"\n", b"")
         lines = match[2].split(b"\n")[:-1]
         try:
-            canonical = base64.b64encode(base64.b64decode(text, validate=True)) == text
+            der = base64.b64decode(text, validate=True)
         except binascii.Error:
-            canonical = False
-        if canonical and all(len(line) == 64 for line in lines[:-1]):
-            return
+            der = b""
+        if base64.b64encode(der) == text and all(len(line) == 64 for line in lines[:-1]):
+            return der
     raise EsyncError("it is not exactly one PEM block, or damaged", DISCARD, kind="damaged_file", path=path)
 
 
@@ -591,6 +610,9 @@ def _signed_by_itself(der: bytes) -> bool:
     certificate = load_der_x509_certificate(der)
     key: Any = certificate.public_key()
     signed = certificate.tbs_certificate_bytes
+    # The count of unused bits before the signature is covered by nothing, and readers pass over it.
+    if not der.endswith(b"\0" + certificate.signature):
+        return False
     try:
         # Typed by what the profile makes; anything else fails and is not ours.
         algorithm: Any = certificate.signature_hash_algorithm
@@ -612,7 +634,7 @@ def _consistent(key: Any) -> bool:
     """
     if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         return True  # of a kind that is never made here: its public half tells that it is none of ours
-    numbers = key.private_numbers()
+    numbers: Any = key.private_numbers()
     if isinstance(key, rsa.RSAPrivateKey):
         p, q, d = numbers.p, numbers.q, numbers.d
         n, e = numbers.public_numbers.n, numbers.public_numbers.e
