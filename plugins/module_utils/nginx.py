@@ -371,7 +371,12 @@ def _pid_file(binary: str) -> str:
     return os.path.join(prefix, path)
 
 
+# On the error channel itself, or as a line of the error log, where nginx was built to log to that channel.
+_COMPLAINT = re.compile(
+    r"^(?:nginx: |\d{4}/\d\d/\d\d \S+ )\[(?:emerg|alert|crit|error)\] (?:\d+#\d+: )?(.+)$", re.MULTILINE
+)
+
+
 def _words_of(said: str) -> str:
     """What nginx complains of: its own lines if there are any, else the last one."""
-    lines = re.findall(r"^nginx: \[(?:emerg|alert|crit|error)\] (.+)$", said, re.MULTILINE)
-    return endpoint.last_words("; ".join(lines) or said)
+    return endpoint.last_words("; ".join(_COMPLAINT.findall(said)) or said)

@@ -16,6 +16,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,19 @@ def own(role: str = "client") -> str:
     return f"--cert {DIRECTORY}/current/{role}.crt --key {DIRECTORY}/current/{role}.key"
 
 
+@lru_cache(maxsize=None)
+def pin(source: str, target: str) -> str:
+    """The only certificate that one host accepts of the other, for curl."""
+    pinned = f"/run/pinned-{target}.pem"
+    pem = f"openssl x509 -inform DER -in {DIRECTORY}/trusted/{target}_SyncServer.cer -out {pinned}"
+    connect(source).check_output(pem)
+    return pinned
+
+
 def ask(source: str, target: str, path: str = "/esync/health", shown: str | None = None, more: str = "") -> Answer:
     """A request from one host to another, which is known by its pinned certificate only."""
-    host = connect(source)
-    pinned = f"/run/pinned-{target}.pem"
-    host.check_output(f"openssl x509 -inform DER -in {DIRECTORY}/trusted/{target}_SyncServer.cer -out {pinned}")
-    done = host.run(
-        f"curl --silent --include --max-time 10 --cacert {pinned} {own() if shown is None else shown} {more}"
+    done = connect(source).run(
+        f"curl --silent --include --max-time 10 --cacert {pin(source, target)} {own() if shown is None else shown} {more}"
         f" --connect-to {target}:{PORT}:{address(target)}:{PORT} https://{target}:{PORT}{path}"
     )
     head, _separator, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
@@ -135,6 +142,7 @@ def test_haproxy_tells_its_upstream_who_calls() -> None:
     assert ask("bravo", "echo", "/content", more="-H 'X-Esync-Peer: charlie'").body == "/content for bravo\n"
 
 
+@lru_cache(maxsize=None)
 def stranger(source: str, subject: str) -> str:
     """A certificate that nobody trusts, on a host."""
     stem = f"/run/stranger-{subject}"
