@@ -109,10 +109,18 @@ def holders(port: int) -> List[Holder]:
     found = []
     for pid in _processes() if inodes else []:
         with contextlib.suppress(OSError):
-            links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
-            if inodes.intersection(links):
+            if inodes.intersection(_open_files(pid)):
                 with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
                     found.append(Holder(pid, stream.read().strip()))
+    return found
+
+
+def _open_files(pid: int) -> List[str]:
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        # One that was closed since it was listed, such as the listing itself, hides none of the others.
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
     return found
 
 

@@ -59,8 +59,9 @@ def pin(source: str, target: str) -> str:
 
 def ask(source: str, target: str, path: str = "/esync/health", shown: str | None = None, more: str = "") -> Answer:
     """A request from one host to another, which is known by its pinned certificate only."""
+    known = f"--cacert {pin(source, target)} {own() if shown is None else shown}"
     done = connect(source).run(
-        f"curl --silent --include --max-time 10 --cacert {pin(source, target)} {own() if shown is None else shown} {more}"
+        f"curl --silent --include --max-time 10 {known} {more}"
         f" --connect-to {target}:{PORT}:{address(target)}:{PORT} https://{target}:{PORT}{path}"
     )
     head, _separator, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
