@@ -111,17 +111,17 @@ class Nginx:
 
     # -- what it does --
 
-    def refusal(self) -> Optional[str]:
+    def refusal(self, with_ours: bool) -> Optional[str]:
         """Test the configuration, all of it.
 
+        :param with_ours: whether our file has to be part of it.
         :returns: why nginx refuses it, in its own words; None if it does not.
         """
         status, output, said = endpoint.run_command([self.binary, "-T", "-q"], self.settings.timeout)
         if status != 0:
             return _words_of(said) or f"nginx -t {endpoint.outcome_of(status, self.settings.timeout)}"
         # Asked for here, for a file that nginx does not read would only show in a port that nobody listens on.
-        included = f"# configuration file {self.settings.path}:" in output
-        if self.settings.content and not included:
+        if with_ours and f"# configuration file {self.settings.path}:" not in output:
             return f"nginx does not read {self.settings.path}: no include of its configuration covers it"
         return None
 
@@ -281,7 +281,7 @@ def _take_up(nginx: Nginx) -> None:
 
     :raises EsyncError: see :func:`present`.
     """
-    _demand_accepted(nginx)
+    _demand_accepted(nginx, with_ours=True)
     master = nginx.master()
     if master is None:
         nginx.start()
@@ -301,14 +301,14 @@ def _prove(nginx: Nginx, wanted: str) -> None:
 
 
 def _unload(nginx: Nginx) -> None:
-    _demand_accepted(nginx)
+    _demand_accepted(nginx, with_ours=False)
     master = nginx.master()
     if master is not None and not nginx.reload(master):
         raise _reload_refused(nginx.settings, _OLD_WORKERS)
 
 
-def _demand_accepted(nginx: Nginx) -> None:
-    words = nginx.refusal()
+def _demand_accepted(nginx: Nginx, with_ours: bool) -> None:
+    words = nginx.refusal(with_ours)
     if words:
         raise EsyncError(
             f"nginx refuses its configuration: {words}",
