@@ -89,6 +89,7 @@ def create(platforms: Sequence[dict[str, Any]], state: Path) -> None:
             *("podman", "run", "--detach", "--name", name, "--hostname", platform["name"]),
             *("--systemd", "false" if "init" in platform else "always"),
             *("--network", network(platform), "--ip", platform["address"]),
+            *platform.get("options", []),
             *("--cap-add", "NET_ADMIN", images[recipe(platform)], *platform.get("init", ["/sbin/init"])),
         )
     public = key.with_suffix(".pub").read_text()

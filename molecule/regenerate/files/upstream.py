@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An upstream on 127.0.0.1:8080 that takes its time: a body that comes in 40 pieces over ten seconds."""
+
+import http.server
+import time
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """Answers every GET."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "4000")
+        self.end_headers()
+        for _piece in range(40):
+            self.wfile.write(b"x" * 100)
+            self.wfile.flush()
+            time.sleep(0.25)
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Slow).serve_forever()

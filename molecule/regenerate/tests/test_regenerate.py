@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rotations under load, and while things go wrong: whatever happens, the pairs that work go on working."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections import Counter
+
+import lab
+import pytest
+from hosts import address, connect, members, pairs, platforms
+from runs import Run, fail, ledger, report, succeed, wait_until
+
+PORT = 8732
+DIRECTORY = "/etc/esync"
+
+
+class Load:
+    """Every server calls every other with curl, in new connections and in long-lived ones."""
+
+    def __enter__(self) -> Load:
+        for name in members():
+            others = " ".join(address(other) for other in members() if other != name)
+            connect(name).check_output(f"systemd-run --quiet --collect --unit load /usr/local/bin/load.sh {others}")
+        wait_until(lambda: all(self._ways(name) == {"new", "kept", "long"} for name in members()))
+        return self
+
+    @staticmethod
+    def _ways(name: str) -> set[str]:
+        return {line.split()[0] for line in _log(name)}
+
+    def __exit__(self, *_unused: object) -> None:
+        for name in members():
+            connect(name).check_output("touch /run/load.stop")
+        for name in members():
+            connect(name).check_output("timeout 90 sh -c 'while systemctl --quiet is-active load; do sleep 0.2; done'")
+
+    def result(self) -> tuple[Counter[str], list[str]]:
+        """Requests by the way they were made, and the lines of those that failed."""
+        lines = [f"{name}: {line}" for name in members() for line in _log(name)]
+        failed = [line for line in lines if line.split()[3:5] != ["200", "0"]]
+        return Counter(line.split()[1] for line in lines), failed
+
+
+def _log(name: str) -> list[str]:
+    found: list[str] = connect(name).run("cat /run/load.log").stdout.splitlines()
+    return found
+
+
+def current(name: str) -> str:
+    """The fingerprint of a server's current certificate, by its own file."""
+    found: str = connect(name).check_output(
+        f"openssl x509 -noout -fingerprint -sha256 -in {DIRECTORY}/current/server.crt"
+    )
+    return found.partition("=")[2].replace(":", "").lower()
+
+
+def settled() -> None:
+    """One live generation everywhere, nothing pending or orphaned, every pair ok, and the next run changes nothing."""
+    for name in members():
+        host = connect(name)
+        assert host.check_output(f"ls {DIRECTORY}/generations {DIRECTORY}/remote | grep -c -- '-'") == "2", name
+        assert not host.file(f"{DIRECTORY}/next").exists and not host.file(f"{DIRECTORY}/previous").exists
+        assert not host.file(f"{DIRECTORY}/rotation.json").exists
+    assert report()["summary"]["ok"] == len(pairs())
+    assert set(succeed("establish").changed.values()) == {0}
+
+
+def test_ten_rotations_under_load_lose_no_request() -> None:
+    before = {name: current(name) for name in members()}
+    with Load() as load:
+        for _number in range(10):
+            succeed("regenerate")
+            after = {name: current(name) for name in members()}
+            assert not set(before.values()) & set(after.values())
+            before = after
+    requests, failed = load.result()
+    print(f"\n{sum(requests.values())} requests ({dict(requests)}) during 10 rotations, {len(failed)} failures")
+    assert min(requests[way] for way in ("new", "kept", "long")) >= 10 * len(pairs())
+    assert failed == []
+    settled()
+
+
+def test_the_load_notices_a_rotation_that_retires_too_early() -> None:
+    with Load() as load:
+        # The order of a rotation by hand: new certificates first, the exchange after that.
+        succeed("establish", "-e", "esync_discard_existing=true", "-e", f"esync_accept_changed={','.join(members())}")
+    requests, failed = load.result()
+    print(f"\n{sum(requests.values())} requests during a rotation in the wrong order, {len(failed)} failures")
+    assert failed
+
+
+def test_with_nothing_due_nothing_changes() -> None:
+    result = succeed("regenerate", "-e", "esync_only_due=true", "-vvv")
+    assert set(result.changed.values()) == {0}
+    assert sum(line.startswith("<") and " EXEC " in line for line in result.output.splitlines()) <= 2 * len(members())
+
+
+def test_check_mode_shows_the_plan_and_changes_nothing() -> None:
+    before = {name: current(name) for name in members()}
+    result = succeed("regenerate", "--check")
+    for name in members():
+        assert (
+            f"{name}: make the next certificates (asked for), then switch, then retire the old ones." in result.output
+        )
+    assert set(result.changed.values()) == {0}
+    assert {name: current(name) for name in members()} == before
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+def test_a_retired_certificate_is_refused_in_new_connections_and_in_resumed_ones(version: str) -> None:
+    host = connect("alpha")
+    host.check_output(f"rm -rf /root/old && cp -rL {DIRECTORY}/current /root/old")
+    call = (
+        "{ printf 'GET /esync/health HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'; sleep 1; } |"
+        f" timeout 20 openssl s_client -connect {address('bravo')}:{PORT} -{version} -quiet -no_ign_eof"
+        " -cert /root/old/client.crt -key /root/old/client.key"
+    )
+    assert "200 OK" in host.run(f"{call} -sess_out /root/session 2>&1").stdout
+    succeed("regenerate", "-e", "esync_regenerate=alpha")
+    resumed = "-sess_in /root/session" if host.file("/root/session").exists else ""
+    for options in ("", resumed):
+        answer = host.run(f"{call} {options} 2>&1").stdout
+        assert "200 OK" not in answer, f"{options}: {answer}"
+    # The same call with the certificates of now: it is them that are refused, not the call.
+    host.check_output(f"rm -rf /root/old && cp -rL {DIRECTORY}/current /root/old")
+    assert "200 OK" in host.run(f"{call} 2>&1").stdout
+
+
+def test_a_reload_that_fails_after_the_switch_rolls_everything_back() -> None:
+    before = {name: current(name) for name in members()}
+    # A foreign file that is sound until there are previous certificates, and broken from then on.
+    broken = "/etc/nginx/conf.d/broken.conf"
+    connect("bravo").check_output(f"echo 'include {DIRECTORY}/previou*/server.crt;' > {broken}")
+    with Load() as load:
+        result = fail("regenerate")
+    requests, failed = load.result()
+    assert requests["new"] and failed == []
+    assert "bravo: " in result.output and "nginx refuses its configuration" in result.output
+    assert "Every pair that worked before works again." in result.output
+    assert {name: current(name) for name in members()} == before
+    connect("bravo").check_output(f"rm {broken}")
+    succeed("regenerate")
+    assert not set(before.values()) & {current(name) for name in members()}
+    settled()
+
+
+def test_a_full_disk_at_make_is_named_and_harms_nobody() -> None:
+    before = {name: current(name) for name in members()}
+    host = connect("charlie")
+    host.run(f"dd if=/dev/zero of={DIRECTORY}/filler bs=1k")
+    result = fail("regenerate")
+    assert "charlie: " in result.output and "there is no space left" in result.output
+    assert {name: current(name) for name in members()} == before
+    succeed("verify")
+    host.check_output(f"rm {DIRECTORY}/filler")
+    succeed("regenerate")
+    assert not set(before.values()) & {current(name) for name in members()}
+    settled()
+
+
+def container(name: str) -> str:
+    (platform,) = [one for one in platforms() if one["name"] == name]
+    return lab.container(platform)
+
+
+def podman(*words: str) -> None:
+    subprocess.run(["podman", *words], check=True, capture_output=True)
+
+
+def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
+    before = {name: current(name) for name in members()}
+    run = Run("regenerate")
+    run.until("Trust exactly what the ledger says the others have")
+    run.until("Connect to every peer")
+    podman("stop", "--time", "0", container("bravo"))
+    result = run.wait()
+    assert result.code != 0
+    assert "bravo" in result.output.partition("PLAY RECAP")[0]
+    for name in ("alpha", "charlie"):
+        assert current(name) == before[name]
+    others = {(pair["from"], pair["to"]): pair["verdict"] for pair in _verified_without("bravo")}
+    assert others["alpha", "charlie"] == others["charlie", "alpha"] == "ok"
+    podman("start", container("bravo"))
+    connect.cache_clear()
+    wait_until(lambda: connect("bravo").run("systemctl is-system-running").stdout.strip() in ("running", "degraded"))
+    connect("bravo").check_output("systemd-run --quiet --unit upstream /usr/local/bin/upstream.py")
+    succeed("regenerate")
+    assert not set(before.values()) & {current(name) for name in members()}
+    settled()
+
+
+def _verified_without(name: str) -> list[dict[str, str]]:
+    assert name in fail("verify").output
+    found: list[dict[str, str]] = report()["pairs"]
+    return found
+
+
+def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
+    seed = random.randrange(1 << 30)
+    dice = random.Random(seed)
+    moments = [
+        "Make the next certificates",
+        "Record the public certificates in the ledger",
+        "Trust exactly what the ledger says the others have",
+        "Test, load and prove the configuration",
+        "Make next the current",
+        "Destroy the keys of the previous certificates",
+    ]
+    with Load() as load:
+        for moment in moments:
+            run = Run("regenerate")
+            run.until(moment)
+            try:
+                run.process.wait(timeout=dice.uniform(0, 1.5))
+            except subprocess.TimeoutExpired:
+                run.kill()
+        succeed("regenerate")
+    requests, failed = load.result()
+    print(f"\n{sum(requests.values())} requests while {len(moments)} rotations were killed, {len(failed)} failures")
+    assert failed == [], f"seed {seed}"
+    settled()
+
+
+def test_a_second_control_node_stops_and_names_the_first() -> None:
+    run = Run("regenerate")
+    run.until("Trust exactly what the ledger says the others have")
+    result = fail("regenerate", "-e", '{"esync_regenerate": ["alpha"]}')
+    assert "has been rotating it since" in result.output
+    assert run.wait().code == 0
+    settled()
+
+
+def test_a_breach_leaves_the_pairs_of_the_others_alone() -> None:
+    old = ledger("alpha")["generations"][0]["server"]["fingerprint"]
+    with Load() as load:
+        succeed("regenerate", "-e", "esync_compromised=alpha")
+    requests, failed = load.result()
+    assert requests["new"]
+    assert [line for line in failed if not line.startswith("alpha: ") and line.split()[2] != address("alpha")] == []
+    assert old in {one["fingerprint"] for one in ledger("alpha")["distrusted"]}
+    settled()
