@@ -173,6 +173,11 @@ def current_fingerprint(directory: str) -> str:
     return tls.read_credential(directory, CURRENT, SERVER).fingerprint
 
 
+def has_current(directory: str) -> bool:
+    """Whether there are certificates yet: in check mode nobody has made them."""
+    return os.path.isdir(os.path.join(directory, CURRENT))
+
+
 def wait_until(ready: Callable[[], bool], seconds: float) -> bool:
     """Ask again and again until something is so; False if it was not within the time."""
     end = time.monotonic() + seconds
@@ -285,6 +290,8 @@ def reload_external(settings: External, check: bool = False) -> List[str]:
     :returns: why it was done; empty if it was not.
     :raises EsyncError: kinds ``reload_command_failed``, ``reload_refused``.
     """
+    if check and not has_current(settings.directory):
+        return ["not_loaded"]
     wanted = current_fingerprint(settings.directory)
     with Folder.open(settings.directory) as base, base.lock():
         reasons = ["reload_asked_for"] * settings.reload

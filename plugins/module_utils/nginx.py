@@ -200,7 +200,7 @@ def present(settings: Settings, check: bool = False) -> Outcome:
             kind="missing_dependency",
             server=settings.name,
         )
-    if check and not os.path.exists(os.path.join(settings.directory, "current")):
+    if check and not endpoint.has_current(settings.directory):
         return Outcome(("not_loaded",), "", settings.content)
     wanted = endpoint.current_fingerprint(settings.directory)
     with _folders(settings) as (base, folder):

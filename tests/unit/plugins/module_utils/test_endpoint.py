@@ -116,6 +116,8 @@ def test_the_holder_of_a_port_is_named():
         port = server.getsockname()[1]
         assert [holder.pid for holder in endpoint.holders(port)] == [os.getpid()]
         error = endpoint.port_taken(port, "a")
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            assert endpoint.holders(connection.getsockname()[1]) == [], "it is used, but nobody listens on it"
     assert error.kind == "port_taken"
     assert f"port {port} is taken by " in str(error)
     assert f"(process {os.getpid()})" in str(error)
@@ -224,6 +226,7 @@ def test_a_command_that_fails_is_told_with_its_last_words(mesh):
 
 
 def test_without_a_certificate_there_is_nothing_to_wait_for(mesh):
+    assert reload_external(external(mesh, free_port()), check=True) == ["not_loaded"]
     with pytest.raises(EsyncError) as caught:
         reload_external(external(mesh, free_port()))
     assert caught.value.kind == "no_certificate"

@@ -259,6 +259,11 @@ def test_check_does_nothing(host):
     assert host.master is None
 
 
+def test_check_before_there_are_certificates(host):
+    (host.root / "esync" / "current").rename(host.root / "away")
+    assert host.present(check=True).reasons == ("not_loaded",)
+
+
 def test_without_nginx(host, monkeypatch):
     monkeypatch.setenv("PATH", str(host.root))
     monkeypatch.setattr(nginx, "_FOLDERS", str(host.root))
