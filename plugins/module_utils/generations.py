@@ -14,12 +14,13 @@ from __future__ import annotations
 import datetime
 import json
 import secrets
+import stat
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import layout, names, pkcs12, pvk, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, temporary_name
+from ansible_collections.esync.mesh.plugins.module_utils.files import TEMPORARY, Folder, temporary_name
 from ansible_collections.esync.mesh.plugins.module_utils.inspection import (
     OURS,
     PFX_DIFFERS,
@@ -173,10 +174,11 @@ class Sets:
         :param discard: destroy whatever there is, and make new ones.
         :raises EsyncError: all that is damaged or foreign, file by file; nothing is then changed.
         """
-        held = self._hold(lock)
         if discard:
+            self._hold(lock)
             return self._discard()
         raise_all(self.found.errors())
+        held = self._hold(lock)
         current = live(self.found).get(names.CURRENT)
         if current is None and not self.found.adopt:
             self._tidy()
@@ -304,11 +306,12 @@ class Sets:
                 server=self.settings.name,
             )
         note = {"holder": lock.holder, "since": lock.since, "id": lock.id}
-        if held == note:
+        text = (json.dumps(note, indent=1, sort_keys=True) + "\n").encode("utf-8")
+        # Compared with the file, for the note of a rotation that is over here is not found by the inspection.
+        if self.base and self._exists(layout.ROTATION) and self.base.read(layout.ROTATION) == text:
             return False
         if self._base:
-            text = json.dumps(note, indent=1, sort_keys=True) + "\n"
-            self._base.write(layout.ROTATION, text.encode("utf-8"), layout.PUBLIC_MODE)
+            self._base.write(layout.ROTATION, text, layout.PUBLIC_MODE)
         return True
 
     def _demand_current(self) -> None:
@@ -329,13 +332,17 @@ class Sets:
             for state in (names.NEXT, names.PREVIOUS)
             if state in links and links[state] == links.get(names.CURRENT)
         ]
-        self._modes = found.modes
+        self._modes += found.modes
         needed = bool(stale or found.adopt or found.modes or found.orphans or found.unfinished or found.leftovers)
         if not needed:
             return False
         if self._base is None:
             if found.adopt is None:
-                self.found = replace(found, links={key: value for key, value in links.items() if key not in stale})
+                self.found = replace(
+                    found,
+                    links={key: value for key, value in links.items() if key not in stale},
+                    generations={key: value for key, value in found.generations.items() if key not in stale},
+                )
             return True
         if found.adopt:
             _link(self._base, names.CURRENT, found.adopt)
@@ -356,12 +363,14 @@ class Sets:
     def _discard(self) -> Outcome:
         """Destroy all generations and make a new current one."""
         if self._base:
+            _clear_the_way(self._base)
             identity = self._make(self._base, None)
             for state in names.STATES:
                 if not self._is_link(state):
                     self._base.remove_tree(state, wipe=True)
             _link(self._base, names.CURRENT, identity)
-            for name in (names.NEXT, names.PREVIOUS, layout.ROTATION, *self.found.leftovers):
+            leftovers = [name for name in self._base.entries() if name.startswith(TEMPORARY)]
+            for name in (names.NEXT, names.PREVIOUS, layout.ROTATION, *leftovers):
                 self._base.remove_tree(name, wipe=True)
             with self._base.child(names.GENERATIONS) as folder:
                 for name in folder.entries():
@@ -379,10 +388,15 @@ class Sets:
         """Make a generation and put it in its place."""
         if self._base:
             old = self.found.links.get(names.CURRENT)
+            replaced = self.found.links.get(names.NEXT if state == names.NEXT else names.PREVIOUS)
             identity = self._make(self._base, lock)
-            if state == names.CURRENT and old and names.PREVIOUS not in self.found.links:
+            if state == names.CURRENT and old:
+                # What the others trust now, and not what they trusted before that.
                 _link(self._base, names.PREVIOUS, old)
             _link(self._base, state, identity)
+            if replaced:
+                with self._base.child(names.GENERATIONS) as folder:
+                    folder.remove_tree(replaced, wipe=True)
         return self._outcome(True, reasons)
 
     def _make(self, base: Folder, lock: Optional[Lock]) -> str:
@@ -463,6 +477,13 @@ def _mend(base: Folder, mode: Mode) -> None:
         folder.set_mode(mode.wanted, mode.gid)
     finally:
         folder.close()
+
+
+def _clear_the_way(base: Folder) -> None:
+    """Put aside what stands in the place of the generations' folder; it is destroyed as a leftover."""
+    status = base.status(names.GENERATIONS)
+    if status and not (stat.S_ISDIR(status.st_mode) and status.st_uid == base.owner):
+        base.rename(names.GENERATIONS, temporary_name())
 
 
 def _is_file(folder: Folder, name: str) -> bool:

@@ -172,8 +172,8 @@ class _Findings:
         self, place: Tuple[str, ...], folder: Folder, name: Optional[str], wanted: int, gid: Optional[int]
     ) -> None:
         status = folder.status(name)
-        if status is None:
-            return
+        if status is None or status.st_uid != folder.owner or stat.S_ISREG(status.st_mode) != bool(name):
+            return  # told elsewhere, or to be told: it cannot be mended
         found = stat.S_IMODE(status.st_mode)
         wrong_group = gid is not None and status.st_gid != gid
         # A group's modes have exactly the group's read (and search) bits more.

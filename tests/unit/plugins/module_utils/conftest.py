@@ -94,12 +94,11 @@ def server(tmp_path: Path, _made: dict[str, Path]) -> Any:
     Of what is not named there is nothing; with ``previous`` it is as after a switch.
     """
 
-    def copy(form: str, *states: str) -> Server:
-        path = tmp_path / "esync"
+    def copy(form: str, *states: str, path: Path = tmp_path / "esync") -> Server:
         shutil.copytree(_made[form], path, symlinks=True)
         made = Server(path, FORMS[form])
         if names.NEXT not in states and names.PREVIOUS not in states:
-            made.file("server", "crt", names.NEXT).parent.rename(tmp_path / "unused")
+            shutil.rmtree(made.file("server", "crt", names.NEXT).parent)
             (path / names.NEXT).unlink()
         elif names.PREVIOUS in states:
             made.do("switched")
@@ -112,7 +111,7 @@ def server(tmp_path: Path, _made: dict[str, Path]) -> Any:
 def fresh(tmp_path: Path) -> Any:
     """Gives a server that has nothing yet, its directory neither: ``fresh("ecdsa")``."""
 
-    def make(form: str) -> Server:
-        return Server(tmp_path / "esync", FORMS[form])
+    def make(form: str, path: Path = tmp_path / "esync") -> Server:
+        return Server(path, FORMS[form])
 
     return make
