@@ -176,7 +176,9 @@ def _first_certificate(data: bytes, path: str) -> bytes:
     found = re.search(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", data, re.DOTALL)
     if found:
         with contextlib.suppress(ValueError):
-            return ssl.PEM_cert_to_DER_cert(found.group().decode("ascii"))
+            der = ssl.PEM_cert_to_DER_cert(found.group().decode("ascii"))
+            if der:
+                return der
     raise _damaged(path, "it holds no certificate in PEM")
 
 
@@ -268,7 +270,8 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
         reason = (error.reason or "").upper()
     except (OSError, ValueError):
         pass
-    if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+    # The last: there is a certificate, but none for a key of this type.
+    if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         raise EsyncError(
             f"it is not the private key of the certificate {credential.certificate}",
             "Restore both, or let the set be made anew",
@@ -300,7 +303,7 @@ def load_generated(context: ssl.SSLContext, pem: bytes) -> None:
 
 def reason_of(error: ssl.SSLError) -> str:
     """OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``, however this Python tells it."""
-    text = error.reason or str(error.args[-1] if error.args else "")
+    text = getattr(error, "reason", None) or str(error.args[-1] if error.args else "")
     return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
 
 

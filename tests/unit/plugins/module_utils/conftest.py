@@ -2,20 +2,29 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Directories with certificate sets, made once and copied."""
+"""Directories with certificate sets, made once and copied, and endpoints of all kinds that end with the test."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import os
 import shutil
+import signal
+import socket
+import ssl
 import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils import generations, names
+from ansible_collections.esync.mesh.plugins.module_utils import generations, listener, names, probe, tls, trust
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -115,3 +124,208 @@ def fresh(tmp_path: Path) -> Any:
         return Server(path, FORMS[form])
 
     return make
+
+
+# -- servers that trust each other -----------------------------------------------------------------------------
+
+MEMBERS = ("alpha", "bravo", "charlie")
+
+
+class Mesh:
+    """The directories of servers that trust each other, side by side: each with a current and a next generation."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def server(self, name: str) -> Server:
+        """One of them."""
+        return Server(self.root / name, replace(PLAIN, name=name, alt_names=(name, "127.0.0.1")))
+
+    def make(self, name: str, now: datetime.datetime = NOW, **changes: Any) -> None:
+        """Make the sets of a server, anew if there are some."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
+        for state in ("present", "next"):
+            self.server(name).do(state, now=now, settings=changes)
+
+    def certificates(self, *members: str) -> list[tuple[trust.Entry, str]]:
+        """Every certificate of these servers, as an entry of a trust and in PEM."""
+        return [
+            (
+                trust.Entry(name, role, state, generation.certificates[role].fingerprint),
+                generation.certificates[role].pem,
+            )
+            for name in members
+            for state, generation in self.server(name).inspect().generations.items()
+            for role in names.ROLES
+        ]
+
+    def trust(self, name: str, *peers: str, **renamed: str) -> None:
+        """Make a server trust exactly these peers; ``renamed`` are known to it under another name."""
+        both = self.certificates(*peers, *renamed)
+        entries = [replace(entry, peer=renamed.get(entry.peer, entry.peer)) for entry, _pem in both]
+        with Folder.open(str(self.root / name), 0o755) as base:
+            trust.apply(base, name, entries, [pem for _entry, pem in both], f"{time.monotonic_ns()}", allow_empty=True)
+
+    def expected(self, name: str) -> dict[str, str]:
+        """The server certificates of a server: fingerprint to state."""
+        return {entry.fingerprint: entry.state for entry, _pem in self.certificates(name) if entry.role == names.SERVER}
+
+    def known(self) -> dict[str, str]:
+        """Every fingerprint of the mesh: to ``NAME role state``."""
+        return {
+            entry.fingerprint: f"{entry.peer} {entry.role} {entry.state}"
+            for entry, _pem in self.certificates(*sorted(path.name for path in self.root.iterdir()))
+        }
+
+    def peer(self, name: str, port: int, address: str = "127.0.0.1", **changes: Any) -> probe.Peer:
+        """A peer to connect to."""
+        return probe.Peer(name, address, port, changes.pop("expected", None) or self.expected(name))
+
+    def probe(self, caller: str, *peers: probe.Peer, **settings: Any) -> list[dict[str, Any]]:
+        """Let a server test some peers."""
+        settings.setdefault("known", self.known())
+        return probe.probe(peers, probe.Settings(caller, str(self.root / caller), **settings))
+
+    def one(self, caller: str, name: str, port: int, **settings: Any) -> dict[str, Any]:
+        """Let a server test one peer; it must not answer for any other."""
+        address = settings.pop("address", "127.0.0.1")
+        expected = settings.pop("expected", None)
+        [found] = self.probe(caller, self.peer(name, port, address, expected=expected), **settings)
+        assert found["to"] == name
+        return found
+
+
+@pytest.fixture(scope="session")
+def _mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    mesh = Mesh(tmp_path_factory.mktemp("mesh"))
+    for name in MEMBERS:
+        mesh.make(name)
+    for name in MEMBERS:
+        mesh.trust(name, *(peer for peer in MEMBERS if peer != name))
+    return mesh.root
+
+
+@pytest.fixture
+def mesh(tmp_path: Path, _mesh: Path) -> Mesh:
+    """Three servers that trust each other: alpha, bravo and charlie."""
+    shutil.copytree(_mesh, tmp_path / "mesh", symlinks=True)
+    return Mesh(tmp_path / "mesh")
+
+
+# -- endpoints -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each version of TLS; the listener takes no other."""
+    name: str = request.param
+    real = tls.server_context
+
+    def only(credential: tls.Credential, trusted: tls.Trust) -> ssl.SSLContext:
+        context = real(credential, trusted)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[name.replace(".", "_")]
+        return context
+
+    monkeypatch.setattr(tls, "server_context", only)
+    return name
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process still runs."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(holds: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait until something holds; how long it takes is not judged."""
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def listen(mesh: Mesh, tmp_path: Path) -> Iterator[Any]:
+    """Starts listeners: ``listen("bravo", lifetime=5)``; returns what ``start`` returns."""
+    started: list[listener.Settings] = []
+    pids = []
+
+    def start(name: str, directory: str | None = None, **settings: Any) -> dict[str, Any]:
+        settings = {"address": "127.0.0.1", "port": 0, "lifetime": 60, **settings}
+        started.append(listener.Settings(name, str(mesh.root / (directory or name)), **settings))
+        found = listener.start(started[-1])
+        pids.append(found["pid"])
+        return found
+
+    yield start
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for settings in started:
+        Path(listener.lock_path(settings.directory)).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    """Serves connections by a function: ``serve(lambda connection: ...)``; returns the port.
+
+    The function gets each connection in a thread of its own; the connection is closed after it.
+    """
+    servers = []
+
+    def start(answer: Callable[[socket.socket], Any]) -> int:
+        server = socket.create_server(("127.0.0.1", 0), backlog=64)
+        servers.append(server)
+
+        def converse(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                answer(connection)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _address = server.accept()
+                    threading.Thread(target=converse, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        port: int = server.getsockname()[1]
+        return port
+
+    yield start
+    for server in servers:
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+@pytest.fixture
+def s_server(mesh: Mesh) -> Iterator[Any]:
+    """Starts ``openssl s_server`` with a server's files: ``s_server("bravo", "-tls1_2")``; returns the port."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl")
+    running = []
+
+    def start(name: str, *options: str, role: str = "server", state: str = "current") -> int:
+        files = [str(mesh.root / name / state / f"{role}.{suffix}") for suffix in ("crt", "key")]
+        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", files[0], "-key", files[1], *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.PIPE)
+        running.append(process)
+        assert process.stdout
+        said = b""
+        for line in process.stdout:
+            said += line
+            if line.startswith(b"ACCEPT"):
+                break
+        assert b"ACCEPT" in said, said
+        # Nobody reads the rest, and a full pipe would stop it.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        return int(said.rsplit(b":", 1)[1])
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
