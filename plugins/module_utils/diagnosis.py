@@ -18,6 +18,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, SERVER, STATES
 
 
@@ -130,6 +131,11 @@ CAUSES: Dict[str, Cause] = {
         "There is no set of the wanted generation on the caller, so it has nothing to show.",
         "Run establish, which makes the sets.",
     ),
+    "no_trust": Cause(
+        "The caller has no trust in force",
+        "There are no certificates of the other servers on the caller, so it can accept none of them.",
+        "Run establish, which exchanges the certificates.",
+    ),
     "key_mismatch": Cause(
         "Key and certificate do not belong together",
         "The private key on the caller is not the one of the certificate beside it.",
@@ -226,6 +232,21 @@ class Pair:
         """Peer, address and port for messages."""
         address = f"[{self.address}]" if ":" in self.address else self.address
         return f"{self.peer} ({address}:{self.port})"
+
+
+# -- the caller's own files -------------------------------------------------------------------------------------
+
+_OWN_FILES = frozenset({"no_certificate", "no_trust", "key_mismatch", "damaged_file"})
+
+
+def judge_own_files(server: str, error: EsyncError) -> Optional[Finding]:
+    """The caller's own files cannot be used, so none of its peers can be tested.
+
+    :returns: ``None`` if ``error`` is about something else than a file.
+    """
+    if error.kind not in _OWN_FILES:
+        return None
+    return Finding(error.kind, f"{server} cannot use {error.path}: {error.cause}.")
 
 
 # -- before TLS -----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import diagnosis, tls, x509
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import Finding, Pair, Validity
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, SERVER, STATES
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 
@@ -93,10 +94,17 @@ class _Ended(Exception):
 def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
     """Test every peer, many at the same time.
 
-    :returns: a result for each peer, in their order.
-    :raises EsyncError: this server's own files cannot be used, so that no peer can be tested.
+    :returns: a result for each peer, in their order; if this server's own files cannot be used, that is what all of
+        them tell.
+    :raises EsyncError: kind ``missing_dependency``.
     """
-    caller = _prepare(settings)
+    try:
+        caller = _prepare(settings)
+    except EsyncError as error:
+        finding = diagnosis.judge_own_files(settings.name, error)
+        if finding is None:
+            raise
+        return [_result(peer, Outcome(finding), settings, None) for peer in peers]
     with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(peers)))) as pool:
         outcomes = list(pool.map(caller.call, peers))
     return [_result(peer, outcome, settings, caller.shown) for peer, outcome in zip(peers, outcomes)]
@@ -106,7 +114,7 @@ def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, 
     """Try to get in at every peer with each thing that it must refuse, one kind after the other.
 
     :returns: a result for each peer and kind, with ``present``.
-    :raises EsyncError: this server's own files cannot be used.
+    :raises EsyncError: kind ``missing_dependency``.
     """
     return [
         {**result, "present": present}
