@@ -123,7 +123,10 @@ def _take_lock(directory: str) -> _Lock:
                 return _Lock(path, descriptor)
         except BlockingIOError:
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int(os.pread(descriptor, 32, 0)), signal.SIGTERM)
+                holder = int(os.pread(descriptor, 32, 0))
+                # Numbers below that mean whole groups of processes, or all.
+                if holder > 1:
+                    os.kill(holder, signal.SIGTERM)
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 raise EsyncError(
@@ -227,7 +230,7 @@ def _live(endpoint: _Endpoint, lock: _Lock, writing: int) -> NoReturn:
             if number not in kept:
                 with contextlib.suppress(OSError):
                     os.close(number)
-        signal.signal(signal.SIGTERM, lambda *_unused: endpoint.end())
+        signal.signal(signal.SIGTERM, lambda *_unused: _end(lock))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.ftruncate(lock.descriptor, 0)
         os.pwrite(lock.descriptor, b"%d\n" % os.getpid(), 0)
@@ -238,9 +241,13 @@ def _live(endpoint: _Endpoint, lock: _Lock, writing: int) -> NoReturn:
         with contextlib.suppress(OSError):
             os.write(writing, unexpected(error).encode("utf-8"))
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(lock.path)
-        os._exit(0)
+        _end(lock)
+
+
+def _end(lock: _Lock) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.unlink(lock.path)
+    os._exit(0)
 
 
 class _Endpoint:
@@ -264,10 +271,6 @@ class _Endpoint:
         self._deadline = time.monotonic() + settings.lifetime
         self._changed = threading.Condition()
         self._queue: List[socket.socket] = []
-
-    def end(self) -> None:
-        """End at once."""
-        os._exit(0)
 
     def run(self) -> None:
         """Serve until all expected peers were served, or the time is up."""
