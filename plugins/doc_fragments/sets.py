@@ -72,4 +72,16 @@ options:
       address:
         description: Where to read it if nothing listens on the loopback addresses.
         type: str
+  product_version:
+    description:
+      - The product's version on this host, a text, or a list of words, the command that prints it.
+      - The command is run in check mode too, with the rights of the module; its first line counts.
+    type: raw
+  product_version_timeout:
+    description: Seconds that the command of O(product_version) may take.
+    type: float
+    default: 10
+  control_clock:
+    description: The control node's time, in seconds since the epoch; left out, the clocks are not compared.
+    type: float
 """

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime
 import grp
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils import endpoint, layout, pkcs12, trust, x509
+from ansible_collections.esync.mesh.plugins.module_utils import endpoint, layout, names, pkcs12, trust, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Settings
@@ -35,7 +35,12 @@ SPEC: Dict[str, Any] = {
             "address": {"type": "str"},
         },
     },
+    "product_version": {"type": "raw"},
+    "product_version_timeout": {"type": "float", "default": 10},
+    "control_clock": {"type": "float"},
 }
+
+_VERSION_LIMIT = 200
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
@@ -75,19 +80,75 @@ def _gid(group: Optional[str], server: str) -> Optional[int]:
 
 def trust_of(base: Optional[Folder], server: str, warnings: List[str]) -> Optional[Dict[str, Any]]:
     """The trust in force as the control node needs it; None if there is none, or it is damaged (with a warning)."""
-    if base is None:
-        return None
+    found, errors = read_trust(base, server)
+    warnings += [str(error) for error in errors if found is None]
+    return found
+
+
+def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
+    """The trust in force, and what is wrong with its files; without trust if there is none, or its index is damaged."""
     try:
-        found = trust.read(base, server)
+        found = trust.read(base, server) if base else None
     except EsyncError as error:
-        warnings.append(str(error))
-        return None
-    return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]} if found else None
+        return None, [error]
+    if base is None or found is None:
+        return None, []
+    errors = [
+        EsyncError(
+            "it is damaged, missing or foreign, or its mode is not the one it was made with",
+            "Run establish: it is public data and is written anew from the ledger",
+            kind="damaged_trust",
+            server=server,
+            path=f"{base.path}/{names.REMOTE}/{found.folder}" + ("" if name == "." else f"/{name}"),
+        )
+        for name in found.damaged
+    ]
+    return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]}, errors
 
 
 def observed(options: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
     """What is to be known of the endpoint, read in the same call; None if it was not asked for."""
     return endpoint.observe(**options["observe"]) if options["observe"] else None
+
+
+def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional[Dict[str, Any]]]:
+    """The product's version on this host, given or printed by a command; None if it is not known.
+
+    :returns: the version, and why it is not known, as an error of ours; a mesh works without it.
+    """
+    wanted = options["product_version"]
+    if wanted is None or wanted == "" or wanted == []:
+        return None, None
+    if not isinstance(wanted, (list, tuple)):
+        return str(wanted).strip(), None
+    words = [str(word) for word in wanted]
+    seconds = options["product_version_timeout"]
+    status, output, said = endpoint.run_command(words, seconds)
+    lines = output.strip().splitlines()
+    shown = lines[0].strip() if lines else ""
+    why = None
+    if status != 0:
+        spoken = endpoint.last_words(said)
+        why = endpoint.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
+    elif not shown:
+        why = "printed nothing"
+    elif len(shown) > _VERSION_LIMIT or not shown.isprintable():
+        why = f"printed no version: its first line must be at most {_VERSION_LIMIT} printable characters"
+    if why is None:
+        return shown, None
+    error = EsyncError(
+        f"the command {' '.join(words)} {why}",
+        "Correct esync_product_version, or what the command reports",
+        kind="product_version_unknown",
+        server=options["name"],
+    )
+    found: Dict[str, Any] = error.to_result()["error"]
+    return None, found
+
+
+def skew_of(now: datetime.datetime, control: Optional[float]) -> Optional[float]:
+    """By how many seconds the host's clock is ahead of the control node's; None if that one was not told."""
+    return None if control is None else round(now.timestamp() - control, 3)
 
 
 def clock() -> datetime.datetime:

@@ -50,14 +50,18 @@ generations:
   elements: dict
   returned: success
 problems:
-  description: What is wrong, each with C(path), C(kind), C(cause) and C(remedy).
+  description:
+    - What is wrong with the sets and with the trust, each with C(path), C(kind), C(cause) and C(remedy).
   type: list
   elements: dict
   returned: success
 modes:
-  description: The paths whose mode is wrong.
-  type: list
-  elements: str
+  description: The paths whose mode is wrong, each with the mode that it has and the one that it must have.
+  type: dict
+  returned: success
+readable:
+  description: Whether the user that Ansible is may read everything; what it may not read is among the problems.
+  type: bool
   returned: success
 due:
   description: Why the current certificates should be replaced; empty if they should not.
@@ -72,8 +76,20 @@ clock:
   description: The host's time, in seconds since the epoch.
   type: float
   returned: success
+clock_skew:
+  description: By how many seconds the host's clock is ahead of O(control_clock); null without that.
+  type: float
+  returned: success
 rotation:
   description: The rotation in progress, C(holder), C(since) and C(id); null if there is none.
+  type: dict
+  returned: success
+product_version:
+  description: The product's version on this host; null if it is not known.
+  type: str
+  returned: success
+product_version_problem:
+  description: Why the command of O(product_version) gave none, with C(kind), C(cause) and C(remedy); null if it did.
   type: dict
   returned: success
 observed:
@@ -93,7 +109,7 @@ observed:
 """
 
 from contextlib import ExitStack
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -101,7 +117,7 @@ from ansible_collections.esync.mesh.plugins.module_utils import names, sets_adap
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Outcome, due_reasons, live
-from ansible_collections.esync.mesh.plugins.module_utils.inspection import Inspection, inspect
+from ansible_collections.esync.mesh.plugins.module_utils.inspection import Inspection, Mode, inspect
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 
 
@@ -111,29 +127,36 @@ def certificate_info(module: AnsibleModule) -> Dict[str, Any]:
     options = module.params
     settings = sets_adapter.settings_of(options)
     now = sets_adapter.clock()
-    warnings: List[str] = []
     with ExitStack() as stack:
         base = Folder.find(options["directory"], any_owner=True)
         if base:
             stack.enter_context(base)
         found = inspect(base, settings.expected) if base else Inspection()
-        trust = sets_adapter.trust_of(base, settings.name, warnings)
+        trust, damage = sets_adapter.read_trust(base, settings.name)
     current = live(found).get(names.CURRENT)
-    for warning in warnings:
-        module.warn(warning)
+    problems = [*found.errors(), *damage]
+    version, unknown = sets_adapter.product_version(options)
     return {
         "changed": False,
         "name": settings.name,
         "directory": options["directory"],
         "generations": Outcome(False, found).generations(),
-        "problems": [error.to_result()["error"] for error in found.errors()],
-        "modes": ["/".join((options["directory"], *mode.place)) for mode in found.modes],
+        "problems": [error.to_result()["error"] for error in problems],
+        "modes": {"/".join((options["directory"], *mode.place)): _shown(mode) for mode in found.modes},
+        "readable": all(error.kind != "no_permission" for error in problems),
         "due": list(due_reasons(current, settings, now)) if current else [],
         "trust": trust,
         "clock": now.timestamp(),
+        "clock_skew": sets_adapter.skew_of(now, options["control_clock"]),
         "rotation": found.rotation,
         "observed": sets_adapter.observed(options),
+        "product_version": version,
+        "product_version_problem": unknown,
     }
+
+
+def _shown(mode: Mode) -> Dict[str, str]:
+    return {"found": f"{mode.found:04o}", "wanted": f"{mode.wanted:04o}"}
 
 
 def main() -> None:

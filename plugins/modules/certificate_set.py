@@ -56,9 +56,6 @@ options:
     description: With O(generation=next), make sets only if the current ones are due.
     type: bool
     default: false
-  control_clock:
-    description: The control node's time, in seconds since the epoch; left out, the clocks are not compared.
-    type: float
   max_clock_skew:
     description: By how many seconds the host's clock may differ from O(control_clock).
     type: int
@@ -159,6 +156,14 @@ rotation:
   description: The rotation in progress, C(holder), C(since) and C(id); null if there is none.
   type: dict
   returned: success
+product_version:
+  description: The product's version on this host; null if it is not known.
+  type: str
+  returned: success
+product_version_problem:
+  description: Why the command of O(product_version) gave none, with C(kind), C(cause) and C(remedy); null if it did.
+  type: dict
+  returned: success
 observed:
   description: What O(observe) asked for; null if nothing.
   type: dict
@@ -200,7 +205,6 @@ SPEC: Dict[str, Any] = {
     "discard_existing": {"type": "bool", "default": False},
     "renew": {"type": "bool", "default": True},
     "only_due": {"type": "bool", "default": False},
-    "control_clock": {"type": "float"},
     "max_clock_skew": {"type": "int", "default": 300},
     "lock": {
         "type": "dict",
@@ -226,6 +230,7 @@ def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
     check_settings(settings)
     create = not module.check_mode and options["state"] == "present"
     warnings: List[str] = []
+    version, unknown = sets_adapter.product_version(options)
     with ExitStack() as stack:
         base = Folder.open(directory, create_mode=BASE_MODE) if create else Folder.find(directory)
         if base:
@@ -248,6 +253,8 @@ def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
             "clock": now.timestamp(),
             "rotation": outcome.inspection.rotation,
             "observed": sets_adapter.observed(options),
+            "product_version": version,
+            "product_version_problem": unknown,
         }
     for warning in warnings:
         module.warn(warning)

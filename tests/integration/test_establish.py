@@ -242,6 +242,11 @@ def test_a_wrong_clock_stops_before_anything_is_made(make_mesh) -> None:
     assert re.search(r"late: .*\d\d:\d\d:\d\d.*\d\d:\d\d:\d\d", result.prose)
 
 
+def test_a_control_node_anywhere_on_earth(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert set(mesh.succeed("establish").changed.values()) == {0}
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [

@@ -101,3 +101,73 @@ def test_clocks_that_agree_or_are_not_compared(control: Any) -> None:
 
 def test_the_clock_has_a_zone() -> None:
     assert sets_adapter.clock().utcoffset() == datetime.timedelta(0)
+
+
+def version_of(wanted: Any, seconds: float = 10) -> Any:
+    return sets_adapter.product_version({**OPTIONS, "product_version": wanted, "product_version_timeout": seconds})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (None, None),
+        ("", None),
+        ([], None),
+        (" 8.3.1 ", "8.3.1"),
+        (8, "8"),
+        (["printf", "8.3.1\\nand more\\n"], "8.3.1"),
+        (["printf", "\\n  8.3.1 \\n"], "8.3.1"),
+        (["printf", "%s", 8], "8"),
+    ],
+)
+def test_a_version_given_or_printed(wanted: Any, found: Any) -> None:
+    assert version_of(wanted) == (found, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (["/no/such/program"], "cannot be started"),
+        (["sh", "-c", "echo 8.3; echo no licence >&2; exit 3"], "ended with 3 and said: no licence"),
+        (["true"], "printed nothing"),
+        (["printf", "8.3\\0331"], "printed no version"),
+        (["sh", "-c", "printf '%0201d' 1"], "printed no version"),
+        (["sh", "-c", "echo 'PRIVATE KEY' >&2; exit 1"], "ended with 1"),
+    ],
+)
+def test_a_version_that_cannot_be_found_out_is_a_problem_with_its_command(command: Any, why: str) -> None:
+    version, problem = version_of(command)
+    assert version is None
+    assert problem["kind"] == "product_version_unknown"
+    assert problem["server"] == "alpha"
+    assert problem["cause"].startswith(f"the command {' '.join(command)} {why}")
+    assert "esync_product_version" in problem["remedy"]
+
+
+def test_a_command_that_hangs_is_ended() -> None:
+    version, problem = version_of(["sleep", "60"], 0.2)
+    assert version is None
+    assert "did not end within 0.2 seconds" in problem["cause"]
+
+
+def test_damaged_files_of_the_trust_are_named_each(tmp_path: Path) -> None:
+    key = x509.generate_key("ecdsa", 256)
+    certificate = x509.self_sign(key, "server", x509.Profile("bravo", ("bravo",), "ecdsa", 256, 10), NOW)
+    entry = trust.Entry("bravo", "server", "current", certificate.fingerprint)
+    with Folder.open(str(tmp_path / "esync"), 0o755) as base:
+        trust.apply(base, "alpha", [entry], [certificate.pem], "one")
+        assert sets_adapter.read_trust(base, "alpha")[1] == []
+        inside = tmp_path / "esync" / "remote" / "one"
+        (inside / "servers.pem").write_text("")
+        (inside / "foreign").write_text("")
+        found, errors = sets_adapter.read_trust(base, "alpha")
+        assert found == {"digest": "", "entries": [vars(entry)]}
+        assert {(error.kind, error.path) for error in errors} == {
+            ("damaged_trust", f"{inside}/servers.pem"),
+            ("damaged_trust", f"{inside}/foreign"),
+        }
+
+
+def test_the_skew_has_a_sign_and_needs_both_clocks() -> None:
+    assert sets_adapter.skew_of(NOW, NOW.timestamp() + 4.5) == -4.5
+    assert sets_adapter.skew_of(NOW, None) is None
