@@ -562,7 +562,9 @@ def _stale(pair: Pair, fingerprint: str, state: str) -> Finding:
 
 
 def _wrong_role(pair: Pair, fingerprint: str, owner: str) -> Finding:
-    return Finding("wrong_role", f"{pair.place} serves the client certificate of {owner}: {short(fingerprint)}.")
+    return Finding(
+        "wrong_role", f"{pair.place} serves {pair.server} the client certificate of {owner}: {short(fingerprint)}."
+    )
 
 
 def _listed(pair: Pair) -> str:

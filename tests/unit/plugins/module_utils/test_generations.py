@@ -158,6 +158,20 @@ def test_what_cannot_be_made_leaves_nothing(server: Any, changes: Any) -> None:
         assert alpha.contents() == before
 
 
+def test_what_cannot_be_read_back_is_not_put_to_use(
+    server: Any, monkeypatch: pytest.MonkeyPatch, ecdsa_key: Any
+) -> None:
+    alpha = server("ecdsa", "current")
+    before = alpha.contents()
+    wrong = x509.key_to_pem(ecdsa_key)
+    monkeypatch.setattr(x509, "key_to_pem", lambda key: wrong)
+    for state, options in (("present", {"discard": True}), ("next", {})):
+        with pytest.raises(EsyncError) as caught:
+            alpha.do(state, **options)
+        assert (caught.value.kind, caught.value.server) == ("io_error", "alpha")
+        assert alpha.contents() == before
+
+
 # -- renewal ---------------------------------------------------------------------------------------------------
 
 DAY = datetime.timedelta(days=1)
@@ -509,9 +523,9 @@ def test_a_rotation_is_noted_and_keeps_others_out(server: Any) -> None:
     assert not alpha.do("next", lock=LOCK).changed
     before = alpha.contents()
     other = Lock("root@elsewhere process 3 started 4", "2026-11-24T12:00:00Z", "r2")
-    for state in ("next", "present"):
+    for state, options in (("next", {}), ("present", {}), ("present", {"discard": True})):
         with pytest.raises(EsyncError) as caught:
-            alpha.do(state, lock=other)
+            alpha.do(state, lock=other, **options)
         assert (caught.value.kind, caught.value.server) == ("locked", "alpha")
         assert LOCK.holder in caught.value.cause and LOCK.since in caught.value.cause
         assert "esync_take_over_lock" in caught.value.remedy
@@ -743,6 +757,8 @@ def test_killed_between_any_two_system_calls(server: Any, fresh: Any, tmp_path: 
         no_key_is_open(alpha)
         if states and state != "absent":
             current_is_whole(alpha)
+        # Not even on the way to its end does a link name what is being destroyed.
+        assert alpha.inspect().errors(*(set(old) & set(alpha.links()) or {"none"})) == [], moment
         # Whatever comes next, the same again or only establish, there is something to go on with.
         if moment % 2 and state != "absent":
             alpha.do("present")
