@@ -18,6 +18,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.esync.mesh.plugins.plugin_utils import junit, metrics, page
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.diagnosed import View, combine, view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
@@ -105,7 +106,8 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
     batch = set(variables.get("ansible_play_batch") or ())
     everybody = set(variables.get("ansible_play_hosts_all") or ())
     servers = []
-    results: dict[str, Any] = {}
+    found_by: dict[str, Any] = {}
+    views: dict[str, View] = {}
     for member in options["members"]:
         host, name = member["host"], str(member["name"])
         found = hostvars[host].get("__esync_set") or {}
@@ -116,12 +118,15 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
         elif host in batch:
             state = "ok"
             # Taken only of hosts that are still in the run: what others registered may be of an earlier step.
-            results[name] = plain((hostvars[host].get("__esync_probe") or {}).get("results") or [])
+            found_by[name] = plain(hostvars[host].get("__esync_probe") or {})
+            # In the middle of a rotation the trust may be newer than what was read of it.
+            trust, settled = hostvars[host].get("__esync_trust") or {}, options["baseline"] is None
+            views[name] = view_of(plain(found), plain(trust), settled)
         else:
             state = "not_in_run"
         servers.append(Server(name, str(member["address"]), int(member["port"]), state, _expiry(ledger.get(name))))
     names = [server.name for server in servers]
-    return assemble(servers, results, options["endpoint"], debts_of(names, ledger))
+    return assemble(servers, combine(found_by, views), options["endpoint"], debts_of(names, ledger))
 
 
 def _read(path: Path) -> str:
