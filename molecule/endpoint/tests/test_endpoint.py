@@ -116,7 +116,7 @@ def test_health_says_who_answers_and_who_asked(source: str, target: str) -> None
     assert json.loads(answer.body) == {
         "server": target,
         "generation": fingerprint(target),
-        "product_version": None,
+        "product_version": "9.0 \"beta\" $uri \\n 'x' } {",
         "peer": source,
     }
 
