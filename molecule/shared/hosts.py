@@ -10,6 +10,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
+import lab
 import testinfra
 import yaml
 
@@ -38,9 +39,19 @@ def platforms() -> list[dict[str, Any]]:
     return found
 
 
-def address(name: str) -> str:
-    (found,) = [str(platform["address"]) for platform in platforms() if platform["name"] == name]
+def platform_of(name: str) -> dict[str, Any]:
+    (found,) = [platform for platform in platforms() if platform["name"] == name]
     return found
+
+
+def address(name: str) -> str:
+    return str(platform_of(name)["address"])
+
+
+def power(name: str, on: bool) -> None:
+    """Cut a host's power, or switch it on again."""
+    lab.power(platform_of(name), on)
+    connect.cache_clear()
 
 
 def members() -> list[str]:

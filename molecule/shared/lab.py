@@ -103,6 +103,15 @@ def create(platforms: Sequence[dict[str, Any]], state: Path) -> None:
         wait(lambda platform=platform: listening(platform["address"]), f"sshd on {name}")
 
 
+def power(platform: dict[str, Any], on: bool) -> None:
+    """Cut a host's power, as it were, or switch it on again; what lies on its disk stays."""
+    run("podman", *(("start",) if on else ("stop", "--time", "0")), container(platform))
+    if on and "init" not in platform:
+        wait(lambda: running(container(platform)), f"systemd on {platform['name']}")
+    if on:
+        wait(lambda: listening(platform["address"]), f"sshd on {platform['name']}")
+
+
 def destroy(platforms: Sequence[dict[str, Any]]) -> None:
     """Remove the hosts and the network, by name, also those that an interrupted run left behind."""
     for platform in platforms:

@@ -10,9 +10,8 @@ import random
 import subprocess
 from collections import Counter
 
-import lab
 import pytest
-from hosts import address, connect, members, pairs, platforms
+from hosts import address, connect, members, pairs, power
 from runs import Run, fail, ledger, report, succeed, wait_until
 
 PORT = 8732
@@ -163,21 +162,12 @@ def test_a_full_disk_at_make_is_named_and_harms_nobody() -> None:
     settled()
 
 
-def container(name: str) -> str:
-    (platform,) = [one for one in platforms() if one["name"] == name]
-    return lab.container(platform)
-
-
-def podman(*words: str) -> None:
-    subprocess.run(["podman", *words], check=True, capture_output=True)
-
-
 def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
     before = {name: current(name) for name in members()}
     run = Run("regenerate")
     run.until("Trust exactly what the ledger says the others have")
     run.until("Connect to every peer")
-    podman("stop", "--time", "0", container("bravo"))
+    power("bravo", on=False)
     result = run.wait()
     assert result.code != 0
     assert "bravo" in result.output.partition("PLAY RECAP")[0]
@@ -185,9 +175,7 @@ def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
         assert current(name) == before[name]
     others = {(pair["from"], pair["to"]): pair["verdict"] for pair in _verified_without("bravo")}
     assert others["alpha", "charlie"] == others["charlie", "alpha"] == "ok"
-    podman("start", container("bravo"))
-    connect.cache_clear()
-    wait_until(lambda: connect("bravo").run("systemctl is-system-running").stdout.strip() in ("running", "degraded"))
+    power("bravo", on=True)
     connect("bravo").check_output("systemd-run --quiet --unit upstream /usr/local/bin/upstream.py")
     succeed("regenerate")
     assert not set(before.values()) & {current(name) for name in members()}
