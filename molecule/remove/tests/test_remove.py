@@ -54,7 +54,7 @@ def test_a_removed_server_is_refused_by_all_and_loses_its_keys(kept: str) -> Non
     assert host.run("ss -Hltn sport = :8732 | grep .").rc != 0
     record = ledger("charlie")
     assert record["generations"] == []
-    assert {one["fingerprint"] for one in record["distrusted"]} == before
+    assert before <= {one["fingerprint"] for one in record["distrusted"]}
     assert all(one["not_after"] > one["since"] and one["why"] == "removed" for one in record["distrusted"])
     assert report()["summary"] == {"servers": 2, "expected": 2, "ok": 2, "failed": 0, "untested": 0}
 
