@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import socket
 import ssl
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -50,7 +51,7 @@ class Settings:
     :param present: what to show the peers, one of PRESENT.
     :param refused: whether a refusal is what is to be proved.
     :param require: the generations that a peer may serve.
-    :param known: fingerprint to ``NAME role state``, over the whole mesh.
+    :param known: fingerprint to ``NAME role state``, of certificates that the trust on the disk does not hold.
     :param connect_timeout: seconds for each of connecting and the handshake.
     :param answer_timeout: seconds for the answer.
     :param product_version: this server's, to be compared with the peer's; None: not compared.
@@ -128,6 +129,7 @@ class _Caller:
     """What all connections share.
 
     :param context: None to speak without TLS. :param shown: the fingerprint of what is presented.
+    :param known: whose a certificate is: fingerprint to ``NAME role state``.
     """
 
     settings: Settings
@@ -135,6 +137,7 @@ class _Caller:
     own: Mapping[str, str]
     shown: Optional[str] = None
     validity: Optional[Validity] = None
+    known: Mapping[str, str] = field(default_factory=dict)
 
     def call(self, peer: Peer) -> Outcome:
         """One connection, from the name to the answer."""
@@ -145,7 +148,7 @@ class _Caller:
             peer.port,
             peer.expected,
             self.settings.require,
-            self.settings.known,
+            self.known,
             self.own,
         )
         try:
@@ -159,12 +162,8 @@ class _Caller:
 
     def _connect(self, pair: Pair) -> Tuple[socket.socket, int, Any]:
         waited = self.settings.connect_timeout
-        try:
-            found = socket.getaddrinfo(pair.address, pair.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise _Ended(diagnosis.judge_resolution(pair, error, waited)) from None
         problem: OSError = OSError()
-        for family, kind, protocol, _name, address in found:
+        for family, kind, protocol, _name, address in _resolve(pair, waited):
             raw = socket.socket(family, kind, protocol)
             raw.settimeout(waited)
             try:
@@ -262,22 +261,56 @@ class _Caller:
             # A peer that refused and hung up before the request went out may still have said why.
             connection.sendall(tls.request_for(pair.address, pair.port))
         answer = b""
-        with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        end = time.monotonic() + self.settings.answer_timeout
+        try:
             while len(answer) < _ANSWER_LIMIT and not tls.is_complete(answer):
+                connection.settimeout(max(end - time.monotonic(), 0.001))
                 piece = connection.recv(16384)
                 if not piece:
                     break
                 answer += piece
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            pass
+        except socket.timeout:
+            # A part of an answer is an answer, and some never say where theirs ends.
+            if not answer:
+                raise
         return answer
+
+
+def _resolve(pair: Pair, waited: float) -> Sequence[Any]:
+    """What getaddrinfo says, but not later than after ``waited`` seconds: it has no time-out of its own."""
+    with contextlib.suppress(OSError, UnicodeError):
+        return socket.getaddrinfo(pair.address, pair.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    found: List[Any] = []
+
+    def look() -> None:
+        try:
+            found.append(socket.getaddrinfo(pair.address, pair.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found.append(error)
+
+    # A daemon, so that one that hangs does not keep the process.
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(waited)
+    answer = found[0] if found else None
+    if answer is None or isinstance(answer, Exception):
+        raise _Ended(diagnosis.judge_resolution(pair, answer, waited))
+    addresses: Sequence[Any] = answer
+    return addresses
 
 
 def _prepare(settings: Settings) -> _Caller:
     own = tls.own_certificates(settings.directory)
     if settings.present == PLAIN:
         return _Caller(settings, None, own)
-    context = tls.client_context(tls.read_trust(settings.directory))
+    trust = tls.read_trust(settings.directory)
+    known = {entry.fingerprint: f"{entry.peer} {entry.role} {entry.state}" for entry in trust.entries}
+    known.update(settings.known)
+    context = tls.client_context(trust)
     if settings.present == NONE:
-        return _Caller(settings, context, own)
+        return _Caller(settings, context, own, known=known)
     if settings.present in (STRANGER, SAME_SUBJECT):
         der = _show_stranger(context, settings.name if settings.present == SAME_SUBJECT else "stranger")
     else:
@@ -285,7 +318,7 @@ def _prepare(settings: Settings) -> _Caller:
         credential = tls.read_credential(settings.directory, state, role)
         tls.load_credential(context, credential)
         der = credential.der
-    return _Caller(settings, context, own, tls.fingerprint_of(der), tls.validity_of(der))
+    return _Caller(settings, context, own, tls.fingerprint_of(der), tls.validity_of(der), known)
 
 
 def _show_stranger(context: ssl.SSLContext, name: str) -> bytes:
