@@ -18,7 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, dig
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, asked, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, asked, guests_of, plan_trust
 
 OPTIONS: dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -60,6 +60,7 @@ class ActionModule(ActionBase):
             changed=changed and bool(plan.entries or known),
             digest=plan.digest,
             peers=_peers(options["members"], plan.entries, name),
+            guests=_peers(_guests(members, records), plan.entries, name),
             known=_known(records),
             added=[entry.file_name for entry in plan.added],
             removed=[entry.file_name for entry in plan.removed],
@@ -140,6 +141,16 @@ def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name:
         }
         for member in members
         if member["name"] != name
+    ]
+
+
+def _guests(members: Sequence[str], records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """The guests whose endpoint is known, as members are given; none of them is a host of the inventory."""
+    found = [records[name] for name in guests_of(members, records)]
+    return [
+        {"name": record.name, "host": record.name, "address": record.address, "port": record.port}
+        for record in found
+        if record.port
     ]
 
 

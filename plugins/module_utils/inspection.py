@@ -469,7 +469,7 @@ class _Judge:
         except EsyncError as error:
             self.findings.problem(self.state, error)
             return None
-        if not _signed_by_itself(certificate.der):
+        if not signed_by_itself(certificate.der):
             self._wrong(name, "its signature does not fit its content, so it is damaged", "damaged_file")
             return None
         if certificate.subject != self.stem:
@@ -522,7 +522,7 @@ class _Judge:
         self._compare(name, key, certificate)
 
     def _compare(self, name: str, key: Any, certificate: Optional[x509.Certificate]) -> None:
-        if not _consistent(key):
+        if not consistent(key):
             self._wrong(name, "the parts of its private key do not fit each other, so it is damaged", "damaged_file")
         elif certificate and x509.public_key_of(key) != certificate.public_key:
             self._wrong(
@@ -606,7 +606,7 @@ def _check_pem(data: bytes, path: str) -> bytes:
     raise EsyncError("it is not exactly one PEM block, or damaged", DISCARD, kind="damaged_file", path=path)
 
 
-def _signed_by_itself(der: bytes) -> bool:
+def signed_by_itself(der: bytes) -> bool:
     certificate = load_der_x509_certificate(der)
     key: Any = certificate.public_key()
     signed = certificate.tbs_certificate_bytes
@@ -626,7 +626,7 @@ def _signed_by_itself(der: bytes) -> bool:
     return True
 
 
-def _consistent(key: Any) -> bool:
+def consistent(key: Any) -> bool:
     """Do the numbers of a private key fit each other? Readers skip this because testing the primes is slow.
 
     The relations of RFC 8017, 3.2, catch every flipped bit; only a forger could pass composite "primes", and to

@@ -88,6 +88,11 @@ peers:
   type: list
   elements: dict
   returned: success
+guests:
+  description: Likewise every guest (a server of another mesh, M(esync.mesh.ledger_guests)) whose endpoint is known.
+  type: list
+  elements: dict
+  returned: success
 known:
   description: Whose certificate a fingerprint is, over the whole ledger.
   type: dict

@@ -20,6 +20,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.pem import fingerprint_
 
 VERSION = 1
 REMOVED, COMPROMISED = "removed", "compromised"
+INVENTORY, APPLIED = "inventory", "applied"
 _PRIVATE = re.compile("PRIVATE KEY")
 _FACTS = ("role", "fingerprint", "subject", "not_before", "not_after", "alt_names", "pem")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
@@ -64,6 +65,8 @@ class Entry:
     :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust before their end.
+    :param origin: ``inventory``, or ``applied``: a guest, whose certificates came in a folder from elsewhere. A guest
+        without a known endpoint has no address and the port 0.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Entry:
     trust: Mapping[str, str] | None = None
     removed_at: str | None = None
     distrusted: tuple[Distrusted, ...] = ()
+    origin: str = INVENTORY
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -167,6 +171,7 @@ class Ledger:
                 trust=_texts(data["trust"]),
                 removed_at=_time(data["removed_at"]) if data["removed_at"] is not None else None,
                 distrusted=tuple(_distrusted(item) for item in data["distrusted"]),
+                origin=_origin(data.get("origin", INVENTORY)),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(str(path), "it is no ledger file, or damaged") from None
@@ -201,6 +206,12 @@ def _time(value: Any) -> str:
     return str(value)
 
 
+def _origin(value: Any) -> str:
+    if value not in (INVENTORY, APPLIED):
+        raise ValueError
+    return str(value)
+
+
 def _port(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError
@@ -219,8 +230,10 @@ def _distrusted(item: Mapping[str, Any]) -> Distrusted:
 
 def render(entry: Entry) -> str:
     """The file's text: sorted, indented, one fact a line."""
+    # Only guests say where they come from, so that the files of all others stay as they were.
     data = {
         "version": VERSION,
+        **({"origin": APPLIED} if entry.origin == APPLIED else {}),
         "name": entry.name,
         "address": entry.address,
         "port": entry.port,

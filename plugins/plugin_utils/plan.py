@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import APPLIED
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 
 
@@ -63,8 +64,8 @@ def plan_trust(
 ) -> TrustPlan:
     """Plan the trust of one server.
 
-    What the ledger says of a member counts. A member that the ledger has nothing of, and a server outside the mesh,
-    keep what the host trusts of them already, except what lost all trust.
+    What the ledger says of a member or a guest counts. A member that the ledger has nothing of, and a server outside
+    the mesh, keep what the host trusts of them already, except what lost all trust.
 
     :param members: the names of the mesh, ``server`` among them or not.
     :param ledger: name to record, also of former members.
@@ -74,7 +75,8 @@ def plan_trust(
     :param allow_shrink: whether servers outside the mesh lose trust.
     :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and nobody asked for that.
     """
-    peers = [name for name in members if name.lower() != server.lower()]
+    guests = [name for name in guests_of(members, ledger) if name not in distrust]
+    peers = [name for name in (*members, *guests) if name.lower() != server.lower()]
     lost = {one.fingerprint for record in ledger.values() for one in record.distrusted}
     outcast = set(distrust) | {name for name, record in ledger.items() if record.removed_at and name not in peers}
     entries: set[Entry] = set()
@@ -126,9 +128,22 @@ def asked(server: str, members: Sequence[str], ledger: Mapping[str, Record]) -> 
     """
     return {
         peer: digest_of(_of_record(ledger[peer]))[:16]
-        for peer in members
+        for peer in (*members, *guests_of(members, ledger))
         if peer.lower() != server.lower() and peer in ledger and ledger[peer].generations
     }
+
+
+def guests_of(members: Sequence[str], ledger: Mapping[str, Record]) -> list[str]:
+    """The names of the servers of other meshes that every member is to trust, sorted.
+
+    A guest that became a member is none any more.
+    """
+    own = {name.lower() for name in members}
+    return sorted(
+        name
+        for name, record in ledger.items()
+        if record.origin == APPLIED and record.generations and name.lower() not in own
+    )
 
 
 def debts_of(members: Sequence[str], ledger: Mapping[str, Record]) -> list[Debt]:

@@ -1,0 +1,146 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: exchange_folder_info
+short_description: Read and judge a folder with the certificate sets of other servers, and change nothing
+description:
+  - Reads a folder on the host into which the sets of other servers were copied by hand, or by
+    M(esync.mesh.exchange_folder) elsewhere.
+  - Fails, naming every offender at once, if anything in it is foreign, incomplete, doubled, damaged, out of its time,
+    in the wrong place, no regular file, or if others could have put it there.
+  - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
+author:
+  - The esync.mesh contributors (@esync)
+options:
+  directory:
+    description: The folder of the mesh on the host.
+    type: path
+    default: /etc/esync
+  name:
+    description: The name of this server.
+    type: str
+    required: true
+  folder:
+    description: The folder to read.
+    type: path
+    required: true
+  passphrase:
+    description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; left out, no C(.pfx) is opened.
+    type: str
+  web_roots:
+    description: Folders under which the folder may not lie.
+    type: list
+    elements: path
+    default: [/var/www, /srv/www]
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing in any mode.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+"""
+
+EXAMPLES = r"""
+- name: Read the folder that was copied to the host
+  esync.mesh.exchange_folder_info:
+    name: "{{ inventory_hostname }}"
+    folder: /root/from-elsewhere
+  register: folder
+
+- name: Show the fingerprints, to be compared on the telephone
+  ansible.builtin.debug:
+    var: folder.aloud
+"""
+
+RETURN = r"""
+name:
+  description: The server's name.
+  type: str
+  returned: success
+folder:
+  description: The folder that was read.
+  type: str
+  returned: success
+sets:
+  description: Each server with C(name), public C(generations), and C(address) and C(port) if it can be reached there.
+  type: list
+  elements: dict
+  returned: success
+aloud:
+  description: The fingerprint of every certificate, in groups of four digits.
+  type: list
+  elements: str
+  returned: success
+keys:
+  description: The files that hold private keys. They are not needed here.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from contextlib import ExitStack
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.esync.mesh.plugins.module_utils import sets_adapter
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils.folder import Asked, read
+from ansible_collections.esync.mesh.plugins.module_utils.inspection import Expected, Inspection, inspect
+from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+
+SPEC: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+    "folder": {"type": "path", "required": True},
+    "passphrase": {"type": "str", "no_log": True},
+    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
+}
+
+
+def exchange_folder_info(module: AnsibleModule) -> Dict[str, Any]:
+    """Read the folder once."""
+    require()
+    options = module.params
+    with ExitStack() as stack:
+        base = Folder.find(options["directory"], any_owner=True)
+        own = inspect(stack.enter_context(base), Expected(options["name"], any_group=True)) if base else Inspection()
+    asked = Asked(
+        server=options["name"],
+        own=frozenset(
+            certificate.fingerprint
+            for generation in own.generations.values()
+            for certificate in generation.certificates.values()
+        ),
+        now=sets_adapter.clock(),
+        passphrase=options["passphrase"].encode("utf-8") if options["passphrase"] else None,
+    )
+    found = read(options["folder"], asked, options["web_roots"])
+    if found.keys:
+        module.warn(
+            f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not needed "
+            "here, and whoever reads them can pass for these servers: destroy them, and consider new sets there."
+        )
+    return {
+        "changed": False,
+        "name": options["name"],
+        "folder": options["folder"],
+        "sets": [one.facts() for one in found.sets],
+        "aloud": [line for one in found.sets for line in one.aloud()],
+        "keys": list(found.keys),
+    }
+
+
+def main() -> None:
+    run(SPEC, exchange_folder_info)
+
+
+if __name__ == "__main__":
+    main()
