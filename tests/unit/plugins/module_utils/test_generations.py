@@ -619,6 +619,7 @@ def test_check_mode_sees_what_a_killed_run_meant(server: Any, target: str, state
     alpha.do("switched") if target == "next" else (alpha.path / "next").unlink()
     (alpha.path / target).symlink_to((alpha.path / "current").readlink())
     before = alpha.contents()
+    assert set(live(alpha.inspect())) == states
     outcome = alpha.do("present", check=True)
     assert outcome.changed
     assert {one["state"] for one in outcome.generations()} == states
