@@ -20,13 +20,14 @@ from ansible_collections.esync.mesh.plugins.plugin_utils import junit, metrics, 
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.diagnosed import View, combine, view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import Known, Problem, problems_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
-    OK,
     Mesh,
     Server,
     assemble,
     findings,
+    refusal_lines,
     summary,
     terminal,
     to_json,
@@ -43,9 +44,14 @@ OPTIONS: dict[str, Any] = {
     "title": {"type": "str"},
     "judge": {"type": "bool", "default": True},
     "baseline": {"type": "list", "elements": "str"},
+    "judge_servers": {"type": "str", "choices": ["in_part", "all", "all_and_fail"], "default": "in_part"},
+    "max_clock_skew": {"type": "float", "default": 300},
+    "renew_before_days": {"type": "int", "default": 30},
     "name": {"type": "str"},
     "directory": {"type": "path"},
 }
+
+DAY = 86400
 
 Writer = Callable[[Mesh, str, str], str]
 WRITERS: Mapping[str, Writer] = {
@@ -72,45 +78,56 @@ class ActionModule(ActionBase):
             result.update(changed=False, msg="No pair is tested in check mode.", worked=[], worse=[])
             return result
         ledger = {record.name: record for record in Ledger(Path(options["ledger"])).read_all()}
-        mesh = _observe(options, task_vars or {}, ledger)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = _utc(time.time())
+        mesh = _observe(options, task_vars or {}, ledger, now)
         folder = Path(options["report_directory"])
         for name, write in WRITERS.items():
             replace_file(folder / name, _encodable(write(mesh, now, _read(folder / name))))
         lines = terminal(mesh)
         _show(options["title"], lines)
-        worked = [pair.label for pair in mesh.pairs if pair.verdict == OK]
+        worked = [pair.label for pair in mesh.pairs if pair.proved]
         baseline = set(options["baseline"] or ())
-        lost = [pair for pair in mesh.pairs if pair.label in baseline and pair.verdict != OK]
+        lost = [pair for pair in mesh.pairs if pair.label in baseline and not pair.proved]
         worse = [f"{pair.label}: {pair.cause}. {pair.detail}" for pair in lost]
         result.update(
             changed=False,
             summary=summary(mesh),
             debts=[asdict(debt) for debt in mesh.debts],
+            problems=[asdict(problem) for problem in mesh.problems],
+            let_in=[asdict(refusal) for refusal in mesh.let_in],
             worse=worse,
             path=str(folder / "mesh.json"),
         )
-        bad = bool(worse) if options["baseline"] is not None else bool(mesh.wrong)
+        compared = options["baseline"] is not None
+        bad = bool(worse if compared else mesh.wrong) or bool(mesh.let_in)
+        bad = bad or (options["judge_servers"] == "all_and_fail" and bool(mesh.faults))
         if options["judge"] and bad:
             # Ansible prints a failed result whole: so without the matrix, which stands above, and without every pair.
-            result.update(failed=True, msg="\n".join(trouble_lines(lost) or findings(mesh)))
+            lines = [*refusal_lines(mesh), *trouble_lines(lost)] if compared else []
+            result.update(failed=True, msg="\n".join(lines or findings(mesh)))
         else:
             message = f"{verdict(mesh)} The report is {folder / 'mesh.html'}"
             result.update(matrix=lines, worked=worked, msg=message)
         return result
 
 
-def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: Mapping[str, Entry]) -> Mesh:
+def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: Mapping[str, Entry], now: str) -> Mesh:
     hostvars = variables["hostvars"]
     alive = set(variables.get("ansible_play_hosts") or ())
     batch = set(variables.get("ansible_play_batch") or ())
+    judged = options["judge_servers"] != "in_part"
     everybody = set(variables.get("ansible_play_hosts_all") or ())
     servers = []
+    problems: list[Problem] = []
+    versions: dict[str, str] = {}
     found_by: dict[str, Any] = {}
     views: dict[str, View] = {}
     for member in options["members"]:
         host, name = member["host"], str(member["name"])
-        found = hostvars[host].get("__esync_set") or {}
+        own = hostvars[host]
+        found = plain(own.get("__esync_set") or {})
+        trust: dict[str, Any] = {}
+        failures = _failures(found, plain(own.get("__esync_failure") or []))
         if found.get("unreachable"):
             state = "unreachable"
         elif host in everybody and host not in alive:
@@ -118,15 +135,54 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
         elif host in batch:
             state = "ok"
             # Taken only of hosts that are still in the run: what others registered may be of an earlier step.
-            found_by[name] = plain(hostvars[host].get("__esync_probe") or {})
+            found_by[name] = plain(own.get("__esync_probe") or {})
+            if failures:
+                state = "failed"
+            elif found.get("readable") is False and not found_by[name].get("results"):
+                state = "unreadable"
+            trust = plain(own.get("__esync_trust") or {})
             # In the middle of a rotation the trust may be newer than what was read of it.
-            trust, settled = hostvars[host].get("__esync_trust") or {}, options["baseline"] is None
-            views[name] = view_of(plain(found), plain(trust), settled)
+            views[name] = view_of(found, trust, options["baseline"] is None)
+            if found.get("product_version"):
+                versions[name] = str(found["product_version"])
         else:
-            state = "not_in_run"
+            state, found, failures = "not_in_run", {}, []
         servers.append(Server(name, str(member["address"]), int(member["port"]), state, _expiry(ledger.get(name))))
-    names = [server.name for server in servers]
-    return assemble(servers, combine(found_by, views), options["endpoint"], debts_of(names, ledger))
+        problems += problems_of(
+            Known(
+                name,
+                {} if found.get("failed") else found,
+                trust,
+                ledger.get(name),
+                failures,
+                judged,
+                now,
+                _utc(time.time() + options["renew_before_days"] * DAY),
+                options["max_clock_skew"],
+            )
+        )
+    return assemble(
+        servers,
+        combine(found_by, views),
+        options["endpoint"],
+        debts_of([server.name for server in servers], ledger),
+        versions=versions,
+        refusals={name: said.get("refusals") or () for name, said in found_by.items()},
+        problems=problems,
+        judged=judged,
+    )
+
+
+def _failures(found: Mapping[str, Any], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The errors by which a host's part of the run ended, of the first call or kept by the step that went on."""
+    if kept or not found.get("failed"):
+        return kept
+    errors = found.get("errors") or [found.get("error")]
+    return [error for error in errors if error and error.get("kind") != "unexpected"]
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _read(path: Path) -> str:

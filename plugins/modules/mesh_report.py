@@ -15,6 +15,7 @@ description:
     for the textfile collector of Prometheus' node_exporter. Each file is replaced whole or not at all.
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
+  - Fails if a server let in what it must refuse, and where O(judge_servers=all_and_fail) if a server has a fault.
   - Runs on the control node and touches no host. It reads what the hosts of the play registered.
 author:
   - The esync.mesh contributors (@esync)
@@ -45,9 +46,25 @@ options:
     type: bool
     default: true
   baseline:
-    description: Pairs that worked before; with it, only these can make it fail.
+    description: Pairs that worked before; with it, only these and servers that let in whom they must not make it fail.
     type: list
     elements: str
+  judge_servers:
+    description:
+      - What is judged of the servers themselves. V(in_part) is what holds also after a run that changed something, the
+        time of certificates for one; V(all) judges files, ledger, trust, clocks and endpoints as they were just read.
+      - With V(all_and_fail) a fault of a server fails the play too.
+    type: str
+    choices: [in_part, all, all_and_fail]
+    default: in_part
+  max_clock_skew:
+    description: By how many seconds the clocks of hosts may differ from that of the control node.
+    type: float
+    default: 300
+  renew_before_days:
+    description: How many days before its end a certificate counts as due, where only the ledger tells when it ends.
+    type: int
+    default: 30
   name:
     description: Without effect; every module of the mesh takes it, so that it can be given once for all.
     type: str
@@ -79,6 +96,17 @@ summary:
   returned: outside check mode, also on failure
 debts:
   description: What servers that could not be reached have still to receive.
+  type: list
+  elements: dict
+  returned: outside check mode, also on failure
+problems:
+  description: What is wrong with servers themselves, with C(server), C(kind), C(severity), C(path), C(cause),
+    C(evidence) and C(remedy).
+  type: list
+  elements: dict
+  returned: outside check mode, also on failure
+let_in:
+  description: What was tried of what must be refused, and was let in.
   type: list
   elements: dict
   returned: outside check mode, also on failure

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 VERSION = 1
@@ -23,6 +24,17 @@ ALIKE_LIMIT = 3
 """So many servers with the same trouble get a line each; more share one."""
 TROUBLE_LIMIT = 20
 DEBT_LIMIT = 10
+PROBLEM_LIMIT = 20
+
+NOT_REFUSED, VERSION_MISMATCH = "not_refused", "version_mismatch"
+SHOWN = {
+    "none": "no certificate",
+    "stranger": "an unknown certificate",
+    "stranger_same_subject": "an unknown certificate issued to the name of a trusted server",
+    "server": "its server certificate in the place of its client certificate",
+    "plain": "nothing, for it spoke without TLS",
+}
+"""What must be refused, as peer_probe names it, in words."""
 
 OUTSIDE = "."
 _SIGNS = {OK: "+", FAILED: "x", UNTESTED: "?"}
@@ -39,7 +51,8 @@ _UNREACHABLE_REMEDY = "Bring the server back (power, network, ssh), and run agai
 class Server:
     """One member, and what became of it in this run.
 
-    :param state: ``ok``, ``unreachable``, ``failed`` or ``not_in_run``.
+    :param state: ``ok``, ``unreachable``, ``failed``, ``not_in_run``, or ``unreadable``: Ansible's user there may not
+        read its keys, so that nothing was tested from it.
     :param expires_at: when the first of its current certificates ends, UTC; None if it is not known.
     """
 
@@ -81,14 +94,47 @@ class Pair:
         """Whether it fails the run."""
         return self.verdict == FAILED or (self.verdict == UNTESTED and self.in_scope)
 
+    @property
+    def proved(self) -> bool:
+        """Whether the certificates work: a pair is tested for its product versions only after bytes went both ways."""
+        return self.verdict == OK or self.cause == VERSION_MISMATCH
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One attempt to get in that a server had to refuse.
+
+    :param source: the server that tried it. :param present: what it showed, a key of SHOWN.
+    :param verdict: ``ok``: refused; ``failed``: let in; ``untested``: neither was seen.
+    """
+
+    source: str
+    target: str
+    present: str
+    verdict: str
+    cause: str | None = None
+    detail: str = ""
+    remedy: str = ""
+
+    @property
+    def shown(self) -> str:
+        return SHOWN.get(self.present, self.present)
+
 
 @dataclass(frozen=True)
 class Mesh:
-    """The result of a run."""
+    """The result of a run.
+
+    :param refusals: what was tried of what must be refused. :param problems: what is wrong with servers themselves.
+    :param judged: whether all of what can be wrong with a server was looked for.
+    """
 
     servers: tuple[Server, ...]
     pairs: tuple[Pair, ...]
     debts: tuple[Debt, ...]
+    refusals: tuple[Refusal, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    judged: bool = False
 
     def count(self, verdict: str) -> int:
         return sum(pair.verdict == verdict for pair in self.pairs)
@@ -101,18 +147,36 @@ class Mesh:
     def wrong(self) -> tuple[Pair, ...]:
         return tuple(pair for pair in self.pairs if pair.wrong)
 
+    @property
+    def let_in(self) -> tuple[Refusal, ...]:
+        """The attempts that should have been refused and were not."""
+        return tuple(refusal for refusal in self.refusals if refusal.verdict == FAILED)
+
+    @property
+    def faults(self) -> tuple[Problem, ...]:
+        """The problems that fail a check."""
+        return tuple(problem for problem in self.problems if problem.severity == FAULT)
+
 
 def assemble(
     servers: Sequence[Server],
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     endpoint: str,
     debts: Sequence[Debt] = (),
+    *,
+    versions: Mapping[str, str] | None = None,
+    refusals: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    problems: Sequence[Problem] = (),
+    judged: bool = False,
 ) -> Mesh:
     """Every directed pair, tested or not.
 
     :param results: server name to what its probe found of its peers.
     :param endpoint: ``temporary``: both ends must be in the run to be tested; else only the calling one.
+    :param versions: server name to the product's version there, as far as it is known.
+    :param refusals: server name to what its probe found when it tried what must be refused.
     """
+    tried = tuple(_tried(source, result) for source, found in (refusals or {}).items() for result in found)
     by_pair = {
         (source, str(result["to"])): result for source, found in results.items() for result in found if "to" in result
     }
@@ -121,8 +185,42 @@ def assemble(
         for target in servers:
             if source.name != target.name:
                 result = by_pair.get((source.name, target.name))
-                pairs.append(_tested(source, result) if result else _untested(source, target, endpoint))
-    return Mesh(tuple(servers), tuple(pairs), tuple(debts))
+                pair = _tested(source, result) if result else _untested(source, target, endpoint)
+                pairs.append(_with_shown(_compared(pair, versions or {}), tried))
+    return Mesh(tuple(servers), tuple(pairs), tuple(debts), tried, tuple(problems), judged)
+
+
+def _tried(source: str, result: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        source,
+        str(result["to"]),
+        str(result["present"]),
+        str(result["verdict"]),
+        cause=result.get("cause"),
+        detail=result.get("detail") or "",
+        remedy=result.get("remedy") or "",
+    )
+
+
+def _with_shown(pair: Pair, tried: Iterable[Refusal]) -> Pair:
+    """A pair whose peer let in what it must refuse, with all of that in words."""
+    if pair.cause != NOT_REFUSED:
+        return pair
+    shown = [one for one in tried if (one.source, one.target, one.verdict) == (pair.source, pair.target, FAILED)]
+    detail = f"{pair.target} let in {pair.source}, showing {_listed(shown)}."
+    return replace(pair, detail=detail) if shown else pair
+
+
+def _compared(pair: Pair, versions: Mapping[str, str]) -> Pair:
+    """A pair that works, judged by the versions that both servers themselves told, which endpoints may not know yet."""
+    here, there = versions.get(pair.source), versions.get(pair.target)
+    if not pair.proved or here is None or there is None:
+        return pair
+    if here == there:
+        return replace(pair, verdict=OK, cause=None, detail="", remedy="")
+    detail = f"{pair.target} runs {there!r}, {pair.source} runs {here!r}."
+    remedy = CAUSES[VERSION_MISMATCH].remedy
+    return replace(pair, verdict=FAILED, cause=VERSION_MISMATCH, detail=detail, remedy=remedy)
 
 
 def _tested(source: Server, result: Mapping[str, Any]) -> Pair:
@@ -146,6 +244,10 @@ def _untested(source: Server, target: Server, endpoint: str) -> Pair:
     dead = [end for end in (source, target) if end.state in ("unreachable", "failed")]
     if outside:
         text = f"{' and '.join(outside)} took no part in this run."
+        return Pair(source.name, target.name, UNTESTED, detail=text, in_scope=False)
+    closed = [end.name for end in ends if end.state == "unreadable"]
+    if closed:
+        text = f"Ansible's user on {' and '.join(closed)} may not read the keys there, so nothing was tested with them."
         return Pair(source.name, target.name, UNTESTED, detail=text, in_scope=False)
     if not dead:
         return Pair(
@@ -187,7 +289,14 @@ def to_json(mesh: Mesh, generated_at: str) -> dict[str, Any]:
         "pairs": [_pair_json(pair) for pair in mesh.pairs],
         "summary": summary(mesh),
         "debts": [asdict(debt) for debt in mesh.debts],
+        "refusals": [_refusal_json(refusal) for refusal in mesh.refusals],
+        "problems": [asdict(problem) for problem in mesh.problems],
     }
+
+
+def _refusal_json(refusal: Refusal) -> dict[str, Any]:
+    data = asdict(refusal)
+    return {"from": data.pop("source"), "to": data.pop("target"), **data}
 
 
 def _pair_json(pair: Pair) -> dict[str, Any]:
@@ -317,7 +426,114 @@ def terminal(mesh: Mesh) -> list[str]:
 
 def findings(mesh: Mesh) -> list[str]:
     """What is wrong, what is owed, and the verdict, which comes last; never more than a screen."""
-    return [*trouble_lines(mesh.wrong), *_debt_lines(mesh.debts), verdict(mesh)]
+    return [
+        *refusal_lines(mesh),
+        *trouble_lines(mesh.wrong),
+        *problem_lines(mesh.problems),
+        *_debt_lines(mesh.debts),
+        verdict(mesh),
+    ]
+
+
+def refusal_lines(mesh: Mesh) -> list[str]:
+    """Who let somebody in, a line for each server; and where it was not seen whether it would."""
+    return [printable(str(group)) for group in let_in_of(mesh)] + [
+        printable(f"{target}: not seen to refuse {_listed(refusals)}: {refusals[0].detail or 'no reason is known.'}")
+        for target, refusals in _by_target(one for one in mesh.refusals if one.verdict == UNTESTED).items()
+        # Of a server that nobody could talk to, its pairs tell that.
+        if any(pair.target == target and pair.verdict == OK for pair in mesh.pairs)
+    ]
+
+
+@dataclass(frozen=True)
+class LetIn:
+    """A server that let somebody in. :param refusals: what it should have refused; never empty."""
+
+    server: str
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def detail(self) -> str:
+        who = few(list(dict.fromkeys(refusal.source for refusal in self.refusals)))
+        return f"It let in {who}, showing {_listed(self.refusals)}."
+
+    @property
+    def remedy(self) -> str:
+        return self.refusals[0].remedy
+
+    def __str__(self) -> str:
+        return f"{self.server}: {self.refusals[0].cause or FAILED}. {self.detail} {self.remedy}".strip()
+
+
+def let_in_of(mesh: Mesh) -> list[LetIn]:
+    """The servers that let somebody in, unless a pair tells it already."""
+    told = {(pair.source, pair.target) for pair in mesh.pairs if pair.cause == NOT_REFUSED}
+    open_ = [refusal for refusal in mesh.let_in if (refusal.source, refusal.target) not in told]
+    return [LetIn(target, tuple(refusals)) for target, refusals in _by_target(open_).items()]
+
+
+def _by_target(refusals: Iterable[Refusal]) -> dict[str, list[Refusal]]:
+    found: dict[str, list[Refusal]] = {}
+    for refusal in refusals:
+        found.setdefault(refusal.target, []).append(refusal)
+    return found
+
+
+def _listed(refusals: Iterable[Refusal]) -> str:
+    return "; ".join(dict.fromkeys(refusal.shown for refusal in refusals))
+
+
+@dataclass(frozen=True)
+class Ailment:
+    """The same kind of problem with the same remedy, on one server or on many.
+
+    :param problems: never empty.
+    """
+
+    problems: tuple[Problem, ...]
+
+    @property
+    def first(self) -> Problem:
+        return self.problems[0]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(problem.server for problem in self.problems))
+
+    def __str__(self) -> str:
+        first = self.first
+        where = f"{first.path}: " if first.path else ""
+        said = " ".join(text for text in (first.evidence, first.remedy) if text)
+        head = f"{few(self.servers)}: {first.kind}"
+        if len(self.problems) > 1:
+            example = f"{first.server}: " if len(self.servers) > 1 else ""
+            head += f" ({len(self.problems)} of them, such as {example}{where.rstrip(': ') or first.cause})"
+            return f"{head}. {said}"
+        return f"{head}. {first.cause}: {where}{said}" if where else f"{head}. {first.cause}. {said}"
+
+
+def ailments_of(problems: Iterable[Problem]) -> list[Ailment]:
+    """Problems of one kind and remedy together: those of one server, and across servers where many have the same."""
+    single: dict[tuple[str, str, str], list[Problem]] = {}
+    for problem in problems:
+        single.setdefault((problem.kind, problem.remedy, problem.server), []).append(problem)
+    alike: dict[tuple[str, str], list[list[Problem]]] = {}
+    for (kind, remedy, _server), group in single.items():
+        alike.setdefault((kind, remedy), []).append(group)
+    found = []
+    for groups in alike.values():
+        joined = groups if len(groups) <= ALIKE_LIMIT else [[problem for group in groups for problem in group]]
+        found += [Ailment(tuple(group)) for group in joined]
+    rank = {FAULT: 0, NOT_JUDGED: 2}
+    return sorted(found, key=lambda ailment: rank.get(ailment.first.severity, 1))
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """What is wrong with servers themselves, a line for each while they fit a screen."""
+    ailments = ailments_of(problems)
+    lines = [printable(str(ailment)) for ailment in ailments[:PROBLEM_LIMIT]]
+    rest = sum(len(ailment.problems) for ailment in ailments[PROBLEM_LIMIT:])
+    return lines + ([f"{rest} more problems of servers; the report has them all."] if rest else [])
 
 
 def trouble_lines(pairs: Iterable[Pair]) -> list[str]:

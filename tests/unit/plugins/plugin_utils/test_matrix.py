@@ -10,12 +10,17 @@ import json
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.module_utils.probe import MUST_BE_REFUSED
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     DEBT_LIMIT,
+    PROBLEM_LIMIT,
+    SHOWN,
     TROUBLE_LIMIT,
     Server,
     assemble,
     findings,
+    problem_lines,
     terminal,
     title_of,
     to_json,
@@ -56,7 +61,7 @@ def test_every_pair_is_there():
 def test_json_as_designed():
     mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "changes")])
     data = json.loads(json.dumps(to_json(mesh, "2026-11-23T00:00:00Z")))
-    assert list(data) == ["version", "generated_at", "servers", "pairs", "summary", "debts"]
+    assert list(data) == ["version", "generated_at", "servers", "pairs", "summary", "debts", "refusals", "problems"]
     assert set(data["servers"][0]) == {"name", "address", "port", "expires_at", "state"}
     assert set(data["pairs"][0]) == {
         "from",
@@ -284,3 +289,149 @@ def test_a_cause_has_a_title():
     mesh = assemble(servers(*NAMES), results, "temporary")
     assert [title_of(pair) for pair in mesh.pairs[:3]] == [CAUSES["host_unreachable"].title, "", "unheard_of"]
     assert title_of(mesh.pairs[4]) == "The server returned no result"
+
+
+# -- versions -------------------------------------------------------------------------------------------------
+
+
+def test_two_versions_that_are_known_and_differ_fail_the_pair():
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", versions={"a": "8.2", "b": "8.3"})
+    assert {pair.label: (pair.cause, pair.detail) for pair in mesh.wrong} == {
+        "a -> b": ("version_mismatch", "b runs '8.3', a runs '8.2'."),
+        "b -> a": ("version_mismatch", "a runs '8.2', b runs '8.3'."),
+    }
+    assert all(pair.remedy for pair in mesh.wrong)
+    # The certificates of these pairs work: a rotation may go on, and must not lose them.
+    assert all(pair.proved for pair in mesh.pairs)
+
+
+def test_an_endpoint_that_does_not_know_the_new_version_yet_fails_nothing():
+    results = {**all_ok(NAMES), "a": [failed("b", "version_mismatch"), ok("c")]}
+    assert assemble(servers(*NAMES), results, "nginx", versions=dict.fromkeys(NAMES, "8.3")).wrong == ()
+    assert len(assemble(servers(*NAMES), results, "nginx", versions={"a": "8.3"}).wrong) == 1
+
+
+def test_versions_change_nothing_about_what_failed_otherwise():
+    results = {**all_ok(NAMES, without="c"), "a": [failed("b")]}
+    mesh = assemble(servers(*NAMES, c="unreachable"), results, "nginx", versions={"a": "1", "b": "2", "c": "3"})
+    causes = {pair.label: pair.cause for pair in mesh.pairs}
+    assert causes["a -> b"] == "connection_timed_out"
+    assert causes["c -> a"] == "host_unreachable"
+    assert not next(pair for pair in mesh.pairs if pair.label == "a -> b").proved
+
+
+# -- refusals -------------------------------------------------------------------------------------------------
+
+
+def tried(to, **verdicts):
+    return [
+        {
+            "to": to,
+            "present": present,
+            "verdict": verdicts.get(present, "ok"),
+            "cause": "not_refused" if verdicts.get(present) == "failed" else None,
+            "detail": "It answered." if present in verdicts else "",
+            "remedy": "Close it." if present in verdicts else "",
+        }
+        for present in MUST_BE_REFUSED
+    ]
+
+
+def ring(**of_b):
+    return {"a": tried("b", **of_b), "b": tried("c"), "c": tried("a")}
+
+
+def test_everything_that_must_be_refused_has_words():
+    assert list(SHOWN) == list(MUST_BE_REFUSED)
+
+
+def test_what_was_refused_is_in_the_report_and_says_nothing():
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", refusals=ring())
+    assert mesh.let_in == ()
+    assert findings(mesh) == ["6 of 6 pairs ok."]
+    rows = to_json(mesh, "2026-11-23T00:00:00Z")["refusals"]
+    assert len(rows) == 15
+    assert set(rows[0]) == {"from", "to", "present", "verdict", "cause", "detail", "remedy"}
+
+
+def test_a_server_that_lets_somebody_in_is_named_once():
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", refusals=ring(none="failed", stranger="failed"))
+    assert [(one.target, one.present) for one in mesh.let_in] == [("b", "none"), ("b", "stranger")]
+    assert findings(mesh) == [
+        "b: not_refused. It let in a, showing no certificate; an unknown certificate. Close it.",
+        "6 of 6 pairs ok.",
+    ]
+
+
+def test_a_pair_that_tells_it_already_is_not_told_twice():
+    results = {**all_ok(NAMES), "a": [failed("b", "not_refused"), ok("c")]}
+    lines = findings(assemble(servers(*NAMES), results, "temporary", refusals=ring(plain="failed")))
+    assert lines[0].startswith("a -> b: not_refused. b let in a, showing nothing, for it spoke without TLS.")
+    assert len(lines) == 2
+
+
+def test_what_could_not_be_tried_fails_nothing_and_is_told_where_the_server_was_there():
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", refusals=ring(none="untested"))
+    assert mesh.let_in == ()
+    assert findings(mesh)[0] == "b: not seen to refuse no certificate: It answered."
+    dead = {name: [failed(to) if to == "b" else ok(to) for to in NAMES if to != name] for name in NAMES}
+    lines = findings(assemble(servers(*NAMES), dead, "temporary", refusals=ring(none="untested")))
+    assert not [line for line in lines if "not seen to refuse" in line]
+
+
+# -- problems of servers --------------------------------------------------------------------------------------
+
+
+def problem(server, kind="expired", severity=FAULT, path=None, evidence="They ended.", remedy="Renew."):
+    return Problem(server, kind, severity, path, "Its certificates have expired", evidence, remedy)
+
+
+def test_problems_stand_in_the_report_and_before_the_verdict():
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", problems=[problem("b")])
+    assert findings(mesh) == ["b: expired. Its certificates have expired. They ended. Renew.", "6 of 6 pairs ok."]
+    assert mesh.wrong == ()
+    assert [one.server for one in mesh.faults] == ["b"]
+    assert to_json(mesh, "2026-11-23T00:00:00Z")["problems"] == [
+        {
+            "server": "b",
+            "kind": "expired",
+            "severity": "fault",
+            "path": None,
+            "cause": "Its certificates have expired",
+            "evidence": "They ended.",
+            "remedy": "Renew.",
+        }
+    ]
+
+
+def test_a_problem_with_a_file_names_it():
+    (line,) = problem_lines([problem("b", path="/etc/esync/current/b.key")])
+    assert line == "b: expired. Its certificates have expired: /etc/esync/current/b.key: They ended. Renew."
+
+
+def test_many_of_one_kind_on_one_server_are_one_line():
+    (line,) = problem_lines([problem("b", path=f"/etc/esync/{number}") for number in range(5)])
+    assert line == "b: expired (5 of them, such as /etc/esync/0). They ended. Renew."
+
+
+def test_the_same_on_many_servers_is_one_line():
+    assert len(problem_lines([problem(f"s{number}") for number in range(3)])) == 3
+    (line,) = problem_lines([problem(f"s{number}") for number in range(9)])
+    assert line.startswith("s0, s1, s2 and 6 more: expired (9 of them, such as s0: ")
+
+
+def test_faults_come_first_and_a_screen_is_enough():
+    mixed = [problem("a", "no_permission", NOT_JUDGED, remedy="-"), problem("b", remedy="-")]
+    assert [line[:10] for line in problem_lines(mixed)] == ["b: expired", "a: no_perm"]
+    many = problem_lines([problem(f"s{number}", remedy=f"{number}") for number in range(60)])
+    assert len(many) == PROBLEM_LIMIT + 1
+    assert many[-1] == f"{60 - PROBLEM_LIMIT} more problems of servers; the report has them all."
+
+
+def test_a_server_whose_keys_are_closed_to_us_is_out_of_scope():
+    mesh = assemble(servers(*NAMES, c="unreadable"), all_ok(NAMES, without="c"), "temporary")
+    assert mesh.wrong == ()
+    assert {pair.label for pair in mesh.pairs if pair.verdict == "untested"} == {"a -> c", "b -> c", "c -> a", "c -> b"}
+    assert all("on c may not read the keys" in pair.detail for pair in mesh.pairs if pair.verdict == "untested")
+    resident = assemble(servers(*NAMES, c="unreadable"), all_ok(NAMES), "nginx")
+    assert resident.count("untested") == 0
