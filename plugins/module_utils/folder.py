@@ -277,7 +277,7 @@ class _Reader:
         certificates = {key: self._certificate(name, key[1], entry) for key, entry in files.items()}
         for entry, role in self.keys.get(name, {}).items():
             self._key(entry, certificates.get((names.CURRENT, role)))
-        manifest = self._manifest(name, certificates) if name in self.manifests else None
+        manifest = self._manifest(name, certificates) if name in self.manifests and not missing else None
         if len(self.errors) > before:
             return None
         sound = {key: certificate for key, certificate in certificates.items() if certificate}
