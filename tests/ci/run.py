@@ -86,6 +86,12 @@ PARTS = {
         packages=["molecule/shared/packages.txt"],
         seconds=1200,
     ),
+    "molecule-endpoint": Part(
+        [[f"{BIN}/molecule", "test", "-s", "endpoint"]],
+        PYTEST,
+        packages=["molecule/shared/packages.txt"],
+        seconds=1200,
+    ),
 }
 
 
