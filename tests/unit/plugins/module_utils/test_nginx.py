@@ -15,11 +15,13 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils import endpoint, nginx, x509
+from ansible_collections.esync.mesh.plugins.module_utils import endpoint, listener, nginx, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.modules import external_endpoint, nginx_endpoint
 
@@ -249,6 +251,30 @@ def test_a_port_that_another_process_holds(host):
     assert error.kind == "port_taken"
     assert f"(process {os.getpid()})" in str(error)
     assert os.listdir(host.root / "conf.d") == []
+
+
+OLDER_TEST = """\
+import fcntl, os, socket, sys, time
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.write(lock, b"%d" % os.getpid())
+server = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+time.sleep(60)
+"""
+
+
+def test_an_endpoint_that_a_test_left_is_ended(host):
+    path = listener.lock_path(host.settings.directory)
+    port = host.settings.port
+    with subprocess.Popen([sys.executable, "-c", OLDER_TEST, path, str(port)]) as older:
+        try:
+            assert endpoint.wait_until(lambda: bool(endpoint.holders(port)), 10)
+            host.present()
+            assert older.wait(10) == -signal.SIGTERM
+        finally:
+            older.kill()
+    assert endpoint.served(port) == host.fingerprint
+    assert not os.path.exists(path)
 
 
 def test_check_does_nothing(host):
