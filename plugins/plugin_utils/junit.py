@@ -4,6 +4,9 @@
 
 """``mesh.xml``: the mesh as a CI system shows it, a suite for each server that calls, a case for each pair.
 
+Two suites more, if there is something to put into them: one with a case for each server itself, and one with a case for
+each attempt that had to be refused. Their names cannot be those of servers.
+
 JUnit has no standard; this is what Jenkins, GitLab and the xunit schema of pytest have in common.
 """
 
@@ -12,8 +15,20 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import FAILED, OK, Mesh, Pair, title_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
+    FAILED,
+    OK,
+    Mesh,
+    Pair,
+    Refusal,
+    Server,
+    title_of,
+)
+
+SERVERS, REFUSALS = "(servers)", "(refusals)"
 
 # What XML 1.0 cannot hold in any form (https://www.w3.org/TR/xml/#charsets), lone surrogates among it.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -26,25 +41,86 @@ def document(mesh: Mesh, generated_at: str) -> str:
 
     :param generated_at: UTC.
     """
-    by_source: dict[str, list[Pair]] = {server.name: [] for server in mesh.servers}
+    suites: dict[str, list[_Case]] = {server.name: [] for server in mesh.servers}
     for pair in mesh.pairs:
-        by_source[pair.source].append(pair)
-    top = ET.Element("testsuites", {"name": "esync.mesh", **_counts(mesh.pairs)})
-    for name, pairs in by_source.items():
-        suite = ET.SubElement(top, "testsuite", {"name": _clean(name), **_counts(pairs)})
+        suites[pair.source].append(_of_pair(pair))
+    if mesh.judged or mesh.problems:
+        suites[SERVERS] = [_of_server(server, mesh.problems) for server in mesh.servers]
+    if mesh.refusals:
+        suites[REFUSALS] = [_of_refusal(refusal) for refusal in mesh.refusals]
+    top = ET.Element("testsuites", {"name": "esync.mesh", **_counts([case for one in suites.values() for case in one])})
+    for name, cases in suites.items():
+        suite = ET.SubElement(top, "testsuite", {"name": _clean(name), **_counts(cases)})
         # The schema wants no time zone; the time is UTC.
         suite.set("timestamp", generated_at.rstrip("Z"))
-        for pair in pairs:
-            _add_case(suite, pair)
+        for case in cases:
+            _add_case(suite, case)
     ET.indent(top, " ")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(top, encoding="unicode")}\n'
 
 
-def _counts(pairs: Sequence[Pair]) -> dict[str, str]:
-    outcomes = [_outcome(pair) for pair in pairs]
-    seconds = sum(pair.handshake_ms or 0 for pair in pairs) / 1000
+@dataclass(frozen=True)
+class _Case:
+    """A test case. :param outcome: ``failure``, ``error``, ``skipped``, or None if all is well."""
+
+    group: str
+    name: str
+    outcome: str | None = None
+    message: str = ""
+    kind: str = ""
+    text: str = ""
+    milliseconds: float = 0
+
+
+def _of_pair(pair: Pair) -> _Case:
+    return _Case(
+        pair.source,
+        pair.label,
+        _outcome(pair),
+        title_of(pair) or pair.detail,
+        pair.cause or pair.verdict,
+        "\n".join(text for text in (pair.cause, pair.detail, pair.remedy) if text),
+        pair.handshake_ms or 0,
+    )
+
+
+def _of_server(server: Server, problems: Sequence[Problem]) -> _Case:
+    own = [problem for problem in problems if problem.server == server.name]
+    faults = [problem for problem in own if problem.severity == FAULT]
+    first = next(iter(faults or own), None)
+    if first is None:
+        # An unreachable server is an error in its pairs already.
+        away = None if server.state == "ok" else "skipped"
+        return _Case(SERVERS, server.name, away, f"Its state in this run: {server.state}.")
+    return _Case(
+        SERVERS,
+        server.name,
+        "failure" if faults else "skipped",
+        first.cause,
+        first.kind,
+        "\n\n".join(
+            "\n".join(text for text in (one.kind, one.path, one.cause, one.evidence, one.remedy) if text) for one in own
+        ),
+    )
+
+
+def _of_refusal(refusal: Refusal) -> _Case:
+    outcomes = {OK: None, FAILED: "failure"}
+    return _Case(
+        REFUSALS,
+        f"{refusal.target} refuses {refusal.source}, showing {refusal.shown}",
+        outcomes.get(refusal.verdict, "skipped"),
+        refusal.detail or refusal.verdict,
+        refusal.cause or refusal.verdict,
+        "\n".join(text for text in (refusal.cause, refusal.detail, refusal.remedy) if text),
+    )
+
+
+def _counts(cases: Sequence[_Case]) -> dict[str, str]:
+    outcomes = [case.outcome for case in cases]
+    seconds = sum(case.milliseconds for case in cases) / 1000
     return {
-        "tests": str(len(pairs)),
+        "tests": str(len(cases)),
         "failures": str(outcomes.count("failure")),
         "errors": str(outcomes.count("error")),
         "skipped": str(outcomes.count("skipped")),
@@ -52,16 +128,15 @@ def _counts(pairs: Sequence[Pair]) -> dict[str, str]:
     }
 
 
-def _add_case(suite: ET.Element, pair: Pair) -> None:
-    case = ET.SubElement(suite, "testcase", {"classname": _clean(pair.source), "name": _clean(pair.label)})
-    case.set("time", f"{(pair.handshake_ms or 0) / 1000:.4f}")
-    outcome = _outcome(pair)
-    if outcome is None:
+def _add_case(suite: ET.Element, case: _Case) -> None:
+    element = ET.SubElement(suite, "testcase", {"classname": _clean(case.group), "name": _clean(case.name)})
+    element.set("time", f"{case.milliseconds / 1000:.4f}")
+    if case.outcome is None:
         return
-    found = ET.SubElement(case, outcome, {"message": _clean(title_of(pair) or pair.detail)})
-    if outcome != "skipped":
-        found.set("type", _clean(pair.cause or pair.verdict))
-    found.text = _clean("\n".join(text for text in (pair.cause, pair.detail, pair.remedy) if text))
+    found = ET.SubElement(element, case.outcome, {"message": _clean(case.message)})
+    if case.outcome != "skipped":
+        found.set("type", _clean(case.kind))
+    found.text = _clean(case.text)
 
 
 def _outcome(pair: Pair) -> str | None:

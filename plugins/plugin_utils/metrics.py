@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from time import strptime
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import NOT_JUDGED
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import FAILED, OK, UNTESTED, Mesh
 
 LAST_VERIFIED = "esync_last_verified_timestamp_seconds"
@@ -31,6 +32,8 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
     names = [server.name for server in mesh.servers]
     pairs = Counter((pair.source, pair.verdict) for pair in mesh.pairs)
     debts = Counter(debt.server for debt in mesh.debts)
+    problems = Counter(problem.server for problem in mesh.problems if problem.severity != NOT_JUDGED)
+    let_in = Counter(refusal.target for refusal in mesh.let_in)
     ends = {server.name: seconds_of(server.expires_at) for server in mesh.servers}
     expiry = {name: end for name, end in ends.items() if end is not None}
     families = [
@@ -64,6 +67,16 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
             "esync_debts",
             "How many changes this server has still to receive.",
             [(_labels(server=name), debts[name]) for name in names],
+        ),
+        _family(
+            "esync_server_problems",
+            "How many problems of this server itself the report lists, without what could not be judged.",
+            [(_labels(server=name), problems[name]) for name in names],
+        ),
+        _family(
+            "esync_callers_let_in",
+            "How many callers this server let in that it must refuse.",
+            [(_labels(server=name), let_in[name]) for name in names],
         ),
     ]
     return "".join(families)

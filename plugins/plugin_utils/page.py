@@ -23,14 +23,21 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     FAILED,
+    NOT_REFUSED,
     OK,
     UNTESTED,
+    Ailment,
+    LetIn,
     Mesh,
     Server,
     Trouble,
+    ailments_of,
     few,
+    let_in_of,
     title_of,
     troubles_of,
     verdict,
@@ -49,7 +56,10 @@ _STATES = {
     "unreachable": "unreachable",
     "failed": "failed earlier",
     "not_in_run": "not in this run",
+    "unreadable": "keys not readable",
 }
+SEEN_LIMIT = 8
+_SEVERITIES = {FAULT: "failed", NOTE: "late", NOT_JUDGED: "untested"}
 # What a browser would drop, change or obey in a text; the script does the same to its texts.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -83,7 +93,7 @@ def document(mesh: Mesh, generated_at: str) -> str:
             _SYMBOLS,
             _head(mesh, generated_at, now),
             "<main>",
-            _troubles(troubles),
+            _troubles(troubles, let_in_of(mesh)),
             _asset("matrix.html"),
             _debts(mesh),
             _servers(mesh, now),
@@ -140,7 +150,8 @@ _SYMBOLS = """<svg width="0" height="0" class="symbols" aria-hidden="true">
 
 def _head(mesh: Mesh, generated_at: str, now: int) -> str:
     # Neither good nor bad: what was tested works, but a part of the mesh was not in the run.
-    kind = "failed" if mesh.wrong else "ok" if mesh.count(OK) == mesh.expected else "part"
+    kind = "ok" if mesh.count(OK) == mesh.expected and not mesh.faults else "part"
+    kind = "failed" if mesh.wrong or mesh.let_in else kind
     shown = generated_at.replace("T", " ").replace("Z", " UTC")
     late = sum(_ends_soon(server, now) for server in mesh.servers)
     outside = sum(not pair.in_scope for pair in mesh.pairs)
@@ -150,6 +161,8 @@ def _head(mesh: Mesh, generated_at: str, now: int) -> str:
         ("failed", mesh.count(FAILED), "failed"),
         ("untested", mesh.count(UNTESTED) - outside, "untested"),
         ("not in this run", outside, "outside"),
+        ("let somebody in", len({refusal.target for refusal in mesh.let_in}), "failed"),
+        ("with problems", len({problem.server for problem in mesh.problems}), "late"),
         ("with debts", len({debt.server for debt in mesh.debts}), ""),
         (f"end within {WARN_DAYS} days", late, "late"),
     ]
@@ -171,10 +184,11 @@ def _head(mesh: Mesh, generated_at: str, now: int) -> str:
     )
 
 
-def _troubles(troubles: Sequence[Trouble]) -> str:
-    if not troubles:
+def _troubles(troubles: Sequence[Trouble], let_in: Sequence[LetIn]) -> str:
+    if not troubles and not let_in:
         return ""
-    items = [_trouble(index, trouble) for index, trouble in enumerate(troubles)]
+    items = [_let_in(one) for one in let_in]
+    items += [_trouble(index, trouble) for index, trouble in enumerate(troubles)]
     return "\n".join(
         [
             '<section aria-labelledby="troubles-title" id="troubles">',
@@ -183,6 +197,20 @@ def _troubles(troubles: Sequence[Trouble]) -> str:
             *items,
             "</ol>",
             "</section>",
+        ]
+    )
+
+
+def _let_in(one: LetIn) -> str:
+    title = CAUSES[NOT_REFUSED].title
+    return "\n".join(
+        [
+            "<li>",
+            f"<h3>{_sign('failed')}<span>{_text(one.server)}</span></h3>",
+            f'<p class="title">{_text(title)} <span class="key"><code>{NOT_REFUSED}</code></span></p>',
+            f"<p>{_text(one.detail)}</p>",
+            f'<p class="remedy"><b>What to do</b> {_text(one.remedy)}</p>' if one.remedy else "",
+            "</li>",
         ]
     )
 
@@ -238,15 +266,20 @@ def _servers(mesh: Mesh, now: int) -> str:
     calls = Counter((pair.source, pair.verdict) for pair in mesh.pairs)
     called = Counter((pair.target, pair.verdict) for pair in mesh.pairs)
     others = max(len(mesh.servers) - 1, 0)
+    own: dict[str, list[Problem]] = {}
+    for problem in mesh.problems:
+        own.setdefault(problem.server, []).append(problem)
+    heading = "<th scope=col>Problems</th>" if own else ""
     order = sorted(mesh.servers, key=lambda server: (seconds_of(server.expires_at) or 1 << 60, server.name))
     rows = []
     for server in order:
         place = f"[{server.address}]" if ":" in server.address else server.address
         trouble = "" if server.state in ("ok", "not_in_run") else _sign("untested")
+        cell = f"<td>{_kinds(own.get(server.name, []))}</td>" if own else ""
         rows.append(
             f"<tr><th scope=row>{_text(server.name)}</th><td>{_text(f'{place}:{server.port}')}</td>"
             f"<td>{_expiry(server, now)}</td>"
-            f"<td>{trouble}{_text(_STATES.get(server.state, server.state))}</td>"
+            f"<td>{trouble}{_text(_STATES.get(server.state, server.state))}</td>{cell}"
             f"<td class=number>{calls[server.name, OK]} of {others}</td>"
             f"<td class=number>{called[server.name, OK]} of {others}</td></tr>"
         )
@@ -254,15 +287,54 @@ def _servers(mesh: Mesh, now: int) -> str:
         [
             '<section aria-labelledby="servers-title" id="servers">',
             '<h2 id="servers-title">Servers</h2>',
+            *_problems(mesh),
             '<p class="hint">By the end of their certificates, the soonest first.</p>',
             '<div class="table"><table><thead><tr><th scope=col>Server</th><th scope=col>Address</th>'
-            "<th scope=col>Certificates end</th><th scope=col>This run</th>"
+            f"<th scope=col>Certificates end</th><th scope=col>This run</th>{heading}"
             "<th scope=col class=number>Calls ok</th><th scope=col class=number>Called ok</th></tr></thead><tbody>",
             *rows,
             "</tbody></table></div>",
             "</section>",
         ]
     )
+
+
+def _problems(mesh: Mesh) -> list[str]:
+    """What is wrong with servers themselves, the same on several once."""
+    if not mesh.problems:
+        return []
+    return ['<ol id="problems">', *(_ailment(ailment) for ailment in ailments_of(mesh.problems)), "</ol>"]
+
+
+def _ailment(ailment: Ailment) -> str:
+    first = ailment.first
+    seen = list(dict.fromkeys((one.server, one.path, one.evidence) for one in ailment.problems))
+    several = len(ailment.servers) > 1
+    rows = []
+    for server, path, evidence in seen[:SEEN_LIMIT]:
+        parts = [f"<b>{_text(server)}</b>"] if several else []
+        parts += [f"<code>{_text(path)}</code>"] if path else []
+        parts += [_text(evidence)] if evidence else []
+        if parts:
+            rows.append(f"<p>{' '.join(parts)}</p>")
+    rest = len(seen) - SEEN_LIMIT
+    return "\n".join(
+        [
+            f'<li class="{first.severity}">',
+            f"<h3>{_sign(_SEVERITIES[first.severity])}<span>{_text(few(ailment.servers))}</span></h3>",
+            f'<p class="title">{_text(first.cause)} <span class="key"><code>{_text(first.kind)}</code></span></p>',
+            *rows,
+            f"<p>and {rest:,} more; mesh.json has them all</p>" if rest > 0 else "",
+            f'<p class="remedy"><b>What to do</b> {_text(first.remedy)}</p>' if first.remedy else "",
+            "</li>",
+        ]
+    )
+
+
+def _kinds(problems: Sequence[Problem]) -> str:
+    """The kinds of a server's problems, in the row of the server."""
+    kinds = {problem.kind: problem.severity for problem in problems}
+    return "<br>".join(f"{_sign(_SEVERITIES[severity])}<code>{_text(kind)}</code>" for kind, severity in kinds.items())
 
 
 def _seconds_left(server: Server, now: int) -> int | None:

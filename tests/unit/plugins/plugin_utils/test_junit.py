@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.junit import document
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble, summary
 
@@ -85,3 +86,53 @@ def test_what_xml_cannot_hold_is_replaced():
 
 def test_it_says_its_encoding():
     assert document(mixed(), NOW).startswith('<?xml version="1.0" encoding="UTF-8"?>\n<testsuites ')
+
+
+def problem(server, severity, kind="expired"):
+    return Problem(server, kind, severity, "/etc/esync", "They have expired", "They ended.", "Renew.")
+
+
+def suite_of(mesh, name):
+    return next((suite for suite in ET.fromstring(document(mesh, NOW)) if suite.get("name") == name), None)
+
+
+def test_a_case_for_each_server_where_servers_were_judged():
+    servers = [Server(name, "x", 1, "ok") for name in "abcd"] + [Server("e", "x", 1, "unreachable")]
+    problems = [problem("b", NOTE), problem("b", FAULT), problem("c", NOT_JUDGED, "no_permission")]
+    mesh = assemble(servers, {}, "temporary", problems=problems, judged=True)
+    suite = suite_of(mesh, "(servers)")
+    assert counts(suite) == {"tests": 5, "failures": 1, "errors": 0, "skipped": 2}
+    cases = {case.get("name"): list(case) for case in suite}
+    assert cases["a"] == cases["d"] == []
+    (failure,) = cases["b"]
+    assert (failure.tag, failure.get("type"), failure.get("message")) == ("failure", "expired", "They have expired")
+    for part in ("expired", "/etc/esync", "They ended.", "Renew."):
+        assert part in failure.text
+    assert [element.tag for element in cases["c"]] == ["skipped"]
+    assert [element.tag for element in cases["e"]] == ["skipped"]
+    assert counts(ET.fromstring(document(mesh, NOW)))["tests"] == 20 + 5
+
+
+def test_no_suites_for_what_was_not_looked_at():
+    assert suite_of(mixed(), "(servers)") is None
+    assert suite_of(mixed(), "(refusals)") is None
+
+
+def test_a_case_for_each_attempt_that_had_to_be_refused():
+    refused = {"to": "b", "present": "none", "verdict": "ok"}
+    let_in = {
+        "to": "b",
+        "present": "plain",
+        "verdict": "failed",
+        "cause": "not_refused",
+        "detail": "In.",
+        "remedy": "Shut.",
+    }
+    untested = {"to": "b", "present": "stranger", "verdict": "untested", "detail": "Nobody there."}
+    servers = [Server(name, "x", 1, "ok") for name in "ab"]
+    suite = suite_of(assemble(servers, {}, "temporary", refusals={"a": [refused, let_in, untested]}), "(refusals)")
+    assert counts(suite) == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1}
+    cases = {case.get("name"): list(case) for case in suite}
+    assert cases["b refuses a, showing no certificate"] == []
+    (failure,) = cases["b refuses a, showing nothing, for it spoke without TLS"]
+    assert (failure.get("type"), failure.text) == ("not_refused", "not_refused\nIn.\nShut.")

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils.metrics import seconds_of, text
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
@@ -63,7 +64,7 @@ def test_figures_for_each_server():
 def test_every_family_is_described_once_before_its_samples():
     content = text(mesh(), NOW)
     families = re.findall(r"^# TYPE (\S+) gauge$", content, re.M)
-    assert len(families) == len(set(families)) == 7
+    assert len(families) == len(set(families)) == 9
     assert families == re.findall(r"^# HELP (\S+) \S.*\.$", content, re.M)
     names = [line.split("{")[0].split(" ")[0] for line in content.splitlines() if not line.startswith("#")]
     assert list(dict.fromkeys(names)) == families
@@ -127,3 +128,16 @@ def test_seconds():
     assert seconds_of("1970-01-02T00:00:01Z") == 86401
     assert seconds_of(None) is None
     assert seconds_of("tomorrow") is None
+
+
+def test_problems_of_servers_and_who_let_somebody_in():
+    servers = [Server(name, "x", 1, "ok") for name in "abc"]
+    problems = [
+        Problem(server, "expired", severity, None, "Cause", "", "Remedy.")
+        for server, severity in (("a", FAULT), ("a", NOTE), ("a", NOT_JUDGED), ("b", NOT_JUDGED))
+    ]
+    tried = [{"to": "c", "present": present, "verdict": "failed"} for present in ("none", "plain")]
+    tried.append({"to": "c", "present": "stranger", "verdict": "ok"})
+    found = samples(text(assemble(servers, {}, "temporary", problems=problems, refusals={"b": tried}), NOW))
+    assert [found["esync_server_problems", f'server="{name}"'] for name in "abc"] == [2, 0, 0]
+    assert [found["esync_callers_let_in", f'server="{name}"'] for name in "abc"] == [0, 0, 2]

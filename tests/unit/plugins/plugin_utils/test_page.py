@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils.page import document
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
@@ -185,3 +186,59 @@ def test_the_verdict_comes_first(judge, kind):
 def test_a_limited_run_is_neither_good_nor_bad():
     servers = [Server("a", "a", 1, "ok"), Server("b", "b", 1, "not_in_run")]
     assert '<header class="part">' in document(assemble(servers, {}, "temporary"), NOW)
+
+
+def ill(server, kind="expired", severity=FAULT, path=None):
+    return Problem(server, kind, severity, path, "They have expired", "They ended.", "Renew.")
+
+
+def with_problems(*problems):
+    servers = [Server(name, "x", 1, "ok") for name in "abc"]
+    results = {source: [{"to": target, "verdict": "ok"} for target in "abc"] for source in "abc"}
+    return assemble(servers, results, "temporary", problems=problems)
+
+
+def test_problems_stand_with_the_servers_and_in_the_rows_of_theirs():
+    problems = [ill("b", path="/etc/esync/b.key"), ill("b", "no_permission", NOT_JUDGED), ill("c", "key_differs", NOTE)]
+    text = document(with_problems(*problems), NOW)
+    section = text.partition('id="servers"')[2]
+    assert section.count("<li class=") == 3
+    assert section.index("<li class=") < section.index("<table>")
+    for part in ("/etc/esync/b.key", "They have expired", "They ended.", "Renew."):
+        assert part in section
+    rows = {row[0]: row[4] for row in Page(text).rows if row[0] in "abc" and len(row) == 7}
+    assert rows == {"a": "", "b": "expiredno_permission", "c": "key_differs"}
+    assert '<header class="part">' in text
+    assert "with problems" in text.partition("<main>")[0]
+
+
+def test_without_problems_there_is_no_word_of_them():
+    assert "problems" not in document(with_problems(), NOW).partition("<main>")[2].partition("<script")[0]
+    assert '<header class="ok">' in document(with_problems(ill("a", severity=NOTE)), NOW)
+
+
+def test_the_same_on_many_servers_is_one_card_that_stays_short():
+    servers = [Server(f"s{number}", "x", 1, "ok") for number in range(40)]
+    mesh = assemble(servers, {}, "temporary", problems=[ill(server.name) for server in servers])
+    section = document(mesh, NOW).partition('id="servers"')[2].partition("<table>")[0]
+    assert section.count("<li class=") == 1
+    assert "and 32 more" in section
+
+
+def test_hostile_problems_stay_text():
+    text = document(with_problems(Problem("a", HOSTILE, FAULT, HOSTILE, HOSTILE, HOSTILE, HOSTILE)), NOW)
+    assert text.count("</script>") == 2
+    assert "<!--" not in text
+    text.encode("utf-8")
+
+
+def test_a_server_that_let_somebody_in_is_a_card_unless_a_pair_tells_it():
+    servers = [Server(name, "x", 1, "ok") for name in "ab"]
+    tried = {"a": [{"to": "b", "present": "none", "verdict": "failed", "cause": "not_refused", "remedy": "Shut."}]}
+    ok = {"a": [{"to": "b", "verdict": "ok"}], "b": [{"to": "a", "verdict": "ok"}]}
+    text = document(assemble(servers, ok, "temporary", refusals=tried), NOW)
+    assert '<header class="failed">' in text
+    assert "It let in a, showing no certificate." in text.partition('id="troubles"')[2].partition("</section>")[0]
+    failed = {**ok, "a": [{"to": "b", "verdict": "failed", "cause": "not_refused"}]}
+    text = document(assemble(servers, failed, "temporary", refusals=tried), NOW)
+    assert text.partition('id="troubles"')[2].partition("</section>")[0].count("<li>") == 1
