@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh, Server, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh, Refusal, Server, assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 NOW = "2026-11-23T19:00:00Z"
@@ -129,4 +131,7 @@ def hostile() -> Mesh:
         return {**accepted(source, target), "verdict": "failed", "cause": cause, **text}
 
     debts = [Debt(name, HOSTILE[0], (name,), f"owes {name}") for name in HOSTILE]
-    return make(HOSTILE, judge, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, debts)
+    mesh = make(HOSTILE, judge, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, debts)
+    problems = [Problem(name, f"kind {name}", FAULT, name, name, f"saw {name}", f"mend {name}") for name in HOSTILE]
+    refusals = [Refusal(HOSTILE[0], name, HOSTILE[1], "failed", HOSTILE[1], name, name) for name in HOSTILE[1:]]
+    return replace(mesh, problems=tuple(problems), refusals=tuple(refusals))

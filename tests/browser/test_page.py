@@ -61,7 +61,10 @@ def test_hostile_texts_stay_texts(browser):
     assert browser.texts("#rows span bdi") == names
     assert sorted(browser.texts("#servers tbody th bdi")) == sorted(names)
     assert sorted(browser.texts("#debts tbody th bdi")) == sorted(names)
+    assert set(browser.texts("#problems .key bdi")) == {cleaned(f"kind {server.name}") for server in mesh.servers}
+    assert {cleaned(f"mend {server.name}") for server in mesh.servers} == set(browser.texts("#problems .remedy bdi"))
     shown = set(browser.texts("#troubles bdi"))
+    assert {cleaned(refusal.target) for refusal in mesh.refusals} <= shown
     for pair in mesh.wrong:
         if pair.cause in meshes.HOSTILE:
             assert cleaned(pair.cause) in shown

@@ -49,6 +49,7 @@ def test_nothing_leaks(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(mesh)
     outputs.append(("establish over damage", verbose(mesh, "establish")))
     outputs.append(("verify over damage", verbose(mesh, "verify")))
+    outputs.append(("check over damage", verbose(mesh, "check")))
     mesh.host_settings["given"] = {"esync_pfx_passphrase": GIVEN + " changed"}
     mesh.write()
     outputs.append(("another passphrase", verbose(mesh, "establish")))
