@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keys, made once: making an RSA key is the slowest thing that a unit test does."""
+"""Keys, made once: making an RSA key is the slowest thing that a unit test does; and public certificates."""
 
 from __future__ import annotations
 
+import datetime
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -29,3 +31,25 @@ def other_rsa_key() -> Any:
 def ecdsa_key() -> Any:
     """A key on P-256."""
     return x509.generate_key("ecdsa", 256)
+
+
+@lru_cache(maxsize=None)
+def _facts(name: str, role: str, number: int) -> dict[str, Any]:
+    key = x509.generate_key("ecdsa", 0)
+    profile = x509.Profile(name, (name,), "ecdsa", 256, 300 + number)
+    return x509.self_sign(key, role, profile, datetime.datetime.now(datetime.timezone.utc)).facts()
+
+
+@pytest.fixture(scope="session")
+def generation() -> Any:
+    """Makes generations as certificate_set returns them: ``generation("a", "current", 1)``, the same for a number."""
+
+    def make(name: str, state: str = "current", number: int = 1) -> dict[str, Any]:
+        return {
+            "id": f"{number}",
+            "state": state,
+            "server": _facts(name, "server", number),
+            "client": _facts(name, "client", number),
+        }
+
+    return make
