@@ -64,6 +64,7 @@ class Run:
             self.lines.append(line)
             if line.startswith("TASK [") and task in line:
                 return
+        self.process.wait()
         raise AssertionError(f"{task!r} did not come up in:\n{''.join(self.lines)}")
 
     def kill(self) -> None:

@@ -191,7 +191,7 @@ class Sets:
         return self._outcome(changed, due=due)
 
     def next(self, only_due: bool = False, lock: Optional[Lock] = None) -> Outcome:
-        """Make the next sets, or keep them if some are pending and sound.
+        """Make the next sets, or keep them if some are pending and sound; none are made while previous ones wait.
 
         :param only_due: make none if the current ones need no replacement.
         :raises EsyncError: the current ones are missing or damaged.
@@ -203,6 +203,9 @@ class Sets:
         changed = self._tidy() or held
         found = live(self.found)
         due = due_reasons(found[names.CURRENT], self.settings, self.now)
+        if names.PREVIOUS in found:
+            # Switched already, perhaps by what a killed run left at work on this host: retirement comes first.
+            return self._outcome(changed, due=due)
         pending = found.get(names.NEXT)
         if pending and not due_reasons(pending, self.settings, self.now):
             return self._outcome(changed, due=due)

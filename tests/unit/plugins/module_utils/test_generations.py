@@ -302,12 +302,19 @@ def test_a_whole_rotation(server: Any) -> None:
 
 
 def test_a_switch_waits_for_the_retirement_of_the_one_before(server: Any) -> None:
-    alpha = server("ecdsa", "current", "previous")
-    alpha.do("next")
+    alpha = server("ecdsa", "current", "next", "previous")
     before = alpha.contents()
     with pytest.raises(EsyncError) as caught:
         alpha.do("switched")
     assert (caught.value.kind, caught.value.server) == ("previous_pending", "alpha")
+    assert alpha.contents() == before
+
+
+def test_no_next_is_made_while_a_previous_waits_for_its_retirement(server: Any) -> None:
+    alpha = server("ecdsa", "current", "previous")
+    before = alpha.contents()
+    outcome = alpha.do("next")
+    assert (outcome.changed, outcome.reasons) == (False, ())
     assert alpha.contents() == before
 
 
