@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Meshes of different control nodes, joined by folders; and folders that are refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Mesh
+
+sys.path[1:1] = [str(ROOT / "playbooks" / "collections"), str(ROOT / "tests" / "unit")]
+
+from hostile_folders import CASES, PASSPHRASE, Hostile, certificate, told  # noqa: E402 - found by the path above
+
+from ansible_collections.esync.mesh.plugins.module_utils import listener  # noqa: E402 - likewise
+
+_FAILED = re.compile(r"^fatal: \[(?P<host>[^]]+)\]: FAILED! => (?P<result>\{.*\})$", re.M)
+
+
+@pytest.fixture(scope="session")
+def _two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("two")
+    for mesh in meshes(root):
+        mesh.succeed("establish")
+    return root
+
+
+def meshes(root: Path) -> list[Mesh]:
+    """Here (a, b) and there (x, y): each with an inventory and a ledger of its own."""
+    found = []
+    for place, members in (("here", ["a", "b"]), ("there", ["x", "y"])):
+        (root / place).mkdir(exist_ok=True)
+        found.append(Mesh(root / place, members))
+    return found
+
+
+@pytest.fixture
+def two(_two: Path, tmp_path: Path) -> list[Mesh]:
+    """Two established meshes that know nothing of each other, for one test alone."""
+    shutil.copytree(_two, tmp_path / "two", symlinks=True)
+    return meshes(tmp_path / "two")
+
+
+def export(mesh: Mesh, *arguments: str) -> Any:
+    """Export every server's public certificates."""
+    folder = {"esync_folder": f"{mesh.root}/out-{{{{ esync_server_name }}}}"}
+    return mesh.succeed("export", "-e", json.dumps(folder), *arguments)
+
+
+def carry(mesh: Mesh, *names: str) -> Path:
+    """Carry what was exported by these servers, or by all, to one folder elsewhere."""
+    folder = mesh.root.parent / f"from-{mesh.root.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    folder.chmod(0o755)
+    for name in names or mesh.names:
+        files = list((mesh.root / f"out-{name}").iterdir())
+        assert len(files) > 2
+        for file in files:
+            shutil.copy(file, folder)
+    return folder
+
+
+def apply(mesh: Mesh, folder: Path, *arguments: str) -> Any:
+    return mesh.succeed("apply", "-e", f"esync_folder={folder}", *arguments)
+
+
+def current(mesh: Mesh, name: str) -> bytes:
+    return (mesh.current(name) / f"{name}_SyncServer.cer").read_bytes()
+
+
+@contextlib.contextmanager
+def listening(mesh: Mesh, name: str) -> Iterator[None]:
+    """The endpoint of a server, for as long as it is looked at."""
+    settings = listener.Settings(name, str(mesh.host(name)), "127.0.0.1", mesh.ports[name])
+    started = listener.start(settings)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started["pid"], signal.SIGKILL)
+        Path(listener.lock_path(settings.directory)).unlink(missing_ok=True)
+
+
+def test_exported_folders_hold_public_parts_and_stay_unless_something_changed(two: list[Mesh]) -> None:
+    mesh = two[1]
+    assert export(mesh).changed["x"] == 1
+    folder = mesh.root / "out-x"
+    assert sorted(path.name for path in folder.iterdir()) == ["x_Sync.json", "x_SyncClient.cer", "x_SyncServer.cer"]
+    assert (folder / "x_SyncServer.cer").read_bytes() == current(mesh, "x")
+    assert set(export(mesh).changed.values()) == {0}
+    (folder / "note").write_text("mine")
+    result = mesh.fail("export", "-e", f"esync_folder={folder}", "--limit", "x")
+    assert f"x: {folder}: it is there already" in result.prose
+    assert (folder / "note").exists()
+
+
+def test_two_meshes_are_joined_and_stay_joined(two: list[Mesh]) -> None:
+    here, there = two
+    for mesh in two:
+        export(mesh, "-e", "esync_endpoint=external") if mesh is there else export(mesh)
+    folders = {mesh.root: carry(mesh) for mesh in two}
+    # Check mode says what would be, and does nothing.
+    before = here.snapshot()
+    result = apply(here, folders[there.root], "--check", "--diff")
+    assert "x server current" in result.output
+    assert here.snapshot() == before
+
+    apply(there, folders[here.root])
+    assert there.trusted("x") == {"a", "b", "y"}
+    with listening(there, "x"), listening(there, "y"):
+        result = apply(here, folders[there.root])
+        assert result.output.count("Every guest answered as it should.") == 2
+        assert here.trusted("a") == {"b", "x", "y"}
+        before = here.snapshot()
+        assert set(apply(here, folders[there.root]).changed.values()) == {0}
+        assert set(here.succeed("establish").changed.values()) == {0}
+        assert set(here.succeed("verify").changed.values()) == {0}
+        assert here.snapshot() == before
+        assert here.report()["summary"]["expected"] == 2
+        assert here.report()["debts"] == []
+    # A guest that does not answer is told by name.
+    with listening(there, "x"):
+        result = here.fail("verify")
+        assert "a -> y: endpoint_not_listening" in result.prose
+        assert "a -> x" not in result.prose
+
+    here.succeed("regenerate")
+    here.succeed("establish", "-e", "esync_allow_shrink=true")
+    assert here.trusted("a") == {"b", "x", "y"}
+    here.succeed("remove", "-e", "esync_remove=x")
+    assert here.trusted("a") == here.trusted("b") - {"a"} | {"b"} == {"b", "y"}
+    result = here.fail("apply", "-e", f"esync_folder={folders[there.root]}")
+    assert "lost all trust" in result.prose
+    assert here.trusted("a") == {"b", "y"}
+
+
+def test_a_rotation_is_announced_before_it_switches(two: list[Mesh]) -> None:
+    here, there = two
+    export(there)
+    apply(here, carry(there))
+    old = current(there, "x")
+
+    there.succeed("regenerate", "-e", "esync_announce_only=true")
+    assert current(there, "x") == old
+    export(there)
+    apply(here, carry(there))
+    trusted = here.host("a") / "trusted"
+    assert (trusted / "x_SyncServer.cer").read_bytes() == old
+    new = (trusted / "x_SyncServer.next.cer").read_bytes()
+
+    there.succeed("regenerate")
+    assert current(there, "x") == new != old
+    assert new in [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")], "known before it was shown"
+    export(there)
+    apply(here, carry(there))
+    assert [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")] == [new]
+
+    # Without an announcement the change is refused.
+    there.succeed("regenerate")
+    export(there)
+    result = here.fail("apply", "-e", f"esync_folder={carry(there)}")
+    assert "-e esync_accept_changed=x" in result.prose
+    assert [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")] == [new]
+    apply(here, carry(there), "-e", "esync_accept_changed=x,y")
+    assert [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")] == [current(there, "x")]
+
+
+def test_what_one_host_learned_the_others_are_owed(two: list[Mesh]) -> None:
+    here, there = two
+    export(there)
+    apply(here, carry(there, "x"), "--limit", "a")
+    assert here.trusted("a") == {"b", "x"}
+    assert here.trusted("b") == {"a"}
+    assert here.run("verify").code == 0
+    assert [(debt["server"], debt["missing"]) for debt in here.report()["debts"]] == [("b", ["x"])]
+    here.succeed("establish")
+    assert here.trusted("b") == {"a", "x"}
+    assert here.report()["debts"] == []
+
+
+def test_hostile_folders_are_refused_on_every_host_and_nothing_changes(two: list[Mesh]) -> None:
+    mesh, there = two
+    export(there)
+    good = carry(there)
+    titles = {f"h{number}": title for number, title in enumerate(CASES)}
+    assert len(titles) >= 30
+    folders = mesh.root / "folders"
+    folders.mkdir()
+    own = certificate("a", "server").der
+    for host, title in titles.items():
+        CASES[title][0](Hostile(folders / host, host, own))
+        mesh.host_settings[host] = {"esync_folder": str(folders / host)}
+        if "store" in title:
+            mesh.host_settings[host]["esync_folder_passphrase"] = PASSPHRASE
+    for name in ("a", "b"):
+        mesh.host_settings[name] = {"esync_folder": str(good)}
+    mesh.names += titles
+    mesh.write()
+    before = mesh.snapshot()
+    result = mesh.fail("apply")
+    assert mesh.snapshot() == before
+
+    failures = {match["host"]: json.loads(match["result"]) for match in _FAILED.finditer(result.output)}
+    assert set(failures) == set(titles)
+    for host, title in titles.items():
+        errors = failures[host].get("errors") or [failures[host]["error"]]
+        found = {(error["kind"], error["path"].removeprefix(str(folders / host)).strip("/")) for error in errors}
+        # These hosts have no certificates of their own that could be recognised.
+        assert found == told(title, host) - {("own_certificate", "guest_SyncServer.cer")}, title
+    assert "PRIVATE" not in result.output
+    assert PASSPHRASE not in result.output
