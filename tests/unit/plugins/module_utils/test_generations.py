@@ -302,7 +302,11 @@ def test_a_whole_rotation(server: Any) -> None:
 
 
 def test_a_switch_waits_for_the_retirement_of_the_one_before(server: Any) -> None:
-    alpha = server("ecdsa", "current", "next", "previous")
+    alpha = server("ecdsa", "current", "next")
+    generations = alpha.path / "generations"
+    older = "20250101T000000Z-00000000"
+    shutil.copytree(generations / alpha.links()["current"], generations / older, symlinks=True)
+    (alpha.path / "previous").symlink_to(f"generations/{older}")
     before = alpha.contents()
     with pytest.raises(EsyncError) as caught:
         alpha.do("switched")
