@@ -86,6 +86,11 @@ PARTS = {
         packages=["molecule/shared/packages.txt"],
         seconds=1200,
     ),
+    "molecule-apply": Part(
+        [[f"{BIN}/molecule", "test", "-s", "apply"]],
+        PYTEST,
+        packages=["molecule/shared/packages.txt"],
+    ),
     "molecule-endpoint": Part(
         [[f"{BIN}/molecule", "test", "-s", "endpoint"]],
         PYTEST,
