@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -30,6 +33,44 @@ def test_a_folder_in_its_place_is_named(tmp_path):
     with pytest.raises(EsyncError, match="file"):
         replace_file(tmp_path / "file", "text")
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call):
+    replace_file(tmp_path / "file", "old")
+
+    def fails(*_arguments):
+        raise OSError(errno.ENOSPC, "very-secret")
+
+    monkeypatch.setattr(os, call, fails)
+    with pytest.raises(EsyncError) as caught:
+        replace_file(tmp_path / "file", "new")
+    monkeypatch.undo()
+    assert (caught.value.kind, caught.value.path) == ("control_node_file", str(tmp_path / "file"))
+    assert "no space left" in caught.value.cause
+    assert "very-secret" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def fails(*_arguments):
+        raise OSError(errno.ENOLCK, "")
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with pytest.raises(EsyncError, match="no locks available") as caught, locked(tmp_path):
+        pass
+    assert caught.value.path == str(tmp_path)
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    hold = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True)"
+    command = [sys.executable, "-c", f"{hold}; sys.stdin.read()", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        other.stdout.readline()
+        threading.Timer(0.2, other.stdin.close).start()
+        with locked(tmp_path):
+            assert other.stdin.closed
 
 
 def test_the_lock_keeps_another_process_out_and_leaves_nothing(tmp_path):

@@ -151,6 +151,15 @@ def _crossed(text):
     return json.dumps(data)
 
 
+LOST = {
+    "fingerprint": "ab",
+    "role": "server",
+    "not_after": "2027-01-01T00:00:00Z",
+    "since": "2026-11-23T00:00:00Z",
+    "why": "removed",
+}
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -169,6 +178,10 @@ def _crossed(text):
         lambda text: text.replace('"distrusted": []', '"distrusted": [{"x": 1}]'),
         lambda text: text.replace('"trust": null', '"trust": "x"'),
         lambda text: text.replace('"removed_at": null', '"removed_at": "yesterday"'),
+        lambda text: text.replace('"removed_at": null', '"removed_at": "2026-13"'),
+        lambda text: text.replace('"distrusted": []', f'"distrusted": [{json.dumps({**LOST, "since": "today"})}]'),
+        lambda text: text.replace('"distrusted": []', f'"distrusted": [{json.dumps({**LOST, "not_after": 7})}]'),
+        lambda text: text.replace('"trust": null', '"trust": {"b": 7}'),
         lambda text: re.sub('"not_after": "[^"]*"', '"not_after": "never"', text),
         _twice,
         _crossed,
@@ -183,6 +196,26 @@ def test_damage_is_named(tmp_path, entry, spoil):
         ledger.read("a")
     assert caught.value.kind == "damaged_ledger"
     assert str(ledger.path("a")) in str(caught.value)
+
+
+def test_what_cannot_be_read_is_named(tmp_path, entry):
+    ledger = Ledger(tmp_path)
+    ledger.path("a").write_bytes(render(entry).encode() + b"\xff")
+    with pytest.raises(EsyncError, match="it cannot be read"):
+        ledger.read("a")
+    ledger.path("a").unlink()
+    ledger.path("a").mkdir()
+    with pytest.raises(EsyncError, match="it cannot be read"):
+        ledger.read("a")
+
+
+def test_what_lost_trust_is_read_back(tmp_path, entry):
+    ledger = Ledger(tmp_path)
+    gone = withdrawn(entry, "removed", NOW)
+    ledger.write(gone)
+    assert len(gone.distrusted) == 2
+    found = ledger.read("a")
+    assert (found.removed_at, set(found.distrusted)) == (gone.removed_at, set(gone.distrusted))
 
 
 def test_an_unwritable_folder_is_named(tmp_path):

@@ -197,6 +197,15 @@ def test_the_news_that_one_lost_trust_is_owed(ledger):
     assert found["b"].kind == "certificates"
 
 
+def test_why_a_server_s_certificates_are_not_known(ledger):
+    ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
+    for name in ("a", "b"):
+        received(ledger, name)
+    (debt,) = debts_of(MEMBERS, ledger)
+    assert (debt.server, debt.kind) == ("c", "certificates")
+    assert "it was removed and has not joined again" in debt.text
+
+
 def test_a_server_that_the_ledger_does_not_know(ledger):
     del ledger["c"]
     for name in ("a", "b"):
