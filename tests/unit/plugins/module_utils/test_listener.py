@@ -182,6 +182,26 @@ def test_a_newer_one_replaces_it_on_the_same_port(mesh: Any, listen: Any) -> Non
     assert mesh.one("alpha", "bravo", first["port"])["served"] == "next"
 
 
+def test_a_lock_on_a_note_that_was_just_removed_is_none(
+    mesh: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(listener.lock_path(str(mesh.root / "bravo")))
+    real = fcntl.flock
+    removed = []
+
+    def late(descriptor: int, operation: int) -> None:
+        # As if the older one, which removes its note, had ended between our open and our lock.
+        if not removed:
+            removed.append(path.stat().st_ino)
+            path.unlink()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    started = listen("bravo")
+    assert removed
+    assert int(path.read_text()) == started["pid"]
+
+
 def test_one_that_does_not_end_is_told(mesh: Any, listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "_TAKE_OVER", 0.3)
     first = listen("bravo")
