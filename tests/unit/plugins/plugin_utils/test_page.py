@@ -222,6 +222,7 @@ def test_the_same_on_many_servers_is_one_card_that_stays_short():
     mesh = assemble(servers, {}, "temporary", problems=[ill(server.name) for server in servers])
     section = document(mesh, NOW).partition('id="servers"')[2].partition("<table>")[0]
     assert section.count("<li class=") == 1
+    assert section.count("They ended.") == 8
     assert "and 32 more" in section
 
 
