@@ -75,6 +75,7 @@ class Outcome:
 
     :param finding: what is wrong; None if bytes went both ways.
     :param refusal: whether the peer refused this caller, as opposed to any other failure.
+    :param subject: to whom the served certificate is issued, if nothing more is known of it.
     """
 
     finding: Optional[Finding]
@@ -82,14 +83,21 @@ class Outcome:
     handshake_ms: Optional[float] = None
     version: Optional[str] = None
     served: Optional[str] = None
+    subject: Optional[str] = None
 
 
 class _Ended(Exception):
     """A connection ended early, with its outcome."""
 
-    def __init__(self, finding: Finding, refusal: bool = False, served: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        finding: Finding,
+        refusal: bool = False,
+        served: Optional[str] = None,
+        subject: Optional[str] = None,
+    ) -> None:
         super().__init__()
-        self.outcome = Outcome(finding, refusal, served=served)
+        self.outcome = Outcome(finding, refusal, served=served, subject=subject)
 
 
 def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
@@ -223,7 +231,8 @@ class _Caller:
         validity = tls.validity_of(der) if der else None
         now = _now()
         own_not_yet = bool(self.validity and now < self.validity.not_before)
-        return _Ended(diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet), served=served)
+        finding = diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet)
+        return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None)
 
     def _converse(self, secured: ssl.SSLSocket, pair: Pair) -> Tuple[Optional[Finding], bool]:
         """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""
@@ -354,6 +363,7 @@ def _result(peer: Peer, outcome: Outcome, settings: Settings, shown: Optional[st
         "server_fingerprint": outcome.served,
         "client_fingerprint": shown,
         "served": peer.expected.get(outcome.served or ""),
+        "served_subject": outcome.subject,
     }
 
 

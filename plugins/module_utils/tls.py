@@ -163,6 +163,18 @@ def validity_of(der: bytes) -> Optional[Validity]:
         return None
 
 
+def subject_of(der: bytes) -> Optional[str]:
+    """The common name that a certificate is issued to; ``None`` if it has none or cannot be read."""
+    if not _HAS_DATES:
+        return None
+    try:
+        names = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        return str(names[0].value) if names else None
+    except Exception:
+        # As for the dates.
+        return None
+
+
 def _utc(certificate: Any, name: str) -> datetime.datetime:
     # cryptography 42 brought times with a zone and deprecated those without.
     moment: Optional[datetime.datetime] = getattr(certificate, name + "_utc", None)
@@ -309,7 +321,8 @@ def reason_of(error: ssl.SSLError) -> str:
 
 def alert_of(error: ssl.SSLError) -> Optional[str]:
     """The name of the alert received (RFC 8446), such as ``unknown_ca``; ``None`` if it was none."""
-    found = re.search(r"ALERT_([A-Z_]+)", reason_of(error))
+    # Those that came with RFC 6066 are told without the word.
+    found = re.search(r"(?:ALERT_|TLSV1_(?!ALERT_))([A-Z_]+)", reason_of(error))
     return found.group(1).strip("_").lower() if found else None
 
 

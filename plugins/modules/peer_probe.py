@@ -149,6 +149,9 @@ results:
     served:
       description: The generation that the peer served.
       type: str
+    served_subject:
+      description: To whom the served certificate is issued by its own word, where OpenSSL did not accept it.
+      type: str
 refusals:
   description: For each peer in O(refusals) and each thing that it must refuse, a result as in RV(results).
   type: list

@@ -82,12 +82,7 @@ def _with_refusals(result: Result, refusals: Sequence[Mapping[str, Any]]) -> Res
     if not let_in or result["verdict"] == "failed":
         return result
     detail = " ".join(str(one["detail"]) for one in let_in)
-    return {
-        **result,
-        "verdict": "failed",
-        **{key: let_in[0][key] for key in ("cause", "remedy")},
-        "detail": detail,
-    }
+    return {**result, "verdict": "failed", **{key: let_in[0][key] for key in ("cause", "remedy")}, "detail": detail}
 
 
 def _with_view(caller: str, result: Result, view: View | None) -> Result:
@@ -135,14 +130,8 @@ def _unknown(peer: str, result: Result, view: View) -> Result:
             f"If that was on purpose, run establish with esync_accept_changed={peer}. Otherwise find out who did it "
             "before you trust it.",
         )
-    current = next((one for one, state in view.own.items() if state == CURRENT), None)
     if view.served == seen:
-        told = _told(
-            result,
-            f"{peer} itself serves it, but has {short(current)} as its current certificate on its disk.",
-            CAUSES["stale_generation_served"].remedy,
-        )
-        return {**told, "cause": "stale_generation_served"}
+        return _served_elsewhere(peer, result, view)
     if view.served:
         return _told(
             result,
@@ -150,6 +139,17 @@ def _unknown(peer: str, result: Result, view: View) -> Result:
             f"Correct esync_address and esync_port of {peer}, and find out what answers there.",
         )
     return result
+
+
+def _served_elsewhere(peer: str, result: Result, view: View) -> Result:
+    """The peer itself serves what is none of its live certificates."""
+    current = next((one for one, state in view.own.items() if state == CURRENT), None)
+    detail = f"{peer} itself serves it, but has {short(current)} as its current certificate on its disk."
+    if result.get("served_subject") == peer:
+        return {**_told(result, detail, CAUSES["stale_generation_served"].remedy), "cause": "stale_generation_served"}
+    return _told(
+        result, detail, f"Point the service of {peer} at current/server.crt and current/server.key, and reload it."
+    )
 
 
 def _unreached(peer: str, result: Result, view: View) -> Result:
