@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import socket
 import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -135,19 +137,18 @@ def test_validity(ecdsa_key: Any) -> None:
 # -- contexts --------------------------------------------------------------------------------------------------
 
 
-def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject, bytes]:
-    """Both ends of a connection in memory, and what the server sent until the client had enough."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    incoming = ssl.MemoryBIO()
-    caller = client.wrap_bio(incoming, to_server)
+def handshake(
+    client: ssl.SSLContext, server: ssl.SSLContext, session: Optional[ssl.SSLSession] = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject, bytes]:
+    """Both ends of a connection in memory over which a byte went, and what the server sent."""
+    to_server, to_client, incoming = ssl.MemoryBIO(), ssl.MemoryBIO(), ssl.MemoryBIO()
+    caller = client.wrap_bio(incoming, to_server, session=session)
     callee = server.wrap_bio(to_server, to_client, server_side=True)
     sent = b""
-    for _number in range(4):
-        for end in (caller, callee):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
+    steps: list[Callable[[], Any]] = [caller.do_handshake, callee.do_handshake]
+    for step in [*steps * 4, lambda: callee.write(b"x"), lambda: caller.read(1)]:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            step()
         piece = to_client.read()
         sent += piece
         incoming.write(piece)
@@ -176,13 +177,25 @@ def test_the_newest_version_is_preferred_and_old_ones_are_not_used(mesh: Any) ->
     assert client.verify_mode == server.verify_mode == ssl.CERT_REQUIRED
 
 
-def test_no_session_is_resumed(mesh: Any, version: str) -> None:
+def test_no_ticket_is_given(mesh: Any, version: str) -> None:
     # A resumed session would skip the judgement of a certificate that lost trust meanwhile.
     client, server = contexts(mesh, "alpha", "bravo")
-    caller, callee, _sent = handshake(client, server)
-    callee.write(b"x")
-    session = caller.session
-    assert session is None or not session.has_ticket
+    caller, _callee, _sent = handshake(client, server)
+    assert caller.version() == version
+    if version == "TLSv1.2":
+        assert caller.session and not caller.session.has_ticket
+    else:
+        again, _callee, _sent = handshake(client, server, caller.session)
+        assert not again.session_reused
+
+
+def test_no_session_outlives_the_trust_that_it_was_judged_by(mesh: Any, version: str) -> None:
+    client, server = contexts(mesh, "alpha", "bravo")
+    caller, _callee, _sent = handshake(client, server)
+    mesh.trust("bravo", "charlie")
+    _client, server = contexts(mesh, "alpha", "bravo")
+    with pytest.raises(ssl.SSLError):
+        handshake(client, server, caller.session)
 
 
 def test_both_generations_of_one_subject_are_accepted_in_any_order(mesh: Any) -> None:
