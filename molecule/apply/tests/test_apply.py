@@ -152,16 +152,15 @@ def test_the_meshes_are_strangers() -> None:
 def test_each_exports_public_parts_and_applies_the_others() -> None:
     for mesh in MESHES:
         assert set(export(mesh).changed.values()) == {0, 1}
-        assert set(export(mesh).changed.values()) == {0}
         carry(mesh)
     apply("south")
     # Now both sides know each other, and the endpoint there is a resident one.
     result = apply("north")
     assert result.output.count("Every guest answered as it should.") == 2
-    for mesh in MESHES:
-        for playbook in ("establish", "verify"):
-            assert set(play(mesh, playbook).changed.values()) == {0}
-        assert set(apply(mesh).changed.values()) == {0}
+    for playbook in ("establish", "verify"):
+        assert set(play("north", playbook).changed.values()) == {0}
+    assert set(apply("south").changed.values()) == {0}
+    assert set(export("south").changed.values()) == {0}
 
 
 def test_ledgers_hold_public_data_of_both() -> None:
