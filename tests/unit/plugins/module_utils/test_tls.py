@@ -8,6 +8,9 @@ import contextlib
 import datetime
 import json
 import os
+import pty
+import select
+import signal
 import socket
 import ssl
 import tempfile
@@ -248,7 +251,7 @@ def test_a_key_of_another_type(mesh: Any, bravo: str, rsa_key: Any) -> None:
     assert caught.value.kind == "key_mismatch"
 
 
-def test_keys_that_cannot_be_read_and_nobody_is_asked_for_a_passphrase(mesh: Any, bravo: str, ecdsa_key: Any) -> None:
+def test_keys_that_cannot_be_read(mesh: Any, bravo: str, ecdsa_key: Any) -> None:
     secret = b"very-secret"
     encrypted = ecdsa_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(secret)
@@ -262,6 +265,27 @@ def test_keys_that_cannot_be_read_and_nobody_is_asked_for_a_passphrase(mesh: Any
             )
         assert caught.value.kind == "damaged_file"
         assert str(caught.value.path).endswith("/server.key")
+
+
+def test_nobody_is_asked_for_a_passphrase(mesh: Any, bravo: str, ecdsa_key: Any) -> None:
+    encrypted = ecdsa_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    mesh.server("bravo").file("server", "key").write_bytes(encrypted)
+    credential = tls.read_credential(bravo, "current", "server")
+    # OpenSSL asks the terminal, so the process gets one.
+    child, terminal = pty.fork()
+    if child == 0:
+        with contextlib.suppress(EsyncError):
+            tls.load_credential(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), credential)
+        os._exit(0)
+    said = b""
+    with open(terminal, "rb", buffering=0) as stream, contextlib.suppress(OSError):
+        while select.select([stream], [], [], 20)[0] and b":" not in said:
+            said += stream.read(100) or b":"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert b"phrase" not in said
 
 
 @pytest.mark.parametrize("memory", [True, False])
@@ -343,6 +367,8 @@ def test_nothing_is_in_clear_from_tls_1_3_on(mesh: Any) -> None:
         b"",
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"\x15\x03\x03\x00\x02\x02\x28",
+        # What would be a certificate, in a record that holds none.
+        b"\x17\x03\x03\x00\x0b\x0b\x00\x00\x07\x00\x00\x04\x00\x00\x01x",
         b"\x16\x03\x03\x00\x07\x0b\x00\x00\x03\x00\x00\x00",
         b"\x16\x03\x03\x00\x0a\x0b\x00\x00\x06\x00\x00\x03\xff\xff\xff",
         b"\x16\x03\x03\x00\x04\x0b\x00\x00\x00",
