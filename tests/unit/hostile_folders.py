@@ -231,6 +231,14 @@ def a_store_of_another_certificate(folder: Hostile) -> None:
     pfx(folder, "another", PASSPHRASE)
 
 
+@case(("mismatch", "guest_SyncServer.pfx"))
+def a_store_of_another_certificate_for_the_same_key(folder: Hostile) -> None:
+    mine = key("guestserver")
+    older = x509.self_sign(mine, "server", x509.Profile("guest", ("guest",), "ecdsa", 0, 50), NOW)
+    data = pkcs12.write_pfx("guest", mine, older.der, PASSPHRASE.encode(), pkcs12.MODERN)
+    folder.put("guest_SyncServer.pfx", data)
+
+
 @case(("damaged_file", "guest_SyncServer.pfx"))
 def a_store_with_another_passphrase(folder: Hostile) -> None:
     pfx(folder, "", "another")

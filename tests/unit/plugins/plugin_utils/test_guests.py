@@ -116,6 +116,14 @@ def test_members_that_the_ledger_knows_are_left_as_they_are(ledger, generation):
     assert kinds(ledger, found(generation("b", number=3), name="b")) == ["changed_certificate"]
 
 
+def test_a_folder_retires_nothing_of_a_member_in_rotation(ledger, generation):
+    old, new = generation("b"), generation("b", number=2)
+    announced = member("b", old, {**new, "state": "next"})
+    switched = read_generations([new, {**old, "state": "previous"}], "t")
+    ledger["b"] = recorded(announced, Shown("b", *MEMBERS["b"], switched), NOW)
+    assert take(ledger, found(new, name="b")) == []
+
+
 def test_a_member_that_was_never_reached_can_come_by_hand(ledger, generation):
     del ledger["b"]
     (entry,) = take(ledger, found(generation("b"), name="b", address="elsewhere", port=1))
