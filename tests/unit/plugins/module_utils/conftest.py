@@ -313,7 +313,6 @@ def s_server(mesh: Mesh) -> Iterator[Any]:
         files = [str(mesh.root / name / state / f"{role}.{suffix}") for suffix in ("crt", "key")]
         command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", files[0], "-key", files[1], *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.PIPE)
-        running.append(process)
         assert process.stdout
         said = b""
         for line in process.stdout:
@@ -321,11 +320,15 @@ def s_server(mesh: Mesh) -> Iterator[Any]:
             if line.startswith(b"ACCEPT"):
                 break
         assert b"ACCEPT" in said, said
-        # Nobody reads the rest, and a full pipe would stop it.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        # A full pipe would stop it.
+        reader = threading.Thread(target=process.stdout.read, daemon=True)
+        reader.start()
+        running.append((process, reader))
         return int(said.rsplit(b":", 1)[1])
 
     yield start
-    for process in running:
+    for process, reader in running:
         process.kill()
-        process.wait()
+        reader.join()
+        with process:
+            pass

@@ -392,6 +392,22 @@ def test_reading_what_openssl_serves(mesh: Any, s_server: Any, option: str) -> N
     assert tls.read_served(("127.0.0.1", port), socket.AF_INET, 10, None) == der
 
 
+def test_reading_what_is_served_before_the_line_is_cut(mesh: Any, serve: Any) -> None:
+    _client, server = contexts(mesh, "alpha", "bravo")
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def cut(connection: socket.socket) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        incoming.write(connection.recv(1 << 16))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+        connection.sendall(outgoing.read())
+        connection.recv(1 << 16)
+
+    der = mesh.server("bravo").file("server", "cer").read_bytes()
+    assert tls.read_served(("127.0.0.1", serve(cut)), socket.AF_INET, 10, None) == der
+
+
 def test_reading_where_nothing_is_served(serve: Any) -> None:
     for answer in (lambda connection: None, lambda connection: connection.sendall(b"SSH-2.0-x\r\n")):
         assert tls.read_served(("127.0.0.1", serve(answer)), socket.AF_INET, 10, None) is None
