@@ -220,6 +220,47 @@ def test_a_run_that_changes_nothing_makes_two_calls_a_server() -> None:
 
 
 @pytest.fixture
+def spoilt() -> Iterator[None]:
+    """alpha's nginx is stopped, anybody may read bravo's key, and echo's HAProxy lets in everybody."""
+    harm = {
+        "alpha": ("systemctl stop nginx", "systemctl start nginx"),
+        "bravo": (f"chmod 0644 {DIRECTORY}/current/server.key", f"chmod 0600 {DIRECTORY}/current/server.key"),
+        "echo": (
+            "sed -i 's/verify required/verify none/' /etc/haproxy/haproxy.cfg && systemctl reload haproxy",
+            "sed -i 's/verify none/verify required/' /etc/haproxy/haproxy.cfg && systemctl reload haproxy",
+        ),
+    }
+    for name, (do, _undo) in harm.items():
+        connect(name).check_output(do)
+    yield
+    for name, (_do, undo) in harm.items():
+        connect(name).check_output(undo)
+
+
+def test_check_names_every_fault_with_two_calls_a_server(spoilt: None) -> None:
+    done = playbook("check", "-vvv")
+    assert done.returncode != 0
+    assert len(re.findall(r"^<[^>]+> SSH: EXEC ", done.stdout + done.stderr, re.M)) == 2 * len(members())
+    assert set(changes(done).values()) == {0}
+    report = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "report" / "mesh.json").read_text())
+    assert {(one["server"], one["kind"]) for one in report["problems"]} == {
+        ("alpha", "endpoint_not_listening"),
+        ("bravo", "wrong_mode"),
+    }
+    let_in = {(one["to"], one["present"]) for one in report["refusals"] if one["verdict"] == "failed"}
+    assert let_in == {("echo", present) for present in ("none", "stranger", "stranger_same_subject", "server")}
+    assert "echo let in delta, showing no certificate" in prose(done)
+
+
+def test_check_finds_a_sound_mesh_sound() -> None:
+    done = playbook("check")
+    assert done.returncode == 0, done.stdout
+    report = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "report" / "mesh.json").read_text())
+    assert report["problems"] == []
+    assert [one["verdict"] for one in report["refusals"]] == ["ok"] * 5 * len(members())
+
+
+@pytest.fixture
 def broken() -> Iterator[None]:
     """Another site of alpha that nginx refuses, and one of charlie that it accepts but then cannot listen for."""
     site = "/etc/nginx/sites-enabled/broken"
