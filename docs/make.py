@@ -23,6 +23,10 @@ Every failed pair in the terminal and in `mesh.json` names one of these causes, 
 do (`remedy`). *Caller* is the server that connects, *peer* the one that is connected to. How a pair is tested says
 [verify.md](verify.md).
 
+Where the peer took part in the run too, its view is added to the evidence: whether the trust on its disk holds the
+refused certificate, what it serves by its own word, and which certificates lie on its disk. That is how a service that was
+not reloaded is told from a server that nobody has told.
+
 """
 
 

@@ -97,6 +97,12 @@ PARTS = {
         packages=["molecule/shared/packages.txt"],
         seconds=1200,
     ),
+    "molecule-diagnosis": Part(
+        [[f"{BIN}/molecule", "test", "-s", "diagnosis"]],
+        PYTEST,
+        packages=["molecule/shared/packages.txt"],
+        seconds=1200,
+    ),
 }
 
 
