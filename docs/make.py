@@ -24,8 +24,8 @@ do (`remedy`). *Caller* is the server that connects, *peer* the one that is conn
 [verify.md](verify.md).
 
 Where the peer took part in the run too, its view is added to the evidence: whether the trust on its disk holds the
-refused certificate, what it serves by its own word, and which certificates lie on its disk. That is how a service that was
-not reloaded is told from a server that nobody has told.
+refused certificate, what it serves by its own word, and which certificates lie on its disk. That is how a service that
+was not reloaded is told from a server that nobody has told.
 
 """
 
