@@ -271,6 +271,7 @@ class External:
     :param jitter: at most so many seconds to wait before the command.
     :param timeout: seconds for the command, and for the proof.
     :param reload: run the command even if nothing differs.
+    :param restart: run the commands that stop and start it instead, whatever it does now.
     """
 
     name: str
@@ -282,6 +283,9 @@ class External:
     jitter: float = 0
     timeout: float = 30
     reload: bool = False
+    restart: bool = False
+    stop_command: Tuple[str, ...] = ()
+    start_command: Tuple[str, ...] = ()
 
 
 def reload_external(settings: External, check: bool = False) -> List[str]:
@@ -294,14 +298,15 @@ def reload_external(settings: External, check: bool = False) -> List[str]:
         return ["not_loaded"]
     wanted = current_fingerprint(settings.directory)
     with Folder.open(settings.directory) as base, base.lock():
-        reasons = ["reload_asked_for"] * settings.reload
+        reasons = ["reload_asked_for"] * settings.reload + ["restart_asked_for"] * settings.restart
         reasons += [] if is_loaded(base, settings.loaded) else ["not_loaded"]
         reasons += [] if served(settings.port, settings.address) == wanted else ["another_certificate_served"]
         if not reasons or check:
             return reasons
-        if settings.command:
+        commands = (settings.stop_command, settings.start_command) if settings.restart else (settings.command,)
+        for command in filter(None, commands):
             spread(settings.jitter)
-            _run_reload_command(settings)
+            _run_user_command(settings, command)
         if not wait_until(lambda: served(settings.port, settings.address) == wanted, settings.timeout):
             raise EsyncError(
                 f"port {settings.port} {shown(served(settings.port, settings.address))} "
@@ -315,14 +320,14 @@ def reload_external(settings: External, check: bool = False) -> List[str]:
     return reasons
 
 
-def _run_reload_command(settings: External) -> None:
-    status, _output, said = run_command(settings.command, settings.timeout)
+def _run_user_command(settings: External, command: Sequence[str]) -> None:
+    status, _output, said = run_command(command, settings.timeout)
     if status != 0:
         words = last_words(said)
         raise EsyncError(
-            f"the command {' '.join(settings.command)} {outcome_of(status, settings.timeout)}"
+            f"the command {' '.join(command)} {outcome_of(status, settings.timeout)}"
             + (f" and said: {words}" if words else ""),
-            "Correct esync_reload_command, or what it reports",
+            "Correct esync_reload_command (esync_stop_command, esync_start_command), or what it reports",
             kind="reload_command_failed",
             server=settings.name,
         )

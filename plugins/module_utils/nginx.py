@@ -40,7 +40,7 @@ class Settings:
     :param content: the configuration. :param path: the file that it goes into, which nginx includes.
     :param loaded: what to note once the configuration, the certificate and the trust are proved to be in force.
     :param jitter: at most so many seconds to wait before a reload. :param timeout: seconds for each proof.
-    :param reload: reload even if nothing differs.
+    :param reload: reload even if nothing differs. :param restart: stop it and start it, whatever it does now.
     :param service: the name of nginx's unit, where systemd runs.
     """
 
@@ -53,6 +53,7 @@ class Settings:
     jitter: float = 0
     timeout: float = 30
     reload: bool = False
+    restart: bool = False
     service: str = "nginx"
 
 
@@ -164,6 +165,26 @@ class Nginx:
             os.kill(master, signal.SIGHUP)
         return endpoint.wait_until(lambda: self._replaced(master, before), self.settings.timeout)
 
+    def stop(self) -> None:
+        """Stop it, with all of its sites.
+
+        :raises EsyncError: kind ``stop_failed``.
+        """
+        master = self.master()
+        if master is None:
+            return
+        if _under_systemd() and self._is_active():
+            endpoint.run_command(["systemctl", "stop", self.settings.service], self.settings.timeout)
+        else:
+            os.kill(master, signal.SIGTERM)
+        if not endpoint.wait_until(lambda: not endpoint.title_of(master), self.settings.timeout):
+            raise EsyncError(
+                f"nginx (process {master}) did not end within {self.settings.timeout:g} seconds",
+                "End it by hand, and run again",
+                kind="stop_failed",
+                server=self.settings.name,
+            )
+
     def hang_up(self) -> None:
         """Send it back to the file that was restored; what follows is told by the error that led here."""
         master = self.master()
@@ -264,7 +285,7 @@ def find() -> Optional[str]:
 def _reasons(nginx: Nginx, base: Folder, before: Optional[str], wanted: str) -> List[str]:
     """Why something has to be done; empty if nothing has."""
     settings = nginx.settings
-    reasons = ["reload_asked_for"] * settings.reload
+    reasons = ["reload_asked_for"] * settings.reload + ["restart_asked_for"] * settings.restart
     if before != settings.content:
         reasons.append("configuration_differs")
     if not endpoint.is_loaded(base, settings.loaded):
@@ -282,6 +303,9 @@ def _take_up(nginx: Nginx) -> None:
     :raises EsyncError: see :func:`present`.
     """
     _demand_accepted(nginx, with_ours=True)
+    if nginx.settings.restart:
+        # Not in one step: what hangs may survive a restart, and its successor would find the port taken.
+        nginx.stop()
     master = nginx.master()
     if master is None:
         nginx.start()

@@ -36,6 +36,20 @@ options:
     description: Reload even if nothing differs.
     type: bool
     default: false
+  restart:
+    description: Run O(stop_command) and O(start_command), whatever is served now.
+    type: bool
+    default: false
+  stop_command:
+    description: What stops the service, as a list of words; needed for O(restart).
+    type: list
+    elements: str
+    default: []
+  start_command:
+    description: What starts the service, as a list of words; needed for O(restart).
+    type: list
+    elements: str
+    default: []
   jitter:
     description: Wait a random time of at most so many seconds before the reload.
     type: float
@@ -90,6 +104,9 @@ SPEC: Dict[str, Any] = {
     "port": {"type": "int", "default": 8732},
     "loaded": {"type": "str", "default": ""},
     "reload": {"type": "bool", "default": False},
+    "restart": {"type": "bool", "default": False},
+    "stop_command": {"type": "list", "elements": "str", "default": []},
+    "start_command": {"type": "list", "elements": "str", "default": []},
     "jitter": {"type": "float", "default": 0},
     "timeout": {"type": "float", "default": 30},
     "address": {"type": "str"},
@@ -100,7 +117,8 @@ SPEC: Dict[str, Any] = {
 def external_endpoint(module: AnsibleModule) -> Dict[str, Any]:
     """Reload and prove, if there is a reason to."""
     options = dict(module.params)
-    options["command"] = tuple(options["command"])
+    for option in ("command", "stop_command", "start_command"):
+        options[option] = tuple(options[option])
     reasons = reload_external(External(**options), check=module.check_mode)
     return {"changed": bool(reasons), "reasons": reasons}
 

@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: nginx_endpoint
 short_description: Let nginx serve the eSync port, and prove that it does
 description:
-  - Writes one file of nginx's configuration, tests all of it, starts nginx or lets it reload, and proves that it did, for
-    nginx keeps its old configuration silently when a reload fails.
-  - A reload was taken when every worker process that was there before is gone or shutting down, and the certificate that
-    is served is the current one.
+  - Writes one file of nginx's configuration, tests all of it, starts nginx or lets it reload, and proves that it did,
+    for nginx keeps its old configuration silently when a reload fails.
+  - A reload was taken when every worker process that was there before is gone or shutting down, and the certificate
+    that is served is the current one.
   - What nginx refuses leaves the old file in place and the old configuration serving, and fails with nginx's message.
   - Other sites of that nginx are not touched.
 author:
@@ -38,6 +38,10 @@ options:
     default: ""
   reload:
     description: Reload even if nothing differs.
+    type: bool
+    default: false
+  restart:
+    description: Stop nginx with all of its sites, then start it, whatever it does now.
     type: bool
     default: false
   jitter:
@@ -104,6 +108,7 @@ SPEC: Dict[str, Any] = {
     "port": {"type": "int", "default": 8732},
     "loaded": {"type": "str", "default": ""},
     "reload": {"type": "bool", "default": False},
+    "restart": {"type": "bool", "default": False},
     "jitter": {"type": "float", "default": 0},
     "timeout": {"type": "float", "default": 30},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

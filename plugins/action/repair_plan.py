@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plan on the control node what can be mended, from the report of a check."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.repair import plan_repair
+
+OPTIONS: dict[str, Any] = {
+    "report": {"type": "path", "required": True},
+    "restartable": {"type": "list", "elements": "str", "default": []},
+}
+
+
+class ActionModule(ActionBase):
+    """Runs wholly on the control node; see the module's documentation."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    @guarded
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = plain(options)
+        try:
+            report = json.loads(Path(options["report"]).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise EsyncError(
+                "the report cannot be read",
+                "Correct esync_report_directory, and run again",
+                kind="control_node_file",
+                path=options["report"],
+            ) from None
+        result.update(changed=False, **plain(asdict(plan_repair(report, options["restartable"]))))
+        return result
