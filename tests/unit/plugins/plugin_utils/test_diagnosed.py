@@ -75,7 +75,7 @@ def test_an_unknown_certificate_is_told_by_what_the_peer_has(
 ) -> None:
     found = told(
         result("server_certificate_unknown", server_fingerprint=seen, served_subject=subject),
-        View({}, {NEW: "current"}, True, served),
+        View({}, {OTHER: "previous", NEW: "current"}, True, served),
     )
     assert found["cause"] == cause and detail in found["detail"]
 
