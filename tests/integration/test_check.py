@@ -183,6 +183,17 @@ def test_everything_is_judged_even_if_every_host_is_spoilt(mesh: Mesh) -> None:
     assert mesh.report()["summary"]["ok"] == 0
 
 
+def test_what_ends_the_test_of_a_host_is_told_and_the_others_are_judged(mesh: Mesh) -> None:
+    mesh.host_settings["b"] = {"esync_listen_address": "192.0.2.1"}
+    mesh.write()
+    opened(mesh)
+    result = check(mesh, ok=False)
+    assert kinds(mesh) == {"b": {"test_failed", "wrong_mode"}}
+    assert f"Cannot listen on 192.0.2.1 port {mesh.ports['b']}" in result.prose
+    assert {server["name"]: server["state"] for server in mesh.report()["servers"]}["b"] == "failed"
+    assert mesh.report()["summary"]["ok"] == 2
+
+
 def test_settings_that_differ_are_told_and_fail_nothing(mesh: Mesh) -> None:
     mesh.settings["esync_subject_alt_names"] = ["other.example"]
     mesh.write()
