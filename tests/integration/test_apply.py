@@ -173,15 +173,6 @@ def test_a_rotation_is_announced_before_it_switches(two: list[Mesh]) -> None:
     apply(here, carry(there))
     assert [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")] == [new]
 
-    # Without an announcement the change is refused.
-    there.succeed("regenerate")
-    export(there)
-    result = here.fail("apply", "-e", f"esync_folder={carry(there)}")
-    assert "-e esync_accept_changed=x" in result.prose
-    assert [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")] == [new]
-    apply(here, carry(there), "-e", "esync_accept_changed=x,y")
-    assert [path.read_bytes() for path in trusted.glob("x_SyncServer*.cer")] == [current(there, "x")]
-
 
 def test_what_one_host_learned_the_others_are_owed(two: list[Mesh]) -> None:
     here, there = two
