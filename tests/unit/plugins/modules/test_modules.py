@@ -183,6 +183,24 @@ def test_check_mode_then_a_run_then_another(
         assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "changes", [{"discard_existing": True}, {"generation": "next"}, {"state": "absent"}, {"subject_alt_names": ["x"]}]
+)
+def test_check_mode_where_there_are_sets_already(
+    arguments: dict[str, Any], execute: Any, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    before = contents(tmp_path)
+    options = {"name": "alpha", "directory": str(tmp_path / "alpha"), "key_type": "ecdsa", "formats": ["cer"]}
+    code, planned, output = execute("certificate_set", {**options, **changes}, check=True)
+    assert (code, planned["changed"]) == (0, True), output
+    assert contents(tmp_path) == before
+
+
+def test_check_mode_starts_no_endpoint(arguments: dict[str, Any], execute: Any) -> None:
+    code, planned, output = execute("probe_listener", arguments["probe_listener"], check=True)
+    assert (code, set(planned) - COMMON) == (0, set()), output
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_missing_option_is_named(module: str, execute: Any) -> None:
     code, result, _output = execute(module, {})
