@@ -30,6 +30,6 @@ for address in "$@"; do
   # A new connection each time; an answer that takes ten seconds; a connection for all requests.
   again 0.5 new "$address" /esync/health &
   again 0 long "$address" /slow &
-  /usr/local/bin/kept.py "$address" &
+  python3 /usr/local/bin/kept.py "$address" &
 done
 wait

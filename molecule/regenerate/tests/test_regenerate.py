@@ -176,7 +176,7 @@ def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
     others = {(pair["from"], pair["to"]): pair["verdict"] for pair in _verified_without("bravo")}
     assert others["alpha", "charlie"] == others["charlie", "alpha"] == "ok"
     power("bravo", on=True)
-    connect("bravo").check_output("systemd-run --quiet --unit upstream /usr/local/bin/upstream.py")
+    connect("bravo").check_output("systemd-run --quiet --unit upstream python3 /usr/local/bin/upstream.py")
     succeed("regenerate")
     assert not set(before.values()) & {current(name) for name in members()}
     settled()

@@ -589,7 +589,8 @@ def test_what_a_stranger_shows(mesh: Any, serve: Any, present: str, subject: str
     found = mesh.one("alpha", "bravo", serve(looks), present=present, refused=True)
     assert found["verdict"] == "ok"
     [der] = [one for one in shown if one]
-    assert tls.fingerprint_of(der) == found["client_fingerprint"] not in mesh.known()
+    assert tls.fingerprint_of(der) == found["client_fingerprint"]
+    assert found["client_fingerprint"] not in mesh.known()
     certificate = x509.parse_certificate(der, "x", "client")
     assert (certificate.subject, certificate.alt_names) == (subject, (subject,))
 
