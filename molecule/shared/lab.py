@@ -17,6 +17,7 @@ init (the command to run instead of systemd).
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import ipaddress
 import json
@@ -142,8 +143,16 @@ def image(suite: str, *further: str) -> str:
     packages = [*PACKAGES, *further]
     digest = hashlib.sha256(json.dumps([suite, packages, CUSTOMIZE]).encode()).hexdigest()
     name = f"localhost/{PREFIX}:{suite}-{digest[:12]}"
-    if quiet("podman", "image", "exists", name):
-        return name
+    # Scenarios that run side by side want the same images.
+    with open(f"{tempfile.gettempdir()}/{PREFIX}-{suite}-{digest[:12]}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not quiet("podman", "image", "exists", name):
+            make_image(name, suite, packages)
+    return name
+
+
+def make_image(name: str, suite: str, packages: Sequence[str]) -> None:
+    """Make an image from Debian's own packages."""
     hooks = [f"--customize-hook={command}" for command in CUSTOMIZE]
     with tempfile.TemporaryDirectory() as folder:
         archive = f"{folder}/rootfs.tar"
@@ -163,7 +172,6 @@ def image(suite: str, *further: str) -> str:
         else:
             raise SystemExit(f"the image of {suite} could not be made")
         run("podman", "import", "--quiet", archive, name)
-    return name
 
 
 def running(name: str) -> bool:

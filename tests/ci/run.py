@@ -10,14 +10,17 @@ A part that fails does not keep the others from running; a part that ran no test
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -33,16 +36,21 @@ class Part:
     :param count: how many summary lines there must be.
     :param packages: files that list the Debian packages it needs.
     :param seconds: after this time it is ended, and has failed.
+    :param takes: about how many seconds it takes alone; what takes longest begins first.
     """
 
     commands: Sequence[Sequence[str]]
     summary: str
     count: int = 1
     packages: Sequence[str] = ()
-    seconds: int = 900
+    seconds: int = 1800
+    takes: int = 60
 
 
 PYTEST = r"\b[1-9]\d* passed\b"
+
+# Molecule's scenarios, and about how many seconds each takes alone.
+SCENARIOS = {"default": 150, "endpoint": 200, "regenerate": 500, "remove": 120, "diagnosis": 240, "apply": 150}
 
 PARTS = {
     "lint": Part(
@@ -58,7 +66,7 @@ PARTS = {
         [[f"{BIN}/mypy", "--cache-dir", "/dev/null", "-p", "ansible_collections.esync.mesh.plugins"]],
         r"^Success: no issues found.*",
     ),
-    "unit": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/unit"]], PYTEST),
+    "unit": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/unit"]], PYTEST, takes=150),
     "interop": Part(
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/interop"]],
         PYTEST,
@@ -73,6 +81,7 @@ PARTS = {
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/integration"]],
         PYTEST,
         packages=["tests/integration/packages.txt"],
+        takes=400,
     ),
     "sanity": Part(
         [["tests/ci/sanity.sh", str(BIN)]],
@@ -80,29 +89,16 @@ PARTS = {
         packages=["tests/ci/packages-sanity.txt"],
     ),
     "tarball": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/ci/test_tarball.py"]], PYTEST),
-    "molecule-default": Part(
-        [[f"{BIN}/molecule", "test", "-s", "default"]],
-        PYTEST,
-        packages=["molecule/shared/packages.txt"],
-        seconds=1200,
-    ),
-    "molecule-apply": Part(
-        [[f"{BIN}/molecule", "test", "-s", "apply"]],
-        PYTEST,
-        packages=["molecule/shared/packages.txt"],
-    ),
-    "molecule-endpoint": Part(
-        [[f"{BIN}/molecule", "test", "-s", "endpoint"]],
-        PYTEST,
-        packages=["molecule/shared/packages.txt"],
-        seconds=1200,
-    ),
-    "molecule-diagnosis": Part(
-        [[f"{BIN}/molecule", "test", "-s", "diagnosis"]],
-        PYTEST,
-        packages=["molecule/shared/packages.txt"],
-        seconds=1200,
-    ),
+    **{
+        f"molecule-{name}": Part(
+            [[f"{BIN}/molecule", "test", "-s", name]],
+            PYTEST,
+            packages=["molecule/shared/packages.txt"],
+            seconds=1800,
+            takes=takes,
+        )
+        for name, takes in SCENARIOS.items()
+    },
 }
 
 
@@ -110,6 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of: {' '.join(PARTS)}; all if none is named")
     parser.add_argument("--list", action="store_true", help="print the names of the parts")
+    parser.add_argument("--jobs", type=int, default=2, help="how many parts to run at the same time (%(default)s)")
     arguments = parser.parse_args()
     if arguments.list:
         print(" ".join(PARTS))
@@ -119,7 +116,7 @@ def main() -> int:
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}")
     chosen = arguments.parts or list(PARTS)
     installed = install([path for name in chosen for path in PARTS[name].packages])
-    results = [run(name, PARTS[name]) for name in chosen] if installed else []
+    results = run_all(chosen, arguments.jobs) if installed else []
     print("\n===== summary =====")
     for result in results:
         for line in result.lines:
@@ -142,14 +139,34 @@ class Result:
     why: str = ""
 
 
-def run(name: str, part: Part) -> Result:
-    """Run one part, showing its output as it comes."""
-    print(f"\n===== {name} =====", flush=True)
+def run_all(names: Sequence[str], jobs: int) -> list[Result]:
+    """Run the parts, some at the same time; the output of one is shown as it comes, of several when each has ended."""
+    if jobs == 1 or len(names) == 1:
+        return [run(name, PARTS[name], sys.stdout) for name in names]
+    longest_first = sorted(names, key=lambda name: -PARTS[name].takes)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        running = {name: pool.submit(run_apart, name) for name in longest_first}
+        return [running[name].result() for name in names]
+
+
+def run_apart(name: str) -> Result:
+    """Run one part beside others, and show its output at its end."""
+    print(f"----- {name} begins", flush=True)
+    output = io.StringIO()
+    result = run(name, PARTS[name], output)
+    print(output.getvalue(), end="", flush=True)
+    print(f"----- {name} ended after {result.seconds:.0f} s: {'ok' if result.ok else 'FAILED'}", flush=True)
+    return result
+
+
+def run(name: str, part: Part, output: TextIO) -> Result:
+    """Run one part, and write what it says."""
+    print(f"\n===== {name} =====", file=output, flush=True)
     started = time.monotonic()
     lines: list[str] = []
     why = ""
     for command in part.commands:
-        code = stream(command, part.seconds, re.compile(part.summary), lines)
+        code = stream(command, part, lines, output)
         if code != 0:
             why = f": {Path(command[0]).name} ended with {code}"
             break
@@ -158,14 +175,14 @@ def run(name: str, part: Part) -> Result:
     return Result(name, not why, time.monotonic() - started, lines, why)
 
 
-def stream(command: Sequence[str], seconds: int, summary: re.Pattern[str], lines: list[str]) -> int:
+def stream(command: Sequence[str], part: Part, lines: list[str], output: TextIO) -> int:
     """Run a command, pass its output on, and keep its summary lines."""
     environment = {**os.environ, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0"}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     environment["PYTHONUNBUFFERED"] = "1"
     environment["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
     process = subprocess.Popen(
-        ["timeout", "--kill-after=30", str(seconds), *command],
+        ["timeout", "--kill-after=30", str(part.seconds), *command],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -176,9 +193,9 @@ def stream(command: Sequence[str], seconds: int, summary: re.Pattern[str], lines
     )
     assert process.stdout is not None
     for line in process.stdout:
-        print(line, end="", flush=True)
+        print(line, end="", file=output, flush=True)
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
-        if summary.search(plain):
+        if re.search(part.summary, plain):
             lines.append(plain)
     return process.wait()
 
