@@ -217,7 +217,8 @@ class _Caller:
             alert = tls.alert_of(error)
             if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.shown is None):
                 raise _Ended(self._refused(pair, f"with the alert {alert}", alert), refusal=True) from None
-            if isinstance(error, ssl.SSLEOFError):
+            # Some versions of Python tell an end without a goodbye as an orderly one.
+            if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
                 raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
             raise _Ended(diagnosis.judge_tls(pair, tls.reason_of(error), alert)) from None
         except socket.timeout:
