@@ -241,7 +241,15 @@ def test_the_text_of_a_foreign_exception_is_never_shown(
     assert (code, result["failed"], result["error"]) == (1, True, {"kind": "unexpected"})
     assert "Unexpected RuntimeError at sitecustomize.py:" in result["msg"]
     assert SECRET.upper() not in output.upper()
-    code, result, output = execute(module, arguments[module], KIND="damaged_file", **said)
+
+
+def test_nor_is_the_text_of_one_that_an_error_of_ours_came_from(
+    arguments: dict[str, Any], execute: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "sitecustomize.py").write_text(RAISES)
+    said = {"first": str(tmp_path / "first"), "SAID": SECRET.upper(), "KIND": "damaged_file"}
+    code, result, output = execute("certificate_info", arguments["certificate_info"], **said)
     assert (code, result["failed"], result["error"]["kind"]) == (1, True, "damaged_file")
     assert result["msg"] == "alpha: /x: it is empty. Restore it."
     assert SECRET.upper() not in output.upper()
