@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils import generations, listener, names, probe, tls, trust
+from ansible_collections.esync.mesh.plugins.module_utils import files, generations, listener, names, probe, tls, trust
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -124,6 +124,61 @@ def fresh(tmp_path: Path) -> Any:
         return Server(path, FORMS[form])
 
     return make
+
+
+# -- a process that is killed ----------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The end of a process: nothing that would tidy up after it may work either."""
+
+
+class Dying:
+    """The module os for a process that is killed before its n-th change of the file system, a write half-way.
+
+    :param moment: n.
+    """
+
+    CHANGING = frozenset(
+        ["mkdir", "symlink", "rename", "link", "unlink", "rmdir", "chmod", "fchmod", "chown", "fchown", "write"]
+    )
+
+    def __init__(self, moment: int) -> None:
+        self.moment = moment
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name == "fsync":
+            return self._nothing
+        if name not in self.CHANGING and name != "open":
+            return real
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if name == "open" and not arguments[1] & os.O_CREAT:
+                return real(*arguments, **options)
+            self.count += 1
+            if self.count == self.moment and name == "write":
+                real(arguments[0], arguments[1][: len(arguments[1]) // 2])
+            if self.count >= self.moment:
+                raise Killed
+            return real(*arguments, **options)
+
+        return call
+
+    def _nothing(self, _descriptor: int) -> None:
+        """A kill, other than a power cut, loses nothing that was written."""
+
+
+def killed(moment: int, act: Callable[[], Any]) -> bool:
+    """Do something and be killed at that moment; returns whether there was such a moment."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(files, "os", Dying(moment))
+        try:
+            act()
+        except Killed:
+            return True
+    return False
 
 
 # -- servers that trust each other -----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from ansible_collections.esync.mesh.plugins.module_utils import files, generatio
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import TEMPORARY
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Lock, check_settings, live
+
+from .conftest import Dying, killed
 
 ROOT = os.geteuid() == 0
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -644,58 +647,6 @@ def test_check_mode_sees_what_a_killed_run_meant(server: Any, target: str, state
 # -- killed ----------------------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """The end of a process: nothing that would tidy up after it may work either."""
-
-
-class Dying:
-    """The module os for a process that is killed before its n-th change of the file system, a write half-way.
-
-    :param moment: n.
-    """
-
-    CHANGING = frozenset(
-        ["mkdir", "symlink", "rename", "link", "unlink", "rmdir", "chmod", "fchmod", "chown", "fchown", "write"]
-    )
-
-    def __init__(self, moment: int) -> None:
-        self.moment = moment
-        self.count = 0
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if name == "fsync":
-            return self._nothing
-        if name not in self.CHANGING and name != "open":
-            return real
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            if name == "open" and not arguments[1] & os.O_CREAT:
-                return real(*arguments, **options)
-            self.count += 1
-            if self.count == self.moment and name == "write":
-                real(arguments[0], arguments[1][: len(arguments[1]) // 2])
-            if self.count >= self.moment:
-                raise Killed
-            return real(*arguments, **options)
-
-        return call
-
-    def _nothing(self, _descriptor: int) -> None:
-        """A kill, other than a power cut, loses nothing that was written."""
-
-
-def killed(moment: int, alpha: Any, state: str, options: Any) -> bool:
-    """Do something and be killed at that moment; returns whether there was such a moment."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(files, "os", Dying(moment))
-        try:
-            alpha.do(state, **options)
-        except Killed:
-            return True
-    return False
-
-
 SECRETS = (b"PRIVATE KEY", bytes.fromhex("1ef1b5b0"), bytes.fromhex("06092a864886f70d010701"))
 """How keys in PEM, .pvk files and .pfx files are told, whatever the name of their file."""
 
@@ -768,7 +719,7 @@ def test_killed_between_any_two_system_calls(
         elif name == "retired":
             (path / "rotation.json").write_text("{}")
         old = alpha.links() if states else {}
-        if not killed(moment, alpha, state, options):
+        if not killed(moment, partial(alpha.do, state, **options)):
             break
         no_key_is_open(alpha)
         if states and state != "absent":

@@ -7,17 +7,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import stat
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils import x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils.files import TEMPORARY, Folder
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, apply, digest_of, entries_from, read
+
+from .conftest import killed
 
 
 def certificate(peer, role, number=1):
@@ -297,6 +300,46 @@ def test_what_a_killed_run_left_is_removed(base):
     os.mkdir(os.path.join(base.path, "remote", "half"))
     apply(base, "a", both("b") + both("c"), pems("c"), "two")
     assert os.listdir(os.path.join(base.path, "remote")) == ["two"]
+
+
+CHANGES = {
+    # What is trusted before, and then; None before the first trust.
+    "first": (None, both("b") + both("c"), pems("b", "c")),
+    "more": (both("b"), both("b") + both("c"), pems("c")),
+    "switched": (both("b") + both("b", 2, "next"), both("b", 2) + both("b", 1, "previous"), []),
+    "less": (both("b") + both("c"), both("c"), []),
+    "none": (both("b"), [], []),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_killed_between_any_two_system_calls(tmp_path, name):
+    before, after, sent = CHANGES[name]
+    for moment in itertools.count(1):
+        with Folder.open(str(tmp_path / str(moment)), create_mode=0o755) as base:
+            if before is not None:
+                apply(base, "a", before, pems("b") + pems("b", number=2) + pems("c"), "one")
+            act = partial(apply, base, "a", after, sent, "two", allow_empty=True)
+            if not killed(moment, act):
+                break
+            trust = read(base, "a")
+            if before is not None or trust:
+                assert not trust.damaged, moment
+                assert trust.entries in (tuple(sorted(before or ())), tuple(sorted(after))), moment
+            # A temporary link in the directory itself is left to certificate_set, which every run begins with.
+            left = [entry for entry in base.entries() if entry not in ("remote", "trusted")]
+            assert all(entry.startswith(TEMPORARY) for entry in left)
+            done = trust is not None and trust.folder == "two"
+            assert apply(base, "a", after, sent, "three", allow_empty=True).changed is not done
+            assert read(base, "a").entries == tuple(sorted(after))
+            assert not apply(base, "a", after, [], "four", allow_empty=True).changed
+            folders = os.listdir(os.path.join(base.path, "remote"))
+            assert set(folders) <= {"one", "two", "three"}
+            if "one" in folders or len(folders) > 1:
+                # What only the last step left is taken out by the next change.
+                apply(base, "a", both("x"), pems("x"), "five")
+                assert os.listdir(os.path.join(base.path, "remote")) == ["five"]
+    assert moment > 15
 
 
 @pytest.mark.parametrize(
