@@ -81,6 +81,7 @@ def test_nothing_yet(tmp_path: Path) -> None:
 # -- damage ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
 @pytest.mark.parametrize("role", names.ROLES)
 @pytest.mark.parametrize(("form", "suffix"), FILES)
 def test_one_byte_flipped_anywhere_names_the_file(server: Any, form: str, suffix: str, role: str) -> None:
