@@ -29,6 +29,7 @@ from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set
 from ansible_collections.esync.mesh.plugins.module_utils import layout, tls
 from ansible_collections.esync.mesh.plugins.module_utils.endpoint import port_taken
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
+from ansible_collections.esync.mesh.plugins.module_utils.files import os_error
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, SERVER
 
 LINGER = 0.5
@@ -115,7 +116,10 @@ def _take_lock(directory: str) -> _Lock:
     path = lock_path(directory)
     deadline = time.monotonic() + _TAKE_OVER
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise os_error(error, path, "note the endpoint's process") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The older one removes the file when it ends: a lock on a removed file keeps nobody out.

@@ -212,6 +212,14 @@ def test_one_that_does_not_end_is_told(mesh: Any, listen: Any, monkeypatch: pyte
     assert (caught.value.kind, caught.value.path) == ("locked", listener.lock_path(str(mesh.root / "bravo")))
 
 
+def test_a_note_that_cannot_be_written_is_told(listen: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = str(tmp_path / "missing" / "note")
+    monkeypatch.setattr(listener, "lock_path", lambda directory: path)
+    with pytest.raises(EsyncError) as caught:
+        listen("bravo")
+    assert (caught.value.kind, caught.value.path) == ("missing_file", path)
+
+
 @pytest.mark.parametrize("text", ["", "nothing", "0", "-1", "999999999"])
 def test_a_note_that_nobody_holds_is_taken_over(mesh: Any, listen: Any, text: str) -> None:
     path = Path(listener.lock_path(str(mesh.root / "bravo")))
