@@ -122,14 +122,21 @@ def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
 def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
     """Try to get in at every peer with each thing that it must refuse, one kind after the other.
 
+    A peer that neither answers nor refuses is not tried with each, for it would cost the time-outs of every kind; only
+    whether it answers without TLS may be another matter.
+
     :returns: a result for each peer and kind, with ``present``.
     :raises EsyncError: kind ``missing_dependency``.
     """
-    return [
-        {**result, "present": present}
-        for present in MUST_BE_REFUSED
-        for result in probe(peers, replace(settings, present=present, refused=True))
-    ]
+    found: List[Dict[str, Any]] = []
+    silent: Dict[str, Dict[str, Any]] = {}
+    for present in MUST_BE_REFUSED:
+        tried = [peer for peer in peers if peer.name not in silent or present == PLAIN]
+        results = probe(tried, replace(settings, present=present, refused=True)) if tried else []
+        known = [result for name, result in silent.items() if name not in [peer.name for peer in tried]]
+        found += [{**result, "present": present} for result in (*results, *known)]
+        silent.update({str(result["to"]): result for result in results if result["verdict"] == "untested"})
+    return found
 
 
 @dataclass(frozen=True)

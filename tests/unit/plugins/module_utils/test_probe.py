@@ -571,6 +571,23 @@ def test_everything_that_must_be_refused_in_one_call(mesh: Any, listen: Any) -> 
     assert {one["verdict"] for one in found} == {"ok"}
 
 
+def test_a_peer_that_hangs_is_not_waited_for_once_for_each(mesh: Any) -> None:
+    with socket.socket() as hanging:
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen()
+        settings = probe.Settings("alpha", str(mesh.root / "alpha"), connect_timeout=0.3, answer_timeout=0.3)
+        found = probe.probe_refusals([mesh.peer("bravo", hanging.getsockname()[1])], settings)
+        calls = 0
+        hanging.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                hanging.accept()[0].close()
+                calls += 1
+    assert calls == 2, "once with TLS, once without"
+    assert [one["present"] for one in found] == list(probe.MUST_BE_REFUSED)
+    assert {one["verdict"] for one in found[:-1]} == {"untested"}
+
+
 @pytest.mark.parametrize(("present", "subject"), [("stranger", "stranger"), ("stranger_same_subject", "alpha")])
 def test_what_a_stranger_shows(mesh: Any, serve: Any, present: str, subject: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
