@@ -40,7 +40,7 @@ def current(name: str) -> str:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_endpoint_that_is_stopped_or_stale_is_started_anew(fault: str) -> None:
+def test_an_endpoint_that_is_stopped_or_hangs_is_started_anew(fault: str) -> None:
     name, do = FAULTS[fault]
     before = {one: (started(one), current(one)) for one in members()}
     connect(name).check_output(do)
@@ -53,6 +53,23 @@ def test_an_endpoint_that_is_stopped_or_stale_is_started_anew(fault: str) -> Non
     for one in members():
         assert current(one) == before[one][1]
         assert (started(one) != before[one][0]) == (one == name)
+
+
+def test_endpoints_that_were_not_reloaded_are_started_anew() -> None:
+    # bravo gets new certificates, and no service takes anything up.
+    options = {
+        "esync_endpoint": "external",
+        "esync_reload_command": ["true"],
+        "esync_discard_existing": "{{ inventory_hostname == 'bravo' }}",
+        "esync_accept_changed": ["bravo"],
+    }
+    fail("establish", "-e", json.dumps(options))
+    made = current("bravo")
+    result = succeed("repair", "-e", COMMANDS)
+    assert "bravo: stop its endpoint, then start it" in plan(result.output)
+    assert "destroy" not in plan(result.output)
+    assert current("bravo") == made
+    assert report()["summary"]["ok"] == 6
 
 
 def test_an_external_endpoint_without_commands_is_left_to_its_owner() -> None:
