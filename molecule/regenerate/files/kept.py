@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calls a peer twice a second over one connection, as long as it holds, until /run/load.stop exists: kept.py ADDRESS.
+"""Calls a peer every second over one connection, as long as it holds, until /run/load.stop exists: kept.py ADDRESS.
 
 As HTTP clients do (RFC 9112, 9.3.1), a request is sent once more, over a new connection, if the old one was closed
 before a byte of the answer came; the new connection takes the certificate that is current then.
@@ -49,7 +49,7 @@ def main(address):
             connection = None
         with open("/run/load.log", "a", encoding="utf-8") as stream:
             stream.write(f"kept {address} {status} 0 {said}\n")
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 main(sys.argv[1])

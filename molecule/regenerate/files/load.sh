@@ -28,7 +28,7 @@ again() { # PAUSE WAY ADDRESS PATH
 
 for address in "$@"; do
   # A new connection each time; an answer that takes ten seconds; a connection for all requests.
-  again 0.5 new "$address" /esync/health &
+  again 1 new "$address" /esync/health &
   again 0 long "$address" /slow &
   python3 /usr/local/bin/kept.py "$address" &
 done
