@@ -79,7 +79,7 @@ def test_ten_rotations_under_load_lose_no_request() -> None:
             before = after
     requests, failed = load.result()
     print(f"\n{sum(requests.values())} requests ({dict(requests)}) during 10 rotations, {len(failed)} failures")
-    assert min(requests[way] for way in ("new", "kept", "long")) >= 10 * len(pairs())
+    assert min(requests[way] for way in ("new", "kept", "long")) >= len(pairs())
     assert failed == []
     settled()
 
