@@ -79,7 +79,9 @@ def test_ten_rotations_under_load_lose_no_request() -> None:
             before = after
     requests, failed = load.result()
     print(f"\n{sum(requests.values())} requests ({dict(requests)}) during 10 rotations, {len(failed)} failures")
-    assert min(requests[way] for way in ("new", "kept", "long")) >= len(pairs())
+    # A long answer takes ten seconds, so a fast machine has few of them; of the others there is one each second.
+    assert min(requests["new"], requests["kept"]) >= 10 * len(pairs())
+    assert requests["long"] >= len(pairs())
     assert failed == []
     settled()
 
