@@ -234,7 +234,7 @@ def _live(endpoint: _Endpoint, lock: _Lock, writing: int) -> NoReturn:
             if number not in kept:
                 with contextlib.suppress(OSError):
                     os.close(number)
-        signal.signal(signal.SIGTERM, lambda *_unused: _end(lock))
+        signal.signal(signal.SIGTERM, lambda *_unused: _end(endpoint, lock))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.ftruncate(lock.descriptor, 0)
         os.pwrite(lock.descriptor, b"%d\n" % os.getpid(), 0)
@@ -245,10 +245,13 @@ def _live(endpoint: _Endpoint, lock: _Lock, writing: int) -> NoReturn:
         with contextlib.suppress(OSError):
             os.write(writing, unexpected(error).encode("utf-8"))
     finally:
-        _end(lock)
+        _end(endpoint, lock)
 
 
-def _end(lock: _Lock) -> NoReturn:
+def _end(endpoint: _Endpoint, lock: _Lock) -> NoReturn:
+    with contextlib.suppress(OSError):
+        # The port first: as soon as the note is gone, the next endpoint takes it.
+        endpoint.server.close()
     with contextlib.suppress(OSError):
         os.unlink(lock.path)
     os._exit(0)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,13 +88,11 @@ def current(mesh: Mesh, name: str) -> bytes:
 def listening(mesh: Mesh, name: str) -> Iterator[None]:
     """The endpoint of a server, for as long as it is looked at."""
     settings = listener.Settings(name, str(mesh.host(name)), "127.0.0.1", mesh.ports[name])
-    started = listener.start(settings)
+    listener.start(settings)
     try:
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(started["pid"], signal.SIGKILL)
-        Path(listener.lock_path(settings.directory)).unlink(missing_ok=True)
+        listener.end_older(settings.directory)
 
 
 def test_exported_folders_hold_public_parts_and_stay_unless_something_changed(two: list[Mesh]) -> None:

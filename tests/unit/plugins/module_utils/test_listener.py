@@ -182,6 +182,18 @@ def test_a_newer_one_replaces_it_on_the_same_port(mesh: Any, listen: Any) -> Non
     assert mesh.one("alpha", "bravo", first["port"])["served"] == "next"
 
 
+def test_the_port_is_free_before_the_note_is_gone(mesh: Any, listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.unlink
+
+    def slow(path: str) -> None:
+        real(path)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(os, "unlink", slow)
+    port = listen("bravo")["port"]
+    assert listen("bravo", port=port)["port"] == port
+
+
 def test_a_lock_on_a_note_that_was_just_removed_is_none(
     mesh: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
