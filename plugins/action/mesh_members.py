@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, judge
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
 
 OPTIONS: dict[str, Any] = {
     "group": {"type": "str", "default": "esync"},
@@ -39,16 +39,19 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         defaults = _defaults(variables, options)
         members: list[Member] = []
+        wanted: dict[str, Any] = {}
         unreadable: list[EsyncError] = []
         for host in variables["groups"].get(options["group"], []):
             try:
                 members.append(_member(str(host), variables["hostvars"][host], defaults))
+                wanted[str(host)] = _read(str(host), variables["hostvars"][host], "esync_discard_existing", False)
             except EsyncError as error:
                 unreadable.append(error)
         leaving = [one.name for one in members if one.name in options["exclude"]]
         members = sorted((one for one in members if one.name not in leaving), key=lambda one: one.name)
         judge(members, options["group"], leaving, unreadable)
-        result.update(changed=False, members=plain([_shown(member) for member in members]))
+        discarded = discarding(members, wanted, options["group"])
+        result.update(changed=False, members=plain([_shown(member) for member in members]), discarding=plain(discarded))
         return result
 
 
@@ -72,17 +75,7 @@ def _defaults(variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
 
 def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
     def read(name: str, default: Any) -> Any:
-        try:
-            value = plain(variables.get(name, default))
-        except Exception:
-            # The text of a template error can quote other variables.
-            raise _unreadable(host, name, "it cannot be evaluated") from None
-        # Before ansible-core 2.19 a template with an undefined variable is handed out as it stands.
-        if any(mark in str(value) for mark in ("{{", "{%")):
-            raise _unreadable(host, name, "it cannot be evaluated, as a rule for a variable in it that is not defined")
-        if value is None:
-            raise _unreadable(host, name, "it has no value")
-        return value
+        return _read(host, variables, name, default)
 
     port = read("esync_port", defaults["port"])
     try:
@@ -102,6 +95,20 @@ def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
         web_roots=tuple(str(root) for root in ([web_roots] if isinstance(web_roots, str) else web_roots)),
         machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
     )
+
+
+def _read(host: str, variables: Any, name: str, default: Any) -> Any:
+    try:
+        value = plain(variables.get(name, default))
+    except Exception:
+        # The text of a template error can quote other variables.
+        raise _unreadable(host, name, "it cannot be evaluated") from None
+    # Before ansible-core 2.19 a template with an undefined variable is handed out as it stands.
+    if any(mark in str(value) for mark in ("{{", "{%")):
+        raise _unreadable(host, name, "it cannot be evaluated, as a rule for a variable in it that is not defined")
+    if value is None:
+        raise _unreadable(host, name, "it has no value")
+    return value
 
 
 def _unreadable(host: str, name: str, cause: str) -> EsyncError:

@@ -26,7 +26,8 @@ except ImportError:
     pass
 
 DISCARD = (
-    "Restore it from a backup, or have all of this server's sets replaced by new ones with esync_discard_existing: true"
+    "Restore it from a backup, or have all of this server's sets replaced by new ones: "
+    "run establish with -e esync_discard_existing=NAME"
 )
 PFX_OPENS = "opens"
 PFX_DIFFERS = "differs"
@@ -277,7 +278,8 @@ def _sort_out(folder: Folder, findings: _Findings) -> Tuple[Tuple[str, ...], Tup
                 None,
                 EsyncError(
                     f"{kind_of(status)} that is none of ours lies among the generations",
-                    "Move it elsewhere, or have it destroyed with everything else here by esync_discard_existing: true",
+                    "Move it elsewhere, or have it destroyed with everything else here: "
+                    "run establish with -e esync_discard_existing=NAME",
                     kind="foreign_file",
                     path=f"{folder.path}/{name}",
                 ),
@@ -325,7 +327,7 @@ def _judge_links(base: Folder, links: Mapping[str, str], ids: Tuple[str, ...], f
             EsyncError(
                 f"the link is missing, although there are generations ({', '.join(ids) or 'none'})",
                 f"Set it again to the one in use (ln -s {names.GENERATIONS}/ID current), "
-                "or have all of this server's sets replaced by new ones with esync_discard_existing: true",
+                "or have all of this server's sets replaced by new ones with -e esync_discard_existing=NAME",
                 kind="missing_file",
                 path=f"{base.path}/{names.CURRENT}",
             ),

@@ -13,6 +13,7 @@ description:
     so that a limited run changes nobody's trust.
   - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, folders that two members share,
     folders under a web root, and variables that cannot be evaluated, naming all offenders at once.
+  - Reads C(esync_discard_existing) of every member, and refuses names in it that are no member's.
   - Runs on the control node and touches no host.
 author:
   - The esync.mesh contributors (@esync)
@@ -84,4 +85,9 @@ members:
     directory:
       description: The folder of the mesh on it.
       type: str
+discarding:
+  description: The names of the servers whose C(esync_discard_existing) is true or names them, in the run or not.
+  type: list
+  elements: str
+  returned: success
 """

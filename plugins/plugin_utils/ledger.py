@@ -321,7 +321,7 @@ def _refused_distrusted(name: str, distrusted: Distrusted) -> EsyncError:
     return EsyncError(
         f"it shows the {distrusted.role} certificate {distrusted.fingerprint}, "
         f"which lost all trust at {distrusted.since} ({distrusted.why})",
-        f"Give it new certificates: run the playbook with -e esync_discard_existing=true --limit {name}",
+        f"Give it new certificates: run establish over the whole group with -e esync_discard_existing={name}",
         kind="distrusted_certificate",
         server=name,
     )

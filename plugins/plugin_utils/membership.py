@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils.names import problems
+
+_TRUTH = {
+    **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "n", "f", "0", ""), False),
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,45 @@ def judge(
         errors += _alone(member)
     errors += _together(members)
     raise_all(errors)
+
+
+def discarding(members: Sequence[Member], wanted: Mapping[str, Any], group: str) -> tuple[str, ...]:
+    """The names of the servers whose sets are to be destroyed and made anew.
+
+    :param wanted: each host's ``esync_discard_existing``: true, false, or server names, as a list or as text
+        with commas.
+    :raises EsyncError: names that are no server's, and words that can be meant either way, all at once.
+    """
+    known = sorted(member.name for member in members)
+    chosen: list[str] = []
+    errors: dict[str, EsyncError] = {}
+    for member in members:
+        value = wanted.get(member.host, False)
+        word = str(value).strip().lower()
+        if not isinstance(value, (list, tuple)) and word in _TRUTH:
+            if isinstance(value, str) and value.strip() in known:
+                errors[word] = _discard_refused(value.strip(), "can be meant as a yes or no, or as this server", known)
+            elif _TRUTH[word]:
+                chosen.append(member.name)
+            continue
+        names = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        for name in (str(one).strip() for one in names):
+            if name not in known:
+                errors[name] = _discard_refused(name, f"names it, but it is not in the inventory group {group}", known)
+            elif name == member.name and name not in chosen:
+                chosen.append(name)
+    raise_all(list(errors.values()))
+    return tuple(sorted(chosen))
+
+
+def _discard_refused(name: str, why: str, known: Sequence[str]) -> EsyncError:
+    return EsyncError(
+        f"esync_discard_existing {why}; the servers are {', '.join(known)}",
+        "Nothing was destroyed. Name servers of this mesh: -e esync_discard_existing=NAME,NAME, "
+        "or as a list where a name is also a yes or no",
+        kind="unknown_server",
+        server=name,
+    )
 
 
 def _alone(member: Member) -> Iterable[EsyncError]:

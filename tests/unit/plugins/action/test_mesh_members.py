@@ -13,7 +13,11 @@ def test_values_are_templated_for_each_host_and_the_group_counts_not_the_run(pla
     hosts = {
         "a": {"esync_port": "{{ 9000 + 1 }}", "esync_directory": "/x/{{ inventory_hostname }}"},
         "b": {"esync_server_name": "B-{{ 1 + 1 }}", "ansible_host": "10.0.0.2", "esync_directory": "/x/b"},
-        "c": {"esync_address": "{{ ansible_host }}", "ansible_host": "c.example"},
+        "c": {
+            "esync_address": "{{ ansible_host }}",
+            "ansible_host": "c.example",
+            "esync_discard_existing": "{{ inventory_hostname == 'c' }}",
+        },
     }
     run = play([task], hosts, ["--limit", "a"])
     assert run.code == 0, run.output
@@ -23,6 +27,7 @@ def test_values_are_templated_for_each_host_and_the_group_counts_not_the_run(pla
         {"host": "a", "name": "a", "address": "a", "port": 9001, "directory": "/x/a"},
         {"host": "c", "name": "c", "address": "c.example", "port": 8732, "directory": "/etc/esync"},
     ]
+    assert run.results["a"]["r_judged"]["discarding"] == ["c"]
 
 
 def test_all_offenders_at_once_with_host_and_variable(play):

@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, EsyncErrors
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, judge
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
 
 
 def member(host, **changes):
@@ -120,3 +120,38 @@ def test_all_offenders_are_told_at_once():
     )
     assert sorted(found) == ["bad_name", "bad_port", "doubled_name", "under_web_root"]
     assert len(text.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, ()),
+        ({"b": True}, ("B-2",)),
+        ({"a": "true", "b": "False", "c": "yes"}, ("a", "c")),
+        ({"a": "0", "b": 1, "c": ""}, ("B-2",)),
+        (dict.fromkeys("abc", "c, B-2"), ("B-2", "c")),
+        (dict.fromkeys("abc", ["B-2"]), ("B-2",)),
+        ({"a": ["c"]}, ()),
+    ],
+)
+def test_whose_sets_are_discarded(wanted, found):
+    assert discarding([member("a"), member("b", name="B-2"), member("c")], wanted, "esync") == found
+
+
+@pytest.mark.parametrize(
+    ("value", "offenders"),
+    [("b,x,y", ["x", "y"]), (["b", "B", ""], ["B", ""]), ("truue", ["truue"]), ("no", ["no"])],
+)
+def test_what_cannot_be_discarded_is_named_with_those_that_can(value, offenders):
+    members = [member("a"), member("b"), member("no")]
+    with pytest.raises(EsyncError) as caught:
+        discarding(members, dict.fromkeys(["a", "b", "no"], value), "esync")
+    error = caught.value
+    errors = error.errors if isinstance(error, EsyncErrors) else (error,)
+    assert [one.server for one in errors] == offenders
+    assert {one.kind for one in errors} == {"unknown_server"}
+    assert "the servers are a, b, no" in str(error)
+
+
+def test_a_server_whose_name_is_a_word_for_no_is_named_in_a_list():
+    assert discarding([member("a"), member("no")], {"a": ["no"], "no": ["no"]}, "esync") == ("no",)
