@@ -7,13 +7,14 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test docs clean
+.PHONY: help venv mesh check test bench docs clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
 	@echo "make check        lint, types and unit tests (no root)"
 	@echo "make test         everything that CI runs (as root: it installs packages and starts containers)"
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
+	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make docs         write the documents that are made from the code"
 	@echo "make clean        remove what the above made"
 
@@ -37,6 +38,10 @@ PARTS := $(shell $(PYTHON) tests/ci/run.py --list)
 .PHONY: $(PARTS)
 $(PARTS): $(STAMP)
 	$(PYTHON) tests/ci/run.py $@
+
+# No part of the tests: it measures.
+bench: $(STAMP)
+	$(VENV)/bin/python benchmarks/scale.py
 
 docs: $(STAMP)
 	$(VENV)/bin/python docs/make.py

@@ -16,12 +16,12 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, a
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
-_PATH = re.compile(r"(?:docs|inventories|molecule|playbooks|plugins|roles|tests)/[\w./-]*\w")
+_PATH = re.compile(r"(?:benchmarks|docs|inventories|molecule|playbooks|plugins|roles|tests)/[\w./-]*\w")
 _TEST = re.compile(r"\btest_\w+\b(?!\.py)")
 _SETTING = re.compile(r"\besync_[a-z_]*[a-z]\b")
 _ROW = re.compile(r"^\| (M\d+) \|(.*)\|$", re.M)
