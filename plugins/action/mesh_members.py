@@ -13,6 +13,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils import sites
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
 
@@ -22,6 +23,9 @@ OPTIONS: dict[str, Any] = {
     "directory": {"type": "str", "default": "/etc/esync"},
     "name": {"type": "str"},
     "web_roots": {"type": "list", "elements": "str", "default": ["/var/www", "/srv/www"]},
+    "endpoint": {"type": "str", "default": "temporary"},
+    "sites": {"type": "list", "elements": "dict", "default": []},
+    "site": {"type": "raw", "default": sites.ALL},
     "exclude": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -63,8 +67,8 @@ def _defaults(variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
     """
     own = variables["hostvars"][variables["inventory_hostname"]]
     defaults = {}
-    for name in ("port", "directory", "web_roots"):
-        variable = f"esync_{name}"
+    for name in ("port", "directory", "web_roots", "endpoint", "sites", "site"):
+        variable = "esync_endpoint_sites" if name == "sites" else f"esync_{name}"
         try:
             its_own = variable in own and str(plain(own[variable])) == str(options[name])
         except Exception:
@@ -93,6 +97,9 @@ def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
         port=number,
         directory=str(read("esync_directory", defaults["directory"])),
         web_roots=tuple(str(root) for root in ([web_roots] if isinstance(web_roots, str) else web_roots)),
+        sites=sites.read(host, read("esync_endpoint_sites", defaults["sites"]), number),
+        asked=sites.asked(read("esync_site", defaults["site"])),
+        endpoint=str(read("esync_endpoint", defaults["endpoint"])),
         machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
     )
 
@@ -116,4 +123,8 @@ def _unreadable(host: str, name: str, cause: str) -> EsyncError:
 
 
 def _shown(member: Member) -> dict[str, Any]:
-    return {key: value for key, value in asdict(member).items() if key not in ("web_roots", "machine")}
+    hidden = ("web_roots", "machine", "sites", "asked", "endpoint")
+    shown = {key: value for key, value in asdict(member).items() if key not in hidden}
+    chosen = [site.shown() for site in member.chosen]
+    # Of a server with sites nothing listens on esync_port, unless that is the port of one of them.
+    return {**shown, "port": chosen[0]["port"] if chosen else member.port, "sites": chosen}

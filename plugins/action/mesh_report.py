@@ -147,7 +147,9 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
                 versions[name] = str(found["product_version"])
         else:
             state, found, failures = "not_in_run", {}, []
-        servers.append(Server(name, str(member["address"]), int(member["port"]), state, _expiry(ledger.get(name))))
+        sites = tuple(str(site["name"]) for site in member.get("sites") or ())
+        place = (str(member["address"]), int(member["port"]))
+        servers.append(Server(name, *place, state, _expiry(ledger.get(name)), sites))
         problems += problems_of(
             Known(
                 name,

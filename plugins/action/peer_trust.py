@@ -126,13 +126,18 @@ def _note_received(ledger: Ledger, name: str, received: Mapping[str, str]) -> No
 
 
 def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name: str) -> list[dict[str, Any]]:
-    """Every peer with its address and the server certificates that it may show: fingerprint to state."""
+    """Every peer with its address and the server certificates that it may show: fingerprint to state.
+
+    A peer whose certificates apply to sites comes once for each of them.
+    """
     return [
         {
             "name": member["name"],
             "host": member["host"],
             "address": member["address"],
-            "port": member["port"],
+            "port": site["port"],
+            "site": site["name"],
+            "server_name": site["server_name"],
             "expected": {
                 entry.fingerprint: entry.state
                 for entry in entries
@@ -141,6 +146,7 @@ def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name:
         }
         for member in members
         if member["name"] != name
+        for site in member.get("sites") or [{"name": None, "port": member["port"], "server_name": None}]
     ]
 
 

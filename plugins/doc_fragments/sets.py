@@ -72,6 +72,23 @@ options:
       address:
         description: Where to read it if nothing listens on the loopback addresses.
         type: str
+      sites:
+        description: The sites to read it from, in the place of the port.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The name of the site.
+            type: str
+            required: true
+          port:
+            description: Its port.
+            type: int
+            required: true
+          server_name:
+            description: The name that it is asked for by, where sites share a port.
+            type: str
   product_version:
     description:
       - The product's version on this host, a text, or a list of words, the command that prints it.

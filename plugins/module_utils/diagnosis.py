@@ -216,6 +216,7 @@ class Pair:
     :param require: the states that the peer may serve.
     :param known: every other fingerprint of the mesh: to ``NAME role state``.
     :param own: the caller's own certificates: fingerprint to ``role state``.
+    :param site: the site of the peer that is meant; None: it has none.
     """
 
     server: str
@@ -226,12 +227,14 @@ class Pair:
     require: Tuple[str, ...] = STATES
     known: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
+    site: Optional[str] = None
 
     @property
     def place(self) -> str:
         """Peer, address and port for messages."""
         address = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.peer} ({address}:{self.port})"
+        site = f" [{self.site}]" if self.site else ""
+        return f"{self.peer}{site} ({address}:{self.port})"
 
 
 # -- the caller's own files -------------------------------------------------------------------------------------
@@ -516,6 +519,11 @@ def judge_answer(pair: Pair, body: bytes, product_version: Optional[str]) -> Opt
             "another_server_answers",
             f"Where {pair.server} looked for {pair.place} a server answered that calls itself {said['server'][:64]!r}.",
         )
+    # Only endpoints of ours tell a generation; services of other makes know nothing of sites.
+    if pair.site and "generation" in said and said.get("site") != pair.site:
+        site = said.get("site")
+        what = f"its site {str(site)[:64]!r}" if site else "an endpoint that knows of no site"
+        return _another_site(pair, f"{what} answered")
     seen = said.get("peer")
     if isinstance(seen, str) and seen and seen != pair.server:
         return Finding("taken_for_another", f"{pair.place} takes {pair.server} for {seen[:64]!r}.")
@@ -523,6 +531,11 @@ def judge_answer(pair: Pair, body: bytes, product_version: Optional[str]) -> Opt
     if product_version and isinstance(theirs, str) and theirs and theirs != product_version:
         return Finding("version_mismatch", f"{pair.peer} runs {theirs[:64]!r}, {pair.server} runs {product_version!r}.")
     return None
+
+
+def judge_misdirected(pair: Pair) -> Finding:
+    """The peer says that the site is none that it serves there."""
+    return _another_site(pair, "another site, which knows nothing of it, answered")
 
 
 def health_of(body: bytes) -> Optional[Dict[str, Any]]:
@@ -558,6 +571,15 @@ def _stale(pair: Pair, fingerprint: str, state: str) -> Finding:
         "stale_generation_served",
         f"{pair.place} serves its {state} certificate {short(fingerprint)}; {pair.server} requires the {wanted} one: "
         f"{_listed(pair)}.",
+    )
+
+
+def _another_site(pair: Pair, what: str) -> Finding:
+    return Finding(
+        "another_server_answers",
+        f"Where {pair.server} looked for {pair.place} {what}.",
+        f"Run establish for {pair.peer}; if that does not help, correct port and server_name of {pair.site} in "
+        "esync_endpoint_sites, and look for another program that has them.",
     )
 
 

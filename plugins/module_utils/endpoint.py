@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import layout, tls
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
@@ -37,18 +37,53 @@ _SAID = 600
 # -- looking --------------------------------------------------------------------------------------------------
 
 
-def observe(files: Sequence[str], port: Optional[int], address: Optional[str], timeout: float = 2) -> Dict[str, Any]:
+@dataclass(frozen=True)
+class Place:
+    """Where something of this server is served: a port, and of a site the name that it is asked for by.
+
+    :param site: the name of the site; None: the server has none. :param server_name: a DNS name.
+    """
+
+    port: int
+    site: Optional[str] = None
+    server_name: Optional[str] = None
+
+    def __str__(self) -> str:
+        name = f" ({self.server_name})" if self.server_name else ""
+        return f"site {self.site}, port {self.port}{name}" if self.site else f"port {self.port}"
+
+
+def places_of(port: int, sites: Sequence[Mapping[str, Any]]) -> Tuple[Place, ...]:
+    """Every place that a server serves.
+
+    :param port: the eSync port, which counts if there are no sites.
+    :param sites: ``name``, ``port`` and ``server_name`` of each.
+    """
+    return tuple(Place(site["port"], site["name"], site.get("server_name")) for site in sites) or (Place(port),)
+
+
+def observe(
+    files: Sequence[str],
+    port: Optional[int],
+    address: Optional[str],
+    timeout: float = 2,
+    sites: Sequence[Mapping[str, Any]] = (),
+) -> Dict[str, Any]:
     """What the control node needs to know in order to leave an endpoint alone.
 
     :param files: paths. :param port: the eSync port; None: nothing is connected to.
     :param address: where to look if nothing listens on the loopback addresses.
     :param timeout: seconds for each address.
+    :param sites: ``name``, ``port`` and ``server_name`` of the sites that are looked at in the place of the port.
     :returns: ``files`` (path to SHA-256, None for what cannot be read), ``served`` (SHA-256 fingerprint of the
-        certificate that listens there, or None), and ``ipv6`` (whether this host has it).
+        certificate that listens there, or None), ``sites`` (the same for each site), and ``ipv6`` (whether this host
+        has it).
     """
+    places = places_of(0, sites) if sites else ()
     return {
         "files": {path: digest_of(path) for path in files},
-        "served": served(port, address, timeout) if port else None,
+        "served": served(port, address, timeout) if port and not places else None,
+        "sites": {place.site: served(place.port, address, timeout, place.server_name) for place in places},
         "ipv6": has_ipv6(),
     }
 
@@ -64,15 +99,19 @@ def digest_of(path: str) -> Optional[str]:
     return None
 
 
-def served(port: int, address: Optional[str] = None, timeout: float = 2) -> Optional[str]:
+def served(
+    port: int, address: Optional[str] = None, timeout: float = 2, server_name: Optional[str] = None
+) -> Optional[str]:
     """The fingerprint of the certificate that this host serves on a port now; None if none is.
 
     Looked for on this host itself first, for the address that peers use may lead to a balancer.
+
+    :param server_name: the name to ask for, where several certificates can be served on the port.
     """
     for place in (*LOOPBACK, address):
         with contextlib.suppress(OSError, UnicodeError):
             for family, _kind, _protocol, _name, where in socket.getaddrinfo(place, port, type=socket.SOCK_STREAM):
-                der = tls.read_served(where, family, timeout, None) if place else None
+                der = tls.read_served(where, family, timeout, server_name) if place else None
                 if der:
                     return tls.fingerprint_of(der)
     return None
@@ -272,6 +311,7 @@ class External:
     :param timeout: seconds for the command, and for the proof.
     :param reload: run the command even if nothing differs.
     :param restart: run the commands that stop and start it instead, whatever it does now.
+    :param sites: what is served in the place of the port, each with the command of its service.
     """
 
     name: str
@@ -286,6 +326,7 @@ class External:
     restart: bool = False
     stop_command: Tuple[str, ...] = ()
     start_command: Tuple[str, ...] = ()
+    sites: Tuple[Tuple[Place, Tuple[str, ...]], ...] = ()
 
 
 def reload_external(settings: External, check: bool = False) -> List[str]:
@@ -300,24 +341,42 @@ def reload_external(settings: External, check: bool = False) -> List[str]:
     with Folder.open(settings.directory) as base, base.lock():
         reasons = ["reload_asked_for"] * settings.reload + ["restart_asked_for"] * settings.restart
         reasons += [] if is_loaded(base, settings.loaded) else ["not_loaded"]
-        reasons += [] if served(settings.port, settings.address) == wanted else ["another_certificate_served"]
+        places = [place for place, _command in settings.sites] or [Place(settings.port)]
+        if any(_served_at(settings, place) != wanted for place in places):
+            reasons.append("another_certificate_served")
         if not reasons or check:
             return reasons
-        commands = (settings.stop_command, settings.start_command) if settings.restart else (settings.command,)
-        for command in filter(None, commands):
+        for command in _commands(settings):
             spread(settings.jitter)
             _run_user_command(settings, command)
-        if not wait_until(lambda: served(settings.port, settings.address) == wanted, settings.timeout):
-            raise EsyncError(
-                f"port {settings.port} {shown(served(settings.port, settings.address))} "
-                f"{settings.timeout:g} seconds after the reload, and should serve {wanted}",
-                "Look into the service's log; let it use current/server.crt, current/server.key and "
-                "trusted/clients.pem, and esync_reload_command make it read them anew",
-                kind="reload_refused",
-                server=settings.name,
-            )
+        for place in places:
+            _prove_external(settings, place, wanted)
         note_loaded(base, settings.loaded)
     return reasons
+
+
+def _served_at(settings: External, place: Place) -> Optional[str]:
+    return served(place.port, settings.address, server_name=place.server_name)
+
+
+def _commands(settings: External) -> List[Tuple[str, ...]]:
+    """What is to be run, in its order; a command that several sites have in common once."""
+    if settings.restart and settings.stop_command and settings.start_command:
+        return [settings.stop_command, settings.start_command]
+    own = [command or settings.command for _place, command in settings.sites]
+    return list(filter(None, dict.fromkeys(own or [settings.command])))
+
+
+def _prove_external(settings: External, place: Place, wanted: str) -> None:
+    if not wait_until(lambda: _served_at(settings, place) == wanted, settings.timeout):
+        raise EsyncError(
+            f"{place} {shown(_served_at(settings, place))} "
+            f"{settings.timeout:g} seconds after the reload, and should serve {wanted}",
+            "Look into the service's log; let it use current/server.crt, current/server.key and "
+            "trusted/clients.pem, and esync_reload_command (or reload of the site) make it read them anew",
+            kind="reload_refused",
+            server=settings.name,
+        )
 
 
 def _run_user_command(settings: External, command: Sequence[str]) -> None:
@@ -327,7 +386,8 @@ def _run_user_command(settings: External, command: Sequence[str]) -> None:
         raise EsyncError(
             f"the command {' '.join(command)} {outcome_of(status, settings.timeout)}"
             + (f" and said: {words}" if words else ""),
-            "Correct esync_reload_command (esync_stop_command, esync_start_command), or what it reports",
+            "Correct esync_reload_command (esync_stop_command, esync_start_command, or reload of a site), or what it "
+            "reports",
             kind="reload_command_failed",
             server=settings.name,
         )

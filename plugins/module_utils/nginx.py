@@ -11,6 +11,7 @@ process that was there before is gone or shutting down, and the certificate that
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -42,6 +43,8 @@ class Settings:
     :param jitter: at most so many seconds to wait before a reload. :param timeout: seconds for each proof.
     :param reload: reload even if nothing differs. :param restart: stop it and start it, whatever it does now.
     :param service: the name of nginx's unit, where systemd runs.
+    :param sites: the sites that are served, in the place of the port.
+    :param note: whether to note ``loaded``; if not, another endpoint of this server has still to take it up.
     """
 
     name: str
@@ -55,6 +58,13 @@ class Settings:
     reload: bool = False
     restart: bool = False
     service: str = "nginx"
+    sites: Tuple[endpoint.Place, ...] = ()
+    note: bool = True
+
+    @property
+    def places(self) -> Tuple[endpoint.Place, ...]:
+        """Everything that is served."""
+        return self.sites or (endpoint.Place(self.port),)
 
 
 @dataclass(frozen=True)
@@ -98,17 +108,19 @@ class Nginx:
         return frozenset(pid for pid, title in titles.items() if title.startswith(_WORKER) and _LEAVING not in title)
 
     def holds_port(self, master: Optional[int]) -> None:
-        """Make sure that nobody but this nginx listens on the port; an endpoint that a test left is ended.
+        """Make sure that nobody but this nginx listens on the ports; an endpoint that a test left is ended.
 
         :raises EsyncError: kind ``port_taken``, naming the process.
         """
         ours = {master, *(endpoint.children_of(master) if master else ())}
         for attempt in range(2):
-            if not [other for other in endpoint.holders(self.settings.port) if other.pid not in ours]:
+            ports = {place.port for place in self.settings.places}
+            taken = [port for port in sorted(ports) if any(other.pid not in ours for other in endpoint.holders(port))]
+            if not taken:
                 return
             if attempt == 0:
                 end_older(self.settings.directory)
-        raise endpoint.port_taken(self.settings.port, self.settings.name)
+        raise endpoint.port_taken(taken[0], self.settings.name)
 
     # -- what it does --
 
@@ -243,7 +255,8 @@ def present(settings: Settings, check: bool = False) -> Outcome:
                 if taken:
                     nginx.hang_up()
                 raise
-            endpoint.note_loaded(base, settings.loaded)
+            if settings.note:
+                endpoint.note_loaded(base, settings.loaded)
     return Outcome(tuple(reasons), before or "", settings.content)
 
 
@@ -292,7 +305,7 @@ def _reasons(nginx: Nginx, base: Folder, before: Optional[str], wanted: str) -> 
         reasons.append("not_loaded")
     if nginx.master() is None:
         reasons.append("not_running")
-    elif endpoint.served(settings.port) != wanted:
+    elif any(_served(place) != wanted for place in settings.places):
         reasons.append("another_certificate_served")
     return reasons
 
@@ -319,9 +332,17 @@ def _prove(nginx: Nginx, wanted: str) -> None:
     :raises EsyncError: kind ``reload_refused``, naming both certificates.
     """
     settings = nginx.settings
-    if not endpoint.wait_until(lambda: endpoint.served(settings.port) == wanted, settings.timeout):
-        found = endpoint.shown(endpoint.served(settings.port))
-        raise _reload_refused(settings, f"port {settings.port} {found}, and should serve {wanted}")
+    for place in settings.places:
+        if not endpoint.wait_until(functools.partial(_serves, place, wanted), settings.timeout):
+            raise _reload_refused(settings, f"{place} {endpoint.shown(_served(place))}, and should serve {wanted}")
+
+
+def _served(place: endpoint.Place) -> Optional[str]:
+    return endpoint.served(place.port, server_name=place.server_name)
+
+
+def _serves(place: endpoint.Place, wanted: str) -> bool:
+    return _served(place) == wanted
 
 
 def _unload(nginx: Nginx) -> None:

@@ -26,6 +26,8 @@ NONE, STRANGER, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject
 MUST_BE_REFUSED = (NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
 PRESENT = (*STATES, *MUST_BE_REFUSED)
 
+# What a site answers that was asked for another name (RFC 9110, section 15.5.20).
+_MISDIRECTED = 421
 # What nginx answers, inside the encrypted connection, to a caller that it does not accept.
 _REFUSING = (400, 403, 495, 496)
 _ANSWER_LIMIT = 64 * 1024
@@ -36,12 +38,20 @@ class Peer:
     """A peer to connect to.
 
     :param expected: fingerprint to state of the server certificates that it may show.
+    :param site: the site of it that is meant; None: it has none. :param server_name: what the site is asked for by.
     """
 
     name: str
     address: str
     port: int
     expected: Mapping[str, str]
+    site: Optional[str] = None
+    server_name: Optional[str] = None
+
+    @property
+    def sni(self) -> Optional[str]:
+        """The name to ask for in the handshake."""
+        return tls.sni_of(self.server_name or self.name)
 
 
 @dataclass(frozen=True)
@@ -129,13 +139,16 @@ def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, 
     :raises EsyncError: kind ``missing_dependency``.
     """
     found: List[Dict[str, Any]] = []
-    silent: Dict[str, Dict[str, Any]] = {}
+    silent: Dict[Tuple[str, Optional[str]], Dict[str, Any]] = {}
     for present in MUST_BE_REFUSED:
-        tried = [peer for peer in peers if peer.name not in silent or present == PLAIN]
+        tried = [peer for peer in peers if (peer.name, peer.site) not in silent or present == PLAIN]
         results = probe(tried, replace(settings, present=present, refused=True)) if tried else []
-        known = [result for name, result in silent.items() if name not in [peer.name for peer in tried]]
+        again = [(peer.name, peer.site) for peer in tried]
+        known = [result for place, result in silent.items() if place not in again]
         found += [{**result, "present": present} for result in (*results, *known)]
-        silent.update({str(result["to"]): result for result in results if result["verdict"] == "untested"})
+        silent.update(
+            {(str(result["to"]), result["site"]): result for result in results if result["verdict"] == "untested"}
+        )
     return found
 
 
@@ -165,13 +178,14 @@ class _Caller:
             self.settings.require,
             self.known,
             self.own,
+            peer.site,
         )
         try:
             raw, family, address = self._connect(pair)
             with contextlib.closing(raw):
                 if self.context is None:
-                    return self._plain(raw, pair)
-                return self._encrypted(raw, pair, self.context, family, address)
+                    return self._plain(raw, pair, peer)
+                return self._encrypted(raw, pair, peer, self.context, family, address)
         except _Ended as ended:
             return ended.outcome
 
@@ -190,17 +204,19 @@ class _Caller:
                 problem = error
         raise _Ended(diagnosis.judge_connection(pair, problem, waited))
 
-    def _plain(self, raw: socket.socket, pair: Pair) -> Outcome:
+    def _plain(self, raw: socket.socket, pair: Pair, peer: Peer) -> Outcome:
         """Speak without TLS: whatever is not a proper answer is a refusal."""
         with contextlib.suppress(OSError):
-            status, body = tls.parse_answer(self._ask(raw, pair))
+            status, body = tls.parse_answer(self._ask(raw, peer))
             if status and status not in _REFUSING:
                 return Outcome(None)
         return Outcome(self._refused(pair, "when it spoke without TLS", None), refusal=True)
 
-    def _encrypted(self, raw: socket.socket, pair: Pair, context: ssl.SSLContext, family: int, address: Any) -> Outcome:
+    def _encrypted(
+        self, raw: socket.socket, pair: Pair, peer: Peer, context: ssl.SSLContext, family: int, address: Any
+    ) -> Outcome:
         started = time.monotonic()
-        secured = self._handshake(raw, pair, context, family, address)
+        secured = self._handshake(raw, pair, peer, context, family, address)
         elapsed = round((time.monotonic() - started) * 1000, 1)
         with secured:
             served = tls.fingerprint_of(secured.getpeercert(binary_form=True) or b"")
@@ -209,17 +225,17 @@ class _Caller:
             finding = diagnosis.judge_served(pair, served)
             refusal = False
             if finding is None:
-                finding, refusal = self._converse(secured, pair)
+                finding, refusal = self._converse(secured, pair, peer)
         return Outcome(finding, refusal, elapsed, version, served)
 
     def _handshake(
-        self, raw: socket.socket, pair: Pair, context: ssl.SSLContext, family: int, address: Any
+        self, raw: socket.socket, pair: Pair, peer: Peer, context: ssl.SSLContext, family: int, address: Any
     ) -> ssl.SSLSocket:
         waited = self.settings.connect_timeout
         try:
-            return context.wrap_socket(raw, server_hostname=tls.sni_of(pair.peer))
+            return context.wrap_socket(raw, server_hostname=peer.sni)
         except ssl.SSLCertVerificationError as error:
-            raise self._unverified(pair, error.verify_code, family, address) from None
+            raise self._unverified(pair, peer, error.verify_code, family, address) from None
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
             if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.shown is None):
@@ -233,8 +249,8 @@ class _Caller:
         except OSError:
             raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
 
-    def _unverified(self, pair: Pair, code: int, family: int, address: Any) -> _Ended:
-        der = tls.read_served(address, family, self.settings.connect_timeout, tls.sni_of(pair.peer))
+    def _unverified(self, pair: Pair, peer: Peer, code: int, family: int, address: Any) -> _Ended:
+        der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni)
         served = tls.fingerprint_of(der) if der else None
         validity = tls.validity_of(der) if der else None
         now = _now()
@@ -242,11 +258,11 @@ class _Caller:
         finding = diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet)
         return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None)
 
-    def _converse(self, secured: ssl.SSLSocket, pair: Pair) -> Tuple[Optional[Finding], bool]:
+    def _converse(self, secured: ssl.SSLSocket, pair: Pair, peer: Peer) -> Tuple[Optional[Finding], bool]:
         """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""
         waited = self.settings.answer_timeout
         try:
-            answer = self._ask(secured, pair)
+            answer = self._ask(secured, peer)
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
             if alert:
@@ -262,6 +278,8 @@ class _Caller:
         status, body = tls.parse_answer(answer)
         if status in _REFUSING:
             return self._refused(pair, f"with HTTP {status}", None), True
+        if status == _MISDIRECTED and pair.site:
+            return diagnosis.judge_misdirected(pair), False
         return diagnosis.judge_answer(pair, body, self.settings.product_version), False
 
     def _cut(self, pair: Pair) -> Finding:
@@ -272,11 +290,11 @@ class _Caller:
     def _refused(self, pair: Pair, how: str, alert: Optional[str]) -> Finding:
         return diagnosis.judge_refusal(pair, how, alert, self.shown, self.validity, _now())
 
-    def _ask(self, connection: socket.socket, pair: Pair) -> bytes:
+    def _ask(self, connection: socket.socket, peer: Peer) -> bytes:
         connection.settimeout(self.settings.answer_timeout)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             # A peer that refused and hung up before the request went out may still have said why.
-            connection.sendall(tls.request_for(pair.address, pair.port))
+            connection.sendall(tls.request_for(peer.server_name or peer.address, peer.port))
         answer = b""
         end = time.monotonic() + self.settings.answer_timeout
         try:
@@ -362,6 +380,7 @@ def _result(peer: Peer, outcome: Outcome, settings: Settings, shown: Optional[st
             verdict = "untested"
     return {
         "to": peer.name,
+        "site": peer.site,
         "verdict": verdict,
         "cause": finding.cause if finding else None,
         "detail": finding.detail if finding else "",

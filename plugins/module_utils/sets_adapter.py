@@ -33,6 +33,16 @@ SPEC: Dict[str, Any] = {
             "files": {"type": "list", "elements": "path", "default": []},
             "port": {"type": "int"},
             "address": {"type": "str"},
+            "sites": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "server_name": {"type": "str"},
+                },
+            },
         },
     },
     "product_version": {"type": "raw"},

@@ -103,6 +103,9 @@ observed:
     served:
       description: SHA-256 fingerprint of the certificate that is served on the port now; null if none is.
       type: str
+    sites:
+      description: The same for each site that was looked at, by its name.
+      type: dict
     ipv6:
       description: Whether the host has IPv6.
       type: bool

@@ -32,6 +32,28 @@ options:
       - As a rule the digest of the trust and the fingerprint of the server certificate.
     type: str
     default: ""
+  sites:
+    description: The sites that are served in the place of O(port); each is read back.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the site.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      server_name:
+        description: The name that it is asked for by, where sites share a port.
+        type: str
+      reload:
+        description: What makes the service of the site take up new certificates; left out, that is O(command).
+        type: list
+        elements: str
+        default: []
   reload:
     description: Reload even if nothing differs.
     type: bool
@@ -96,13 +118,24 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
-from ansible_collections.esync.mesh.plugins.module_utils.endpoint import External, reload_external
+from ansible_collections.esync.mesh.plugins.module_utils.endpoint import External, places_of, reload_external
 
 SPEC: Dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
     "name": {"type": "str", "required": True},
     "port": {"type": "int", "default": 8732},
     "loaded": {"type": "str", "default": ""},
+    "sites": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "server_name": {"type": "str"},
+            "reload": {"type": "list", "elements": "str", "default": []},
+        },
+    },
     "reload": {"type": "bool", "default": False},
     "restart": {"type": "bool", "default": False},
     "stop_command": {"type": "list", "elements": "str", "default": []},
@@ -119,6 +152,9 @@ def external_endpoint(module: AnsibleModule) -> Dict[str, Any]:
     options = dict(module.params)
     for option in ("command", "stop_command", "start_command"):
         options[option] = tuple(options[option])
+    sites = options["sites"]
+    places = places_of(options["port"], sites) if sites else ()
+    options["sites"] = tuple((place, tuple(site["reload"])) for place, site in zip(places, sites))
     reasons = reload_external(External(**options), check=module.check_mode)
     return {"changed": bool(reasons), "reasons": reasons}
 

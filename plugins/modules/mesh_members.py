@@ -12,7 +12,8 @@ description:
   - Reads the members from an inventory group, never from the hosts of the run,
     so that a limited run changes nobody's trust.
   - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, folders that two members share,
-    folders under a web root, and variables that cannot be evaluated, naming all offenders at once.
+    folders under a web root, sites that cannot be served or are not known, and variables that cannot be evaluated,
+    naming all offenders at once.
   - Reads C(esync_discard_existing) of every member, and refuses names in it that are no member's.
   - Runs on the control node and touches no host.
 author:
@@ -26,7 +27,8 @@ options:
     description:
       - The port of members that set no C(esync_port).
       - If the host that the task runs on sets C(esync_port) for itself, and this is its value, it is taken to be
-        that host's alone, and the default counts for the others. The same goes for O(directory) and O(web_roots).
+        that host's alone, and the default counts for the others. The same goes for O(directory), O(web_roots),
+        O(endpoint), O(site) and, with C(esync_endpoint_sites), O(sites).
     type: int
     default: 8732
   directory:
@@ -38,6 +40,21 @@ options:
     type: list
     elements: path
     default: [/var/www, /srv/www]
+  endpoint:
+    description: The endpoint of members that set no C(esync_endpoint).
+    type: str
+    default: temporary
+  sites:
+    description: The web sites of members that set no C(esync_endpoint_sites).
+    type: list
+    elements: dict
+    default: []
+  site:
+    description:
+      - To which of their sites the certificates of members apply that set no C(esync_site).
+      - V(all), a name, or several as a list or with commas.
+    type: raw
+    default: all
   exclude:
     description: Names of servers that are in the group and no members any more, for they are being removed.
     type: list
@@ -80,11 +97,18 @@ members:
       description: Where the others connect to.
       type: str
     port:
-      description: The eSync port.
+      description: The eSync port; of a server with sites that of the first one that certificates apply to.
       type: int
     directory:
       description: The folder of the mesh on it.
       type: str
+    sites:
+      description:
+        - The sites that certificates apply to, each with C(name), C(port), C(server_name), C(root), C(upstream) and
+          C(reload).
+        - Empty if the server has no sites.
+      type: list
+      elements: dict
 discarding:
   description: The names of the servers whose C(esync_discard_existing) is true or names them, in the run or not.
   type: list

@@ -36,6 +36,29 @@ options:
       - As a rule the digest of the trust and the fingerprint of the server certificate.
     type: str
     default: ""
+  sites:
+    description: The sites that the configuration serves, in the place of O(port); each is read back.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the site.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      server_name:
+        description: The name that it is asked for by, where sites share a port.
+        type: str
+  note:
+    description:
+      - Note O(loaded) once it is proved.
+      - Not where a service of another make has still to take it up, which M(esync.mesh.external_endpoint) then notes.
+    type: bool
+    default: true
   reload:
     description: Reload even if nothing differs.
     type: bool
@@ -100,6 +123,7 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.endpoint import places_of
 from ansible_collections.esync.mesh.plugins.module_utils.nginx import Settings, absent, present
 
 SPEC: Dict[str, Any] = {
@@ -107,6 +131,17 @@ SPEC: Dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "port": {"type": "int", "default": 8732},
     "loaded": {"type": "str", "default": ""},
+    "sites": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "server_name": {"type": "str"},
+        },
+    },
+    "note": {"type": "bool", "default": True},
     "reload": {"type": "bool", "default": False},
     "restart": {"type": "bool", "default": False},
     "jitter": {"type": "float", "default": 0},
@@ -123,6 +158,7 @@ def nginx_endpoint(module: AnsibleModule) -> Dict[str, Any]:
     options = dict(module.params)
     state = options.pop("state")
     options["content"] = options["content"] or ""
+    options["sites"] = places_of(options["port"], options["sites"]) if options["sites"] else ()
     act = present if state == "present" else absent
     outcome = act(Settings(**options), check=module.check_mode)
     result: Dict[str, Any] = {"changed": bool(outcome.reasons), "reasons": list(outcome.reasons)}

@@ -45,6 +45,12 @@ options:
         description: The server certificates that it may show, SHA-256 fingerprint to state.
         type: dict
         required: true
+      site:
+        description: The site of it that is meant; left out, it has none.
+        type: str
+      server_name:
+        description: The name that the site is asked for by; left out, the peer's own.
+        type: str
       host:
         description: Its name in the inventory; without effect.
         type: str
@@ -122,6 +128,9 @@ results:
     to:
       description: The peer's name.
       type: str
+    site:
+      description: The site of it that was tested; null if it has none.
+      type: str
     verdict:
       description: V(ok) or V(failed); where a refusal is to be proved and nothing was, V(untested).
       type: str
@@ -183,6 +192,8 @@ SPEC: Dict[str, Any] = {
             "port": {"type": "int", "required": True},
             "expected": {"type": "dict", "required": True},
             "host": {"type": "str"},
+            "site": {"type": "str"},
+            "server_name": {"type": "str"},
         },
     },
     "present": {"type": "str", "choices": list(PRESENT), "default": "current"},
@@ -207,7 +218,7 @@ def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
     if module.check_mode:
         return {"changed": False, "results": [], "refusals": []}
     options = dict(module.params)
-    peers = [Peer(peer["name"], peer["address"], peer["port"], peer["expected"]) for peer in options.pop("peers")]
+    peers = [Peer(**{key: value for key, value in peer.items() if key != "host"}) for peer in options.pop("peers")]
     options["refused"] = options.pop("expect") == "refused"
     options["require"] = tuple(options["require"])
     # Before the rest, for a temporary endpoint ends when it was served what it waits for.

@@ -84,7 +84,9 @@ digest:
   type: str
   returned: success
 peers:
-  description: Every peer with its address, port, and the server certificates that it may show (fingerprint to state).
+  description:
+    - Every peer with its address, port, and the server certificates that it may show (fingerprint to state).
+    - One whose certificates apply to sites comes once for each, with C(site) and C(server_name).
   type: list
   elements: dict
   returned: success

@@ -11,7 +11,7 @@ knows, for the first call of the run read both disks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES, short
@@ -30,12 +30,14 @@ class View:
         may have changed since it was read.
     :param own: its own server certificates: fingerprint to state.
     :param looked: whether its own port was looked at. :param served: the fingerprint that was found there, if any.
+    :param sites: of a server with sites, that of each of them.
     """
 
     clients: Mapping[str, str] | None = None
     own: Mapping[str, str] = field(default_factory=dict)
     looked: bool = False
     served: str | None = None
+    sites: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def view_of(read: Mapping[str, Any], trust: Mapping[str, Any], settled: bool = True) -> View:
@@ -54,6 +56,7 @@ def view_of(read: Mapping[str, Any], trust: Mapping[str, Any], settled: bool = T
         {str(one[SERVER]["fingerprint"]): str(one["state"]) for one in read.get("generations") or ()},
         bool(observed),
         observed.get("served"),
+        observed.get("sites") or {},
     )
 
 
@@ -78,7 +81,8 @@ def combine(found: Mapping[str, Mapping[str, Any]], views: Mapping[str, View]) -
 
 def _with_refusals(result: Result, refusals: Sequence[Mapping[str, Any]]) -> Result:
     """A pair does not hold if its peer lets in what it must refuse."""
-    let_in = [one for one in refusals if one["to"] == result["to"] and one["verdict"] == "failed"]
+    place = (result["to"], result.get("site"))
+    let_in = [one for one in refusals if (one["to"], one.get("site")) == place and one["verdict"] == "failed"]
     if not let_in or result["verdict"] == "failed":
         return result
     detail = " ".join(str(one["detail"]) for one in let_in)
@@ -88,6 +92,10 @@ def _with_refusals(result: Result, refusals: Sequence[Mapping[str, Any]]) -> Res
 def _with_view(caller: str, result: Result, view: View | None) -> Result:
     if view is None:
         return result
+    if result.get("site"):
+        # What was found on the port of another site says nothing of this one.
+        site = str(result["site"])
+        view = replace(view, looked=view.looked and site in view.sites, served=view.sites.get(site))
     peer, cause = str(result["to"]), result["cause"]
     if cause == "client_certificate_refused":
         return _refused(caller, peer, result, view)

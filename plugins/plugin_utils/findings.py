@@ -286,11 +286,14 @@ def _endpoint(known: Known) -> Iterator[Problem]:
         return
     current = _by_state(known.read["generations"]).get(CURRENT)
     wanted = str(current[SERVER]["fingerprint"]) if current else _recorded_server(known.record)
-    served = observed.get("served")
-    if served is None:
-        yield _made(known, "endpoint_not_listening", "Looked for on the host itself.")
-    elif wanted and served != wanted:
-        yield _made(known, "another_certificate_served", f"It serves {served}, and the current one is {wanted}.")
+    for site, served in (observed.get("sites") or {"": observed.get("served")}).items():
+        who = f"Its site {site}" if site else "It"
+        if served is None:
+            text = f"{who} was looked for on the host itself."
+            yield _made(known, "endpoint_not_listening", text if site else "Looked for on the host itself.")
+        elif wanted and served != wanted:
+            text = f"{who} serves {served}, and the current one is {wanted}."
+            yield _made(known, "another_certificate_served", text)
 
 
 def _recorded_server(record: Record | None) -> str | None:

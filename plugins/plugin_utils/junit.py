@@ -108,7 +108,7 @@ def _of_refusal(refusal: Refusal) -> _Case:
     outcomes = {OK: None, FAILED: "failure"}
     return _Case(
         REFUSALS,
-        f"{refusal.target} refuses {refusal.source}, showing {refusal.shown}",
+        f"{refusal.place} refuses {refusal.source}, showing {refusal.shown}",
         outcomes.get(refusal.verdict, "skipped"),
         refusal.detail or refusal.verdict,
         refusal.cause or refusal.verdict,

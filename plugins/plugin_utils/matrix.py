@@ -38,6 +38,7 @@ SHOWN = {
 
 OUTSIDE = "."
 _SIGNS = {OK: "+", FAILED: "x", UNTESTED: "?"}
+_WORST = "x?.+"
 _LEGEND = {"x": "failed", "?": "untested", OUTSIDE: "not in this run"}
 _UNTESTED_TITLES = {
     "host_unreachable": "The control node cannot reach the server",
@@ -54,6 +55,7 @@ class Server:
     :param state: ``ok``, ``unreachable``, ``failed``, ``not_in_run``, or ``unreadable``: Ansible's user there may not
         read its keys, so that nothing was tested from it.
     :param expires_at: when the first of its current certificates ends, UTC; None if it is not known.
+    :param sites: the names of its sites that certificates apply to; each is called by itself.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Server:
     port: int
     state: str
     expires_at: str | None = None
+    sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Pair:
     :param cause: a key of the diagnosis table; None unless something is wrong.
     :param in_scope: whether this run should have tested it.
     :param blamed: the server that keeps it from being tested, if one does.
+    :param site: the site of the called server that is meant; None if it has none.
     """
 
     source: str
@@ -84,10 +88,16 @@ class Pair:
     client_fingerprint: str | None = None
     in_scope: bool = True
     blamed: str | None = None
+    site: str | None = None
 
     @property
     def label(self) -> str:
-        return f"{self.source} -> {self.target}"
+        return f"{self.source} -> {_place(self.target, self.site)}"
+
+    @property
+    def place(self) -> str:
+        """What is called: the server, with the site."""
+        return _place(self.target, self.site)
 
     @property
     def wrong(self) -> bool:
@@ -115,6 +125,12 @@ class Refusal:
     cause: str | None = None
     detail: str = ""
     remedy: str = ""
+    site: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The server that had to refuse, with the site."""
+        return _place(self.target, self.site)
 
     @property
     def shown(self) -> str:
@@ -141,7 +157,8 @@ class Mesh:
 
     @property
     def expected(self) -> int:
-        return len(self.servers) * (len(self.servers) - 1)
+        """How many pairs there must be: each server calls each other one, and each site of it."""
+        return sum((len(self.servers) - 1) * max(len(server.sites), 1) for server in self.servers)
 
     @property
     def wrong(self) -> tuple[Pair, ...]:
@@ -178,14 +195,18 @@ def assemble(
     """
     tried = tuple(_tried(source, result) for source, found in (refusals or {}).items() for result in found)
     by_pair = {
-        (source, str(result["to"])): result for source, found in results.items() for result in found if "to" in result
+        (source, str(result["to"]), result.get("site")): result
+        for source, found in results.items()
+        for result in found
+        if "to" in result
     }
     pairs = []
     for source in servers:
         for target in servers:
-            if source.name != target.name:
-                result = by_pair.get((source.name, target.name))
+            for site in (target.sites or (None,)) if source.name != target.name else ():
+                result = by_pair.get((source.name, target.name, site))
                 pair = _tested(source, result) if result else _untested(source, target, endpoint)
+                pair = replace(pair, site=site)
                 pairs.append(_with_shown(_compared(pair, versions or {}), tried))
     return Mesh(tuple(servers), tuple(pairs), tuple(debts), tried, tuple(problems), judged)
 
@@ -199,6 +220,7 @@ def _tried(source: str, result: Mapping[str, Any]) -> Refusal:
         cause=result.get("cause"),
         detail=result.get("detail") or "",
         remedy=result.get("remedy") or "",
+        site=result.get("site"),
     )
 
 
@@ -206,8 +228,8 @@ def _with_shown(pair: Pair, tried: Iterable[Refusal]) -> Pair:
     """A pair whose peer let in what it must refuse, with all of that in words."""
     if pair.cause != NOT_REFUSED:
         return pair
-    shown = [one for one in tried if (one.source, one.target, one.verdict) == (pair.source, pair.target, FAILED)]
-    detail = f"{pair.target} let in {pair.source}, showing {_listed(shown)}."
+    shown = [one for one in tried if one.verdict == FAILED and (one.source, one.place) == (pair.source, pair.place)]
+    detail = f"{pair.place} let in {pair.source}, showing {_listed(shown)}."
     return replace(pair, detail=detail) if shown else pair
 
 
@@ -438,16 +460,16 @@ def findings(mesh: Mesh) -> list[str]:
 def refusal_lines(mesh: Mesh) -> list[str]:
     """Who let somebody in, a line for each server; and where it was not seen whether it would."""
     return [printable(str(group)) for group in let_in_of(mesh)] + [
-        printable(f"{target}: not seen to refuse {_listed(refusals)}: {refusals[0].detail or 'no reason is known.'}")
-        for target, refusals in _by_target(one for one in mesh.refusals if one.verdict == UNTESTED).items()
+        printable(f"{place}: not seen to refuse {_listed(refusals)}: {refusals[0].detail or 'no reason is known.'}")
+        for place, refusals in _by_place(one for one in mesh.refusals if one.verdict == UNTESTED).items()
         # Of a server that nobody could talk to, its pairs tell that.
-        if any(pair.target == target and pair.verdict == OK for pair in mesh.pairs)
+        if any(pair.place == place and pair.verdict == OK for pair in mesh.pairs)
     ]
 
 
 @dataclass(frozen=True)
 class LetIn:
-    """A server that let somebody in. :param refusals: what it should have refused; never empty."""
+    """A server, or a site of it, that let somebody in. :param refusals: what it should have refused; never empty."""
 
     server: str
     refusals: tuple[Refusal, ...]
@@ -467,15 +489,15 @@ class LetIn:
 
 def let_in_of(mesh: Mesh) -> list[LetIn]:
     """The servers that let somebody in, unless a pair tells it already."""
-    told = {(pair.source, pair.target) for pair in mesh.pairs if pair.cause == NOT_REFUSED}
-    open_ = [refusal for refusal in mesh.let_in if (refusal.source, refusal.target) not in told]
-    return [LetIn(target, tuple(refusals)) for target, refusals in _by_target(open_).items()]
+    told = {(pair.source, pair.place) for pair in mesh.pairs if pair.cause == NOT_REFUSED}
+    open_ = [refusal for refusal in mesh.let_in if (refusal.source, refusal.place) not in told]
+    return [LetIn(place, tuple(refusals)) for place, refusals in _by_place(open_).items()]
 
 
-def _by_target(refusals: Iterable[Refusal]) -> dict[str, list[Refusal]]:
+def _by_place(refusals: Iterable[Refusal]) -> dict[str, list[Refusal]]:
     found: dict[str, list[Refusal]] = {}
     for refusal in refusals:
-        found.setdefault(refusal.target, []).append(refusal)
+        found.setdefault(refusal.place, []).append(refusal)
     return found
 
 
@@ -562,7 +584,11 @@ def _debt_lines(debts: Sequence[Debt]) -> list[str]:
 
 def _matrix(mesh: Mesh) -> list[str]:
     names = [printable(server.name) for server in mesh.servers]
-    signs = {(pair.source, pair.target): _sign(pair) for pair in mesh.pairs}
+    # One cell for all sites of a server: the worst of them.
+    signs: dict[tuple[str, str], str] = {}
+    for pair in mesh.pairs:
+        cell = (pair.source, pair.target)
+        signs[cell] = min(signs.get(cell, _WORST[-1]), _sign(pair), key=_WORST.index)
     number = len(str(len(names)))
     width = max((len(name) for name in names), default=0) + number + 1
     # The numbers of the columns stand upright, so that thirty servers fit an ordinary terminal.
@@ -573,6 +599,10 @@ def _matrix(mesh: Mesh) -> list[str]:
         lines.append(f"{index:>{number}} {name:<{width - number - 1}} {row}")
     legend = [f"{sign} {text}" for sign, text in _LEGEND.items() if sign in signs.values()]
     return lines + ([f"{'':<{width}} {', '.join(legend)}"] if legend else [])
+
+
+def _place(server: str, site: str | None) -> str:
+    return f"{server} [{site}]" if site else server
 
 
 def _sign(pair: Pair) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils.names import problems
+from ansible_collections.esync.mesh.plugins.plugin_utils import sites as websites
+from ansible_collections.esync.mesh.plugins.plugin_utils.sites import Site
 
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),
@@ -33,6 +35,9 @@ class Member:
     :param web_roots: folders that may not hold ours.
     :param machine: where Ansible finds it; two members of one machine need folders of their own. It is not the address,
         for many machines can be behind one address.
+    :param sites: its web sites; none: it has one endpoint, on its port.
+    :param asked: the names of those that certificates apply to; None for all.
+    :param endpoint: what listens there, as esync_endpoint says.
     """
 
     host: str
@@ -42,6 +47,14 @@ class Member:
     directory: str
     web_roots: tuple[str, ...] = ()
     machine: str = ""
+    sites: tuple[Site, ...] = ()
+    asked: tuple[str, ...] | None = None
+    endpoint: str = "temporary"
+
+    @property
+    def chosen(self) -> tuple[Site, ...]:
+        """The sites that certificates apply to."""
+        return websites.chosen(self.sites, self.asked)
 
 
 def judge(
@@ -73,6 +86,9 @@ def judge(
     for member in members:
         errors += _alone(member)
     errors += _together(members)
+    if not leaving:
+        # Whoever leaves may be the only one that knows a site.
+        errors += websites.unknown_to_all({member.host: (member.sites, member.asked) for member in members})
     raise_all(errors)
 
 
@@ -151,6 +167,7 @@ def _alone(member: Member) -> Iterable[EsyncError]:
                 server=member.host,
                 path=member.directory,
             )
+    yield from websites.judge(member.host, member.sites, member.asked, member.directory, member.endpoint)
 
 
 def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
@@ -159,7 +176,8 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
     folders: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for member in members:
         names[member.name.lower()].append(member)
-        endpoints[member.address.lower(), member.port].append(member)
+        for port in sorted({site.port for site in member.sites} or {member.port}):
+            endpoints[member.address.lower(), port].append(member)
         folders[member.machine or member.host, posixpath.normpath(member.directory)].append(member)
     for same in names.values():
         if len(same) > 1:

@@ -41,7 +41,7 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
         _family("esync_servers", "How many servers the mesh has.", [("", len(names))]),
         _family(
             "esync_pairs",
-            "How many other servers this one called, by what came of it.",
+            "How many other servers, and sites of theirs, this one called, by what came of it.",
             [
                 (_labels(server=name, verdict=verdict), pairs[name, verdict])
                 for name in names

@@ -51,6 +51,7 @@ WARN_DAYS = 31
 
 _CODES = {OK: "+", FAILED: "x", UNTESTED: "?"}
 _OUTSIDE, _SELF = ".", "-"
+_WORST = "x?.+"
 _STATES = {
     "ok": "took part",
     "unreachable": "unreachable",
@@ -220,7 +221,7 @@ def _trouble(index: int, trouble: Trouble) -> str:
     kind = "failed" if any(pair.verdict == FAILED for pair in trouble.pairs) else "untested"
     count = len(trouble.pairs)
     if count == 1:
-        who = f"{_text(first.source)} <span class=arrow>→</span> {_text(first.target)}"
+        who = f"{_text(first.source)} <span class=arrow>→</span> {_text(first.place)}"
     else:
         who = _text(few(trouble.servers))
     many = f' <span class="many">{count:,} pairs</span>' if count > 1 else ""
@@ -265,7 +266,8 @@ def _debts(mesh: Mesh) -> str:
 def _servers(mesh: Mesh, now: int) -> str:
     calls = Counter((pair.source, pair.verdict) for pair in mesh.pairs)
     called = Counter((pair.target, pair.verdict) for pair in mesh.pairs)
-    others = max(len(mesh.servers) - 1, 0)
+    calls_of = Counter(pair.source for pair in mesh.pairs)
+    called_of = Counter(pair.target for pair in mesh.pairs)
     own: dict[str, list[Problem]] = {}
     for problem in mesh.problems:
         own.setdefault(problem.server, []).append(problem)
@@ -277,11 +279,11 @@ def _servers(mesh: Mesh, now: int) -> str:
         trouble = "" if server.state in ("ok", "not_in_run") else _sign("untested")
         cell = f"<td>{_kinds(own.get(server.name, []))}</td>" if own else ""
         rows.append(
-            f"<tr><th scope=row>{_text(server.name)}</th><td>{_text(f'{place}:{server.port}')}</td>"
+            f"<tr><th scope=row>{_text(server.name)}{_sites(server)}</th><td>{_text(f'{place}:{server.port}')}</td>"
             f"<td>{_expiry(server, now)}</td>"
             f"<td>{trouble}{_text(_STATES.get(server.state, server.state))}</td>{cell}"
-            f"<td class=number>{calls[server.name, OK]} of {others}</td>"
-            f"<td class=number>{called[server.name, OK]} of {others}</td></tr>"
+            f"<td class=number>{calls[server.name, OK]} of {calls_of[server.name]}</td>"
+            f"<td class=number>{called[server.name, OK]} of {called_of[server.name]}</td></tr>"
         )
     return "\n".join(
         [
@@ -297,6 +299,13 @@ def _servers(mesh: Mesh, now: int) -> str:
             "</section>",
         ]
     )
+
+
+def _sites(server: Server) -> str:
+    """The sites that certificates apply to, below the server's name."""
+    if not server.sites:
+        return ""
+    return f" <small>{', '.join(_text(site) for site in server.sites)}</small>"
 
 
 def _problems(mesh: Mesh) -> list[str]:
@@ -374,7 +383,8 @@ def _data(mesh: Mesh, troubles: Sequence[Trouble]) -> dict[str, Any]:
 
     Texts stand once each, with the names of the pair taken out. What most pairs of a server have in common (its
     fingerprints, the TLS version) stands once; a pair only has a record if it differs, and pairs with equal records
-    share one. ``assets/page.js`` reads it back.
+    share one. The pairs of a server's sites are in one cell, which shows the worst; ``sites`` has them all.
+    ``assets/page.js`` reads it back.
     """
     names = [server.name for server in mesh.servers]
     place = {name: index for index, name in enumerate(names)}
@@ -394,10 +404,14 @@ def _data(mesh: Mesh, troubles: Sequence[Trouble]) -> dict[str, Any]:
     codes = [[_SELF] * len(names) for _name in names]
     times: list[list[float]] = [[] for _name in names]
     records: dict[tuple[int, ...], list[int]] = {}
+    sites: list[list[Any]] = []
     for pair in mesh.pairs:
         row, column = place[pair.source], place[pair.target]
-        codes[row][column] = _CODES[pair.verdict] if pair.in_scope else _OUTSIDE
-        times[row].append(_short(pair.handshake_ms))
+        code = _CODES[pair.verdict] if pair.in_scope else _OUTSIDE
+        first = codes[row][column] == _SELF
+        codes[row][column] = code if first else min(code, codes[row][column], key=_WORST.index)
+        if first:
+            times[row].append(_short(pair.handshake_ms))
         strip = _stripper(pair.source, pair.target, by_name[pair.target].address)
         record = (
             number(pair.cause),
@@ -409,7 +423,10 @@ def _data(mesh: Mesh, troubles: Sequence[Trouble]) -> dict[str, Any]:
             unless(usual_client.get(pair.source), pair.client_fingerprint),
             trouble_of.get(id(pair), -1),
         )
-        if record != (0, 0, 0, 0, -1, -1, -1, -1):
+        if pair.site:
+            where = row * len(names) + column
+            sites.append([where, number(pair.site), code, _short(pair.handshake_ms), *record])
+        elif record != (0, 0, 0, 0, -1, -1, -1, -1):
             records.setdefault(record, []).append(row * len(names) + column)
     return {
         "names": names,
@@ -419,6 +436,7 @@ def _data(mesh: Mesh, troubles: Sequence[Trouble]) -> dict[str, Any]:
         "tls": number(usual_tls),
         "serves": [number(usual_server.get(name)) for name in names],
         "shows": [number(usual_client.get(name)) for name in names],
+        "sites": sites,
         "records": [[*record, _steps(where)] for record, where in records.items()],
         "blamed": sorted({place[name] for trouble in troubles for name in trouble.servers}),
         "strings": list(strings),

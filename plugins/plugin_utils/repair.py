@@ -119,14 +119,15 @@ def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> Repair
         if pair["verdict"] == "ok" or pair["cause"] is None:
             continue
         cause, target = str(pair["cause"]), str(pair["to"])
+        label = f"{pair['from']} -> {_place(pair)}"
         if cause in _ENDPOINT_CAUSES and pair["verdict"] == "failed":
             if target not in troubled:
-                want(target, RESTART, f"{pair['from']} -> {target}: {cause}")
+                want(target, RESTART, f"{label}: {cause}")
         elif not (cause in _FOLLOWS and troubled & {str(pair["from"]), target}):
-            left.append(f"{pair['from']} -> {target}: {cause}. {pair['detail']} {pair['remedy']}".strip())
+            left.append(f"{label}: {cause}. {pair['detail']} {pair['remedy']}".strip())
     for refusal in report["refusals"]:
         if refusal["verdict"] == "failed":
-            left.append(f"{refusal['to']}: {refusal['cause']}. {refusal['detail']} {refusal['remedy']}".strip())
+            left.append(f"{_place(refusal)}: {refusal['cause']}. {refusal['detail']} {refusal['remedy']}".strip())
     servers = {server: tuple(one for one in ACTIONS if one in wanted[server]) for server in sorted(wanted)}
     lines = [f"{server}: {ACTIONS[one]} ({wanted[server][one]})." for server in servers for one in servers[server]]
     shown = tuple(dict.fromkeys(left))
@@ -138,3 +139,8 @@ def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> Repair
             *(f"Left as it is: {text}" for text in shown),
         ),
     )
+
+
+def _place(called: Mapping[str, Any]) -> str:
+    """The server of a pair or refusal that is called, with the site."""
+    return f"{called['to']} [{called['site']}]" if called.get("site") else str(called["to"])

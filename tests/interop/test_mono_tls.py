@@ -76,7 +76,7 @@ def nginx(mesh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         esync_server_name=NGINX,
         esync_directory=str(mesh / NGINX),
-        esync_port=port,
+        __esync_endpoint_blocks=[dict(dict.fromkeys(("name", "server_name", "root", "upstream")), port=port)],
         esync_endpoint_access_log="off",
         esync_endpoint_upstream="",
         __esync_endpoint_peers=1,

@@ -29,22 +29,35 @@
       troubleOf[place] = record[7];
     }
   });
+  // A cell holds one pair, or one for each site of the server that is called; a unit is a pair.
+  const sitesAt = new Map();
+  for (const site of data.sites) {
+    if (!sitesAt.has(site[0])) sitesAt.set(site[0], []);
+    sitesAt.get(site[0]).push(site);
+  }
   const everything = [];
-  for (let place = 0; place < n * n; place += 1) if (codes[place] !== "-") everything.push(place);
+  const units = [];
+  for (let place = 0; place < n * n; place += 1) {
+    if (codes[place] === "-") continue;
+    everything.push(place);
+    for (const site of sitesAt.get(place) || [null]) {
+      units.push({ place, site, code: site ? site[2] : codes[place], trouble: site ? site[11] : troubleOf[place] });
+    }
+  }
   const wrong = (place) => codes[place] === "x" || codes[place] === "?";
 
-  const pairAt = (place) => {
+  const pairAt = (place, site) => {
     const from = Math.floor(place / n);
     const to = place % n;
-    const record = data.records[recordOf[place]] || [0, 0, 0, 0, -1, -1, -1, -1];
+    const record = site ? site.slice(4) : data.records[recordOf[place]] || [0, 0, 0, 0, -1, -1, -1, -1];
     const filled = (number) => {
       const marks = { "\x01": data.names[from], "\x02": data.names[to], "\x03": data.places[to] };
       return shown(data.strings[number].replace(/[\x01\x02\x03]/g, (mark) => marks[mark]));
     };
     const text = (number, usual) => shown(data.strings[number < 0 ? usual : number]);
-    const milliseconds = data.times[from][to < from ? to : to - 1];
+    const milliseconds = site ? site[3] : data.times[from][to < from ? to : to - 1];
     return {
-      from, to, code: codes[place],
+      from, to, code: site ? site[2] : codes[place], site: site ? shown(data.strings[site[1]]) : "",
       cause: text(record[0]), title: text(record[1]), detail: filled(record[2]), remedy: filled(record[3]),
       tls: text(record[4], data.tls), served: text(record[5], data.serves[to]),
       client: text(record[6], data.shows[from]),
@@ -70,7 +83,8 @@
     svg.append(use);
     return svg;
   };
-  const between = (pair) => [make("bdi", names[pair.from]), make("span", " → ", "arrow"), make("bdi", names[pair.to])];
+  const placeOf = (pair) => (pair.site ? `${names[pair.to]} [${pair.site}]` : names[pair.to]);
+  const between = (pair) => [make("bdi", names[pair.from]), make("span", " → ", "arrow"), make("bdi", placeOf(pair))];
   const number = (value) => value.toLocaleString("en");
 
   // -- the matrix ---------------------------------------------------------------------------------------------
@@ -212,8 +226,22 @@
       box.append(make("h3", names[row]), make("p", "A server does not call itself.", "hint"));
       return;
     }
-    const pair = pairAt(place);
-    cursor.setAttribute("aria-label", `${names[row]} to ${names[column]}: ${WORDS[pair.code]}${pair.title && `, ${pair.title}`}`);
+    const inside = sitesAt.get(place);
+    const pairs = inside ? inside.map((site) => pairAt(place, site)) : [pairAt(place)];
+    const said = pairs.map((pair) => `${WORDS[pair.code]}${pair.title && `, ${pair.title}`}`);
+    const spoken = said.map((text, index) => (pairs[index].site ? `${pairs[index].site} ${text}` : text)).join("; ");
+    cursor.setAttribute("aria-label", `${names[row]} to ${names[column]}: ${spoken}`);
+    for (const pair of pairs) describe(box, pair);
+    const back = column * n + row;
+    const turn = make("button", undefined);
+    turn.type = "button";
+    turn.id = "turn";
+    turn.append(sign(KINDS[codes[back]]), make("span", "The other direction"));
+    turn.addEventListener("click", () => { choose(back); at("turn").focus(); });
+    box.append(turn);
+  };
+
+  const describe = (box, pair) => {
     const heading = make("h3");
     heading.append(...between(pair));
     const verdict = make("p", undefined, `verdict ${KINDS[pair.code]}`);
@@ -238,13 +266,6 @@
     fact("Certificate that the called server showed (SHA-256)", pair.served, "print");
     fact("Certificate that the caller showed (SHA-256)", pair.client, "print");
     box.append(facts);
-    const back = column * n + row;
-    const turn = make("button", undefined);
-    turn.type = "button";
-    turn.id = "turn";
-    turn.append(sign(KINDS[codes[back]]), make("span", "The other direction"));
-    turn.addEventListener("click", () => { choose(back); at("turn").focus(); });
-    box.append(turn);
   };
 
   body.addEventListener("mousemove", (event) => pointAt(...cellUnder(event)));
@@ -290,15 +311,15 @@
   let length = LIST_STEP;
 
   const list = () => {
-    const rows = listed.slice(0, length).map((place) => {
-      const pair = pairAt(place);
+    const rows = listed.slice(0, length).map(({ place, site }) => {
+      const pair = pairAt(place, site);
       const row = make("tr", undefined, KINDS[pair.code]);
       const head = make("th");
       head.scope = "row";
       const button = make("button");
       button.type = "button";
       button.append(make("bdi", names[pair.from]));
-      button.setAttribute("aria-label", `${names[pair.from]} to ${names[pair.to]}: show the details`);
+      button.setAttribute("aria-label", `${names[pair.from]} to ${placeOf(pair)}: show the details`);
       button.addEventListener("click", () => {
         choose(place);
         body.focus({ preventScroll: true });
@@ -306,14 +327,14 @@
       });
       head.append(button);
       const to = make("td");
-      to.append(make("bdi", names[pair.to]));
+      to.append(make("bdi", placeOf(pair)));
       const verdict = make("td");
       verdict.append(sign(KINDS[pair.code]), make("span", WORDS[pair.code]));
       row.append(head, to, verdict, make("td", pair.title), make("td", pair.time, "number"));
       return row;
     });
     at("listed").replaceChildren(...rows);
-    at("list").classList.toggle("all-ok", !listed.some((place) => codes[place] !== "+"));
+    at("list").classList.toggle("all-ok", !listed.some((unit) => unit.code !== "+"));
     at("more").hidden = listed.length <= length;
     at("more").textContent = `Show more (${number(listed.length - Math.min(length, listed.length))} left)`;
   };
@@ -323,16 +344,18 @@
     const sought = at("search").value.trim().toLowerCase();
     const found = names.map((name) => !sought || name.toLowerCase().includes(sought));
     matches = new Uint8Array(n * n);
-    listed = everything.filter((place) => {
-      const fits = (verdict === "all" || (verdict === "wrong" ? wrong(place) : codes[place] === verdict || (verdict === "?" && codes[place] === ".")))
-        && (found[Math.floor(place / n)] || found[place % n]) && (trouble < 0 || troubleOf[place] === trouble);
-      matches[place] = fits ? 1 : 0;
+    listed = units.filter(({ place, code, trouble: cause }) => {
+      const bad = code === "x" || code === "?";
+      const fits = (verdict === "all" || (verdict === "wrong" ? bad : code === verdict || (verdict === "?" && code === ".")))
+        && (found[Math.floor(place / n)] || found[place % n]) && (trouble < 0 || cause === trouble);
+      if (fits) matches[place] = 1;
       return fits;
     });
-    const rank = (place) => "x?.+".indexOf(codes[place]);
-    listed.sort((one, other) => rank(one) - rank(other) || one - other);
+    const rank = (unit) => "x?.+".indexOf(unit.code);
+    // The sort is stable: the sites of a cell stay in their order.
+    listed.sort((one, other) => rank(one) - rank(other) || one.place - other.place);
     length = LIST_STEP;
-    at("count").textContent = `${number(listed.length)} of ${number(everything.length)} pairs`;
+    at("count").textContent = `${number(listed.length)} of ${number(units.length)} pairs`;
     at("only").hidden = trouble < 0;
     draw(matches);
     list();
@@ -350,7 +373,7 @@
       at("only").textContent = "one cause only ✕";
       at("only").setAttribute("aria-label", "One cause only: show all pairs again");
       apply();
-      if (listed.length) choose(listed[0]);
+      if (listed.length) choose(listed[0].place);
       at("pairs").scrollIntoView();
       body.focus({ preventScroll: true });
       at("cursor").scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -23,9 +23,9 @@ def test_values_are_templated_for_each_host_and_the_group_counts_not_the_run(pla
     assert run.code == 0, run.output
     members = run.results["a"]["r_judged"]["members"]
     assert members == [
-        {"host": "b", "name": "B-2", "address": "10.0.0.2", "port": 8732, "directory": "/x/b"},
-        {"host": "a", "name": "a", "address": "a", "port": 9001, "directory": "/x/a"},
-        {"host": "c", "name": "c", "address": "c.example", "port": 8732, "directory": "/etc/esync"},
+        {"host": "b", "name": "B-2", "address": "10.0.0.2", "port": 8732, "directory": "/x/b", "sites": []},
+        {"host": "a", "name": "a", "address": "a", "port": 9001, "directory": "/x/a", "sites": []},
+        {"host": "c", "name": "c", "address": "c.example", "port": 8732, "directory": "/etc/esync", "sites": []},
     ]
     assert run.results["a"]["r_judged"]["discarding"] == ["c"]
 
@@ -57,3 +57,34 @@ def test_all_offenders_at_once_with_host_and_variable(play):
         ("-b", "doubled_directory"),
     }
     assert "a: the variable esync_port" in failed["msg"]
+
+
+def test_sites_are_chosen_for_each_server_and_unknown_ones_are_told(play):
+    nginx = {"esync_endpoint": "nginx", "esync_directory": "/x/{{ inventory_hostname }}"}
+    shop, news = {"name": "shop", "port": "{{ 8000 + 443 }}"}, {"name": "news", "server_name": "news.example"}
+    hosts = {
+        # The first host's own sites and choice, given for all as the role does it, are not taken for the others'.
+        "a": {**nginx, "esync_endpoint_sites": [shop, news], "esync_site": "news"},
+        "b": {**nginx, "esync_endpoint_sites": [news, shop]},
+        "c": {"esync_directory": "/x/c"},
+    }
+    given = {
+        "sites": "{{ esync_endpoint_sites | default([]) }}",
+        "site": "{{ esync_site | default('all') }}",
+        "endpoint": "{{ esync_endpoint | default('temporary') }}",
+    }
+    task = {**JUDGE, "esync.mesh.mesh_members": given}
+    run = play([task], hosts)
+    assert run.code == 0, run.output
+    members = {member["name"]: member for member in run.results["a"]["r_judged"]["members"]}
+    names = {name: [site["name"] for site in member["sites"]] for name, member in members.items()}
+    assert names == {"a": ["news"], "b": ["news", "shop"], "c": []}
+    assert [site["port"] for site in members["b"]["sites"]] == [8732, 8443]
+    assert members["a"]["port"] == 8732
+    run = play([{**task, "ignore_errors": True}], hosts, ["-e", "esync_site=blog"])
+    failed = run.results["a"]["r_judged"]
+    assert [(error["server"], error["kind"]) for error in failed["errors"]] == [
+        ("a", "unknown_site"),
+        ("b", "unknown_site"),
+    ]
+    assert "the known ones are shop, news" in failed["msg"]

@@ -76,7 +76,7 @@ def test_the_life_of_a_trust(play, tmp_path, generation):
     [peer] = found["r_first"]["peers"]
     expected = {generation("b")["server"]["fingerprint"]: "current"}
     expected[generation("b", "next", 2)["server"]["fingerprint"]] = "next"
-    assert peer == {**MEMBERS[1], "expected": expected}
+    assert peer == {**MEMBERS[1], "expected": expected, "site": None, "server_name": None}
     assert found["r_first"]["known"][generation("c")["client"]["fingerprint"]] == "c client current"
     assert found["r_first"]["diff"]["before"] == ""
     assert len(found["r_first"]["diff"]["after"].splitlines()) == 4
@@ -115,3 +115,20 @@ def test_members_whose_certificates_are_not_known_yet_are_owed(play, tmp_path, g
     found = run.results["host-a"]["r_trust"]
     assert found["owed"] == ["c"]
     assert [(one["name"], len(one["expected"])) for one in found["peers"]] == [("b", 2), ("c", 0)]
+
+
+def test_a_peer_with_sites_comes_once_for_each(play, tmp_path, generation):
+    remember(tmp_path / "ledger", generation)
+    sites = [
+        {"name": "shop", "port": 8443, "server_name": "shop.example"},
+        {"name": "news", "port": 1, "server_name": None},
+    ]
+    options = {"ledger": str(tmp_path / "ledger"), "directory": str(tmp_path / "esync"), "trust": {}, "name": "a"}
+    options["members"] = [MEMBERS[0], {**MEMBERS[1], "sites": sites}]
+    run = play(
+        [{"name": "Plan", "esync.mesh.peer_trust": options, "register": "r_sites", "check_mode": True}], {"a": {}}
+    )
+    assert run.code == 0, run.output
+    peers = run.results["a"]["r_sites"]["peers"]
+    places = [(peer["name"], peer["site"], peer["port"], peer["server_name"], len(peer["expected"])) for peer in peers]
+    assert places == [("b", "shop", 8443, "shop.example", 2), ("b", "news", 1, None, 2)]

@@ -11,6 +11,7 @@ import errno
 import json
 import re
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -265,3 +266,28 @@ def test_what_a_foreign_peer_says_cannot_fill_the_report() -> None:
 def test_short_fingerprints() -> None:
     assert diagnosis.short(A) == "a" * 16 + "..."
     assert diagnosis.short(None) == "none"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"server": "bravo", "generation": A, "site": "shop"}, None),
+        # A service of another make knows nothing of sites.
+        ({"server": "bravo"}, None),
+        ({"server": "bravo", "generation": A, "site": "news"}, "its site 'news' answered"),
+        ({"server": "bravo", "generation": A}, "an endpoint that knows of no site answered"),
+    ],
+)
+def test_another_site_answers(said: Any, words: Any) -> None:
+    found = diagnosis.judge_answer(replace(PAIR, site="shop"), json.dumps(said).encode(), None)
+    assert (found.cause if found else None) == ("another_server_answers" if words else None)
+    if found:
+        assert words in found.detail and "bravo [shop] (" in found.detail
+        assert "esync_endpoint_sites" in found.remedy
+    # A server that has no sites by the inventory, as a guest has none for us, may have some all the same.
+    assert diagnosis.judge_answer(PAIR, json.dumps({**said, "site": "shop"}).encode(), None) is None
+
+
+def test_a_site_that_is_not_served_is_told() -> None:
+    found = diagnosis.judge_misdirected(replace(PAIR, site="shop"))
+    assert (found.cause, "bravo [shop] (" in found.detail) == ("another_server_answers", True)

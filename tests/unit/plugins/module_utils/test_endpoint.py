@@ -34,9 +34,9 @@ def make(folder, name):
 
 
 @contextlib.contextmanager
-def serving(folder, version=None, demand=False):
+def serving(folder, version=None, demand=False, context=None):
     """A service with the certificate that lies in a folder now; yields its port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(folder / "server.crt"), str(folder / "server.key"))
     if version:
         context.maximum_version = version
@@ -235,3 +235,67 @@ def test_without_a_certificate_there_is_nothing_to_wait_for(mesh):
 def test_settings_cannot_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         external("x", 1).port = 2
+
+
+def test_each_site_is_looked_at_by_itself(mesh):
+    fingerprint = make(mesh / "current", "a")
+    with serving(mesh / "current") as port:
+        sites = [{"name": "shop", "port": port, "server_name": "shop.example"}, {"name": "news", "port": free_port()}]
+        seen = endpoint.observe([], port, None, sites=sites)
+        assert (seen["served"], seen["sites"]) == (None, {"shop": fingerprint, "news": None})
+        # Without sites it is the port that counts.
+        seen = endpoint.observe([], port, None)
+        assert (seen["served"], seen["sites"]) == (fingerprint, {})
+
+
+def test_a_site_is_asked_for_by_its_name(mesh):
+    fingerprint, asked = make(mesh / "current", "a"), []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(mesh / "current" / "server.crt"), str(mesh / "current" / "server.key"))
+
+    def note(_connection, name, _context):
+        asked.append(name)
+
+    context.sni_callback = note
+    with serving(mesh / "current", context=context) as port:
+        assert endpoint.served(port, server_name="shop.example") == fingerprint
+        assert endpoint.served(port) == fingerprint
+    assert asked == ["shop.example", None]
+
+
+def test_places_in_words():
+    assert [str(place) for place in endpoint.places_of(1, [])] == ["port 1"]
+    named = [{"name": "shop", "port": 2, "server_name": "s.example"}, {"name": "news", "port": 3, "server_name": None}]
+    assert [str(place) for place in endpoint.places_of(1, named)] == [
+        "site shop, port 2 (s.example)",
+        "site news, port 3",
+    ]
+
+
+def test_every_site_has_its_command_and_is_read_back(mesh):
+    make(mesh / "current", "a")
+    count = ("sh", "-c", f"echo own >> {mesh}/count")
+    common = ["sh", "-c", f"echo common >> {mesh}/count"]
+    with serving(mesh / "current") as one, serving(mesh / "current") as other:
+        places = endpoint.places_of(
+            1, [{"name": "a", "port": one}, {"name": "b", "port": one}, {"name": "c", "port": other}]
+        )
+        sites = tuple(zip(places, [count, (), ()]))
+        # The sites count, not the port, where nothing listens; and what two have in common is run once.
+        assert reload_external(external(mesh, free_port(), *common, sites=sites)) == ["not_loaded"]
+        assert (mesh / "count").read_text() == "own\ncommon\n"
+        assert reload_external(external(mesh, free_port(), *common, sites=sites)) == []
+    with serving(mesh / "current") as one, pytest.raises(EsyncError) as caught:
+        places = endpoint.places_of(1, [{"name": "a", "port": one}, {"name": "b", "port": free_port()}])
+        reload_external(external(mesh, one, "true", sites=tuple((place, ()) for place in places), timeout=0.2))
+    assert f"site b, port {places[1].port} serves no certificate" in str(caught.value)
+
+
+def test_a_restart_without_commands_for_it_is_a_reload(mesh):
+    make(mesh / "current", "a")
+    count = ["sh", "-c", f"echo reload >> {mesh}/count"]
+    with serving(mesh / "current") as port:
+        reload_external(external(mesh, port, *count, restart=True))
+        stop, start = (("sh", "-c", f"echo {word} >> {mesh}/count") for word in ("stop", "start"))
+        reload_external(external(mesh, port, *count, restart=True, stop_command=stop, start_command=start))
+    assert (mesh / "count").read_text() == "reload\nstop\nstart\n"

@@ -290,6 +290,33 @@ def test_check_before_there_are_certificates(host):
     assert host.present(check=True).reasons == ("not_loaded",)
 
 
+def test_every_site_is_read_back(host):
+    port = host.settings.port
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    shop, news = endpoint.Place(port, "shop", "shop.example"), endpoint.Place(free, "news")
+    # The sites count: nothing listens on the eSync port itself.
+    host.present(sites=(shop,), port=free)
+    assert host.present(sites=(shop,), port=free).reasons == ()
+    error = host.refused(sites=(shop, news), timeout=0.5)
+    assert error.kind == "reload_refused"
+    assert f"site news, port {free} serves no certificate" in str(error)
+
+
+def test_no_port_of_a_site_may_be_held_by_others(host):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        error = host.refused(sites=(endpoint.Place(host.settings.port, "shop"), endpoint.Place(taken, "news")))
+    assert error.kind == "port_taken"
+    assert f"port {taken} " in str(error)
+
+
+def test_what_another_endpoint_has_still_to_take_up_is_not_noted(host):
+    host.present(note=False)
+    assert not (host.root / "esync" / "endpoint.loaded").exists()
+    assert host.present(note=False).reasons == ("not_loaded",)
+
+
 def test_without_nginx(host, monkeypatch):
     monkeypatch.setenv("PATH", str(host.root))
     monkeypatch.setattr(nginx, "_FOLDERS", str(host.root))

@@ -16,6 +16,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_a_pair_that_works(mesh: Any, listen: Any, version: str, present: str) -
     assert milliseconds > 0
     assert found == {
         "to": "bravo",
+        "site": None,
         "verdict": "ok",
         "cause": None,
         "detail": "",
@@ -329,6 +331,62 @@ def test_another_server_answers(mesh: Any, listen: Any, version: str) -> None:
 def test_another_server_answers_by_its_own_words(mesh: Any, listen: Any, version: str) -> None:
     found = mesh.one("alpha", "bravo", listen("zulu", directory="bravo")["port"])
     is_cause(found, "another_server_answers", "zulu")
+
+
+def test_another_site_answers(mesh: Any, secured: Any) -> None:
+    peer = replace(mesh.peer("bravo", 0), site="shop", server_name="shop.example")
+    asked = []
+
+    def answers(status: str, **said: str) -> Callable[[ssl.SSLSocket], Any]:
+        body = json.dumps({"server": "bravo", "generation": "aa", **said})
+
+        def answer(connection: ssl.SSLSocket) -> None:
+            asked.append(connection.recv(4096))
+            connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+        return answer
+
+    [found] = mesh.probe("alpha", replace(peer, port=secured(answers("200 OK", site="shop"))))
+    assert (found["verdict"], found["site"]) == ("ok", "shop")
+    assert b"Host: shop.example:" in asked[0]
+    for answer, said in (
+        (answers("200 OK", site="news"), "'news'"),
+        (answers("421 Misdirected Request"), "another site"),
+    ):
+        [found] = mesh.probe("alpha", replace(peer, port=secured(answer)))
+        is_cause(found, "another_server_answers", said, "bravo [shop] (")
+    # A guest of another control node has sites that nobody here knows of.
+    assert mesh.one("alpha", "bravo", secured(answers("421 Misdirected Request")))["verdict"] == "ok"
+
+
+def test_a_site_is_asked_for_by_its_name(mesh: Any, serve: Any) -> None:
+    names = []
+
+    def looks(connection: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sni_callback = note
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        incoming.write(connection.recv(1 << 16))
+        with contextlib.suppress(ssl.SSLError):
+            context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+
+    def note(_connection: Any, name: Any, _context: Any) -> None:
+        names.append(name)
+
+    port = serve(looks)
+    peer = mesh.peer("bravo", port)
+    mesh.probe("alpha", peer, replace(peer, site="shop", server_name="shop.example"), replace(peer, site="news"))
+    assert sorted(names) == ["bravo", "bravo", "shop.example"]
+
+
+def test_a_silent_site_says_nothing_of_another(mesh: Any, listen: Any) -> None:
+    peers = [
+        replace(mesh.peer("bravo", closed_port()), site="shop"),
+        replace(mesh.peer("bravo", listen("bravo")["port"]), site="news"),
+    ]
+    found = probe.probe_refusals(peers, probe.Settings("alpha", str(mesh.root / "alpha"), known=mesh.known()))
+    assert {(one["site"], one["verdict"]) for one in found} == {("shop", "untested"), ("news", "ok")}
+    assert len(found) == 2 * len(probe.MUST_BE_REFUSED)
 
 
 def test_self_connection(mesh: Any, listen: Any, version: str) -> None:

@@ -133,3 +133,27 @@ def test_a_view_holds_what_is_in_force() -> None:
 
 def test_a_view_of_a_server_that_has_nothing() -> None:
     assert view_of({"trust": None, "observed": None}, {"skipped": True, "changed": False}) == View({})
+
+
+def test_what_was_seen_of_one_site_says_nothing_of_another() -> None:
+    lost = result("endpoint_not_listening", site="shop")
+    view = View({}, {NEW: "current"}, True, None, {"shop": None, "news": NEW})
+    assert "nothing answers" in told(lost, view)["detail"]
+    assert "its endpoint answers" in told({**lost, "site": "news"}, view)["detail"]
+    # A site that was not looked at.
+    assert told({**lost, "site": "blog"}, view) == {**lost, "site": "blog"}
+    seen = view_of({"observed": {"served": None, "sites": {"shop": NEW}}, "generations": []}, {})
+    assert (seen.looked, seen.sites) == (True, {"shop": NEW})
+
+
+def test_a_site_that_lets_somebody_in_fails_its_own_pair_only() -> None:
+    let_in = {
+        "to": "b",
+        "site": "shop",
+        "verdict": "failed",
+        "cause": "not_refused",
+        "detail": "In.",
+        "remedy": "Close.",
+    }
+    assert told(result(site="shop"), None, [let_in])["cause"] == "not_refused"
+    assert told(result(site="news"), None, [let_in]) == result(site="news")

@@ -215,3 +215,13 @@ def test_after_a_change_only_what_still_holds_is_judged(sound: Known) -> None:
 def test_a_server_of_which_nothing_is_known_has_no_problems() -> None:
     assert problems_of(Known("a")) == []
     assert problems_of(Known("a", {"unreachable": True, "msg": "no route"})) == []
+
+
+def test_each_site_is_judged_by_itself(sound: Known) -> None:
+    good = sound.read["observed"]["served"]
+    sites = {"shop": good, "news": None, "blog": "ff"}
+    assert told(sound, observed={"served": None, "sites": sites}) == [
+        ("endpoint_not_listening", "fault", None, "Its site news was looked for on the host itself."),
+        ("another_certificate_served", "fault", None, f"Its site blog serves ff, and the current one is {good}."),
+    ]
+    assert told(sound, observed={"served": None, "sites": {"shop": good}}) == []

@@ -136,3 +136,17 @@ def test_a_case_for_each_attempt_that_had_to_be_refused():
     assert cases["b refuses a, showing no certificate"] == []
     (failure,) = cases["b refuses a, showing nothing, for it spoke without TLS"]
     assert (failure.get("type"), failure.text) == ("not_refused", "not_refused\nIn.\nShut.")
+
+
+def test_a_case_for_each_site():
+    servers = [Server("a", "a.example", 1, "ok"), Server("b", "b.example", 1, "ok", sites=("shop", "news"))]
+    results = {"a": [{**ok("b"), "site": "shop"}, {**failed("b"), "site": "news"}], "b": [ok("a")]}
+    refusals = {"a": [{"to": "b", "site": "shop", "present": "none", "verdict": "ok"}]}
+    top = ET.fromstring(document(assemble(servers, results, "nginx", refusals=refusals), NOW))
+    names = {case.get("name"): [one.tag for one in case] for case in top.iter("testcase")}
+    assert names == {
+        "a -> b [shop]": [],
+        "a -> b [news]": ["failure"],
+        "b -> a": [],
+        "b [shop] refuses a, showing no certificate": [],
+    }

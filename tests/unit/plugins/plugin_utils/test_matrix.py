@@ -62,7 +62,7 @@ def test_json_as_designed():
     mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "changes")])
     data = json.loads(json.dumps(to_json(mesh, "2026-11-23T00:00:00Z")))
     assert list(data) == ["version", "generated_at", "servers", "pairs", "summary", "debts", "refusals", "problems"]
-    assert set(data["servers"][0]) == {"name", "address", "port", "expires_at", "state"}
+    assert set(data["servers"][0]) == {"name", "address", "port", "expires_at", "state", "sites"}
     assert set(data["pairs"][0]) == {
         "from",
         "to",
@@ -74,6 +74,7 @@ def test_json_as_designed():
         "tls",
         "server_fingerprint",
         "client_fingerprint",
+        "site",
     }
     assert data["summary"] == {"servers": 3, "expected": 6, "ok": 6, "failed": 0, "untested": 0}
     assert data["debts"] == [{"server": "c", "kind": "trust", "missing": ["a"], "text": "changes"}]
@@ -351,7 +352,7 @@ def test_what_was_refused_is_in_the_report_and_says_nothing():
     assert findings(mesh) == ["6 of 6 pairs ok."]
     rows = to_json(mesh, "2026-11-23T00:00:00Z")["refusals"]
     assert len(rows) == 15
-    assert set(rows[0]) == {"from", "to", "present", "verdict", "cause", "detail", "remedy"}
+    assert set(rows[0]) == {"from", "to", "present", "verdict", "cause", "detail", "remedy", "site"}
 
 
 def test_a_server_that_lets_somebody_in_is_named_once():
@@ -435,3 +436,67 @@ def test_a_server_whose_keys_are_closed_to_us_is_out_of_scope():
     assert all("on c may not read the keys" in pair.detail for pair in mesh.pairs if pair.verdict == "untested")
     resident = assemble(servers(*NAMES, c="unreadable"), all_ok(NAMES), "nginx")
     assert resident.count("untested") == 0
+
+
+# -- sites ----------------------------------------------------------------------------------------------------
+
+
+def sited(results):
+    """a and c call b, which has two sites; c is called as a whole."""
+    some = servers(*NAMES)
+    some[1] = dataclasses.replace(some[1], sites=("shop", "news"))
+    return assemble(some, results, "nginx")
+
+
+SITED = {
+    "a": [{**ok("b"), "site": "shop"}, {**ok("b"), "site": "news"}, ok("c")],
+    "b": [ok("a"), ok("c")],
+    "c": [ok("a"), {**ok("b"), "site": "shop"}, {**failed("b"), "site": "news"}],
+}
+
+
+def test_each_site_is_a_pair():
+    mesh = sited(SITED)
+    labels = [pair.label for pair in mesh.pairs]
+    assert labels == [
+        "a -> b [shop]",
+        "a -> b [news]",
+        "a -> c",
+        "b -> a",
+        "b -> c",
+        "c -> a",
+        "c -> b [shop]",
+        "c -> b [news]",
+    ]
+    assert (mesh.expected, len(mesh.pairs)) == (8, 8)
+    assert [pair.label for pair in mesh.wrong] == ["c -> b [news]"]
+    rows = [(row["from"], row["to"], row["site"]) for row in to_json(mesh, "x")["pairs"]]
+    assert rows[:3] == [("a", "b", "shop"), ("a", "b", "news"), ("a", "c", None)]
+    assert findings(mesh)[0].startswith("c -> b [news]: connection_timed_out.")
+
+
+def test_a_cell_of_the_matrix_shows_the_worst_of_the_sites():
+    lines = terminal(sited(SITED))
+    assert [line.split()[2:] for line in lines[1:4]] == [["-", "+", "+"], ["+", "-", "+"], ["+", "x", "-"]]
+
+
+def test_a_site_that_nobody_tested_is_untested_and_wrong():
+    mesh = sited({**SITED, "c": [ok("a"), {**ok("b"), "site": "shop"}]})
+    assert [(pair.label, pair.verdict, pair.cause) for pair in mesh.wrong] == [
+        ("c -> b [news]", "untested", "not_tested")
+    ]
+    # What was tested without a site says nothing of one.
+    assert len(sited({**SITED, "a": [ok("b"), ok("c")]}).wrong) == 3
+
+
+def test_a_site_that_lets_somebody_in_is_named():
+    tried = {"to": "b", "present": "none", "remedy": "Close it."}
+    refusals = {
+        "a": [
+            {**tried, "site": "shop", "verdict": "ok"},
+            {**tried, "site": "news", "verdict": "failed", "cause": "not_refused"},
+        ]
+    }
+    some = [dataclasses.replace(one, sites=("shop", "news") if one.name == "b" else ()) for one in servers(*NAMES)]
+    mesh = assemble(some, {**SITED, "c": [ok("a"), *SITED["a"][:2]]}, "nginx", refusals=refusals)
+    assert findings(mesh)[0] == "b [news]: not_refused. It let in a, showing no certificate. Close it."

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, EsyncErrors
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
+from ansible_collections.esync.mesh.plugins.plugin_utils.sites import Site
 
 
 def member(host, **changes):
@@ -155,3 +156,32 @@ def test_what_cannot_be_discarded_is_named_with_those_that_can(value, offenders)
 
 def test_a_server_whose_name_is_a_word_for_no_is_named_in_a_list():
     assert discarding([member("a"), member("no")], {"a": ["no"], "no": ["no"]}, "esync") == ("no",)
+
+
+SITES = (Site("shop", 8443), Site("news", 8444))
+
+
+def test_sites_are_judged_with_their_servers():
+    judge([member("a", sites=SITES, asked=("shop",), endpoint="nginx"), member("b", asked=("shop",))], "esync")
+    found, text = kinds(member("a", sites=SITES, asked=("blog",)), member("b", port=0, asked=("blog",)))
+    assert sorted(found) == ["bad_port", "sites_need_endpoint", "unknown_site"]
+    assert "the known ones are shop, news" in text
+    assert kinds(member("a"), member("b", asked=("shop",)))[0] == ["unknown_site"]
+
+
+def test_who_leaves_may_be_the_only_one_with_sites():
+    judge([member("a", asked=("shop",)), member("b")], "esync", leaving=["c"])
+
+
+def test_same_address_and_port_of_sites():
+    one = member("a", address="10.0.0.1", sites=SITES, endpoint="nginx")
+    found, text = kinds(one, member("b", address="10.0.0.1", port=8444))
+    assert found == ["doubled_address"]
+    assert "10.0.0.1 port 8444" in text
+    # Nothing of the first listens on its eSync port.
+    judge([one, member("b", address="10.0.0.1")], "esync")
+
+
+def test_the_sites_that_certificates_apply_to():
+    assert member("a", sites=SITES).chosen == SITES
+    assert member("a", sites=SITES, asked=("news",)).chosen == SITES[1:]

@@ -243,3 +243,24 @@ def test_a_server_that_let_somebody_in_is_a_card_unless_a_pair_tells_it():
     failed = {**ok, "a": [{"to": "b", "verdict": "failed", "cause": "not_refused"}]}
     text = document(assemble(servers, failed, "temporary", refusals=tried), NOW)
     assert text.partition('id="troubles"')[2].partition("</section>")[0].count("<li>") == 1
+
+
+def test_the_sites_of_a_server_stand_in_one_cell_each_with_its_own_result():
+    servers = [Server("a", "a.example", 1, "ok"), Server("b", "b.example", 1, "ok", sites=("shop", "<news>"))]
+    good = {"to": "b", "site": "shop", "verdict": "ok", **calm("a", "b")}
+    bad = {"to": "b", "site": "<news>", **refusing("a", "b")}
+    results = {"a": [good, bad], "b": [{"to": "a", "verdict": "ok", **calm("b", "a")}]}
+    text = document(assemble(servers, results, "nginx"), NOW)
+    page = Page(text)
+    data = json.loads(page.texts["data"])
+    assert data["codes"] == ["-x", "+-"]
+    assert [len(times) for times in data["times"]] == [1, 1]
+    read = [
+        (place, data["strings"][site], code, data["strings"][cause])
+        for place, site, code, _ms, cause, *_ in data["sites"]
+    ]
+    assert read == [(1, "shop", "+", ""), (1, "<news>", "x", "tls_failed")]
+    rows = {row[0]: row[-2:] for row in page.rows if row}
+    assert rows["a"] == ["1 of 2", "1 of 1"]
+    assert rows["b shop, <news>"] == ["1 of 1", "1 of 2"]
+    assert "b [&lt;news&gt;]" in text

@@ -110,3 +110,19 @@ def test_nothing_is_made_from_a_ledger_in_doubt():
 def test_a_server_that_lets_somebody_in_is_left_and_named():
     refusal = {"to": "b", "verdict": "failed", "cause": "not_refused", "detail": "It answered.", "remedy": "Do."}
     assert plan_repair(report(refusals=[refusal]), ["b"]).left == ("b: not_refused. It answered. Do.",)
+
+
+def test_a_site_is_named_in_what_is_left_and_in_why():
+    failing = {**pair("a", "b", "endpoint_not_listening"), "site": "shop"}
+    assert "a -> b [shop]: endpoint_not_listening" in plan_repair(report(pairs=[failing]), ["b"]).lines[0]
+    other = {**pair("a", "b", "another_server_answers"), "site": "shop"}
+    refusal = {
+        "to": "b",
+        "site": "news",
+        "verdict": "failed",
+        "cause": "not_refused",
+        "detail": "In.",
+        "remedy": "Close.",
+    }
+    left = plan_repair(report(pairs=[other], refusals=[refusal]), ["b"]).left
+    assert [text.partition(": ")[0] for text in left] == ["a -> b [shop]", "b [news]"]
