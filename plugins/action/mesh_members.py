@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
 from ansible_collections.esync.mesh.plugins.plugin_utils import sites
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
@@ -27,7 +30,12 @@ OPTIONS: dict[str, Any] = {
     "sites": {"type": "list", "elements": "dict", "default": []},
     "site": {"type": "raw", "default": sites.ALL},
     "exclude": {"type": "list", "elements": "str", "default": []},
+    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
+    "formats": {"type": "list", "elements": "str", "default": ["cer", "pfx", "pvk"]},
 }
+
+
+_INTERNAL = ("web_roots", "machine", "sites", "asked", "endpoint", "trust_model", "formats", "passphrase")
 
 
 class ActionModule(ActionBase):
@@ -41,7 +49,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
         variables = task_vars or {}
-        defaults = _defaults(variables, options)
+        defaults = {**_defaults(variables, options), "salt": secrets.token_bytes(16)}
         members: list[Member] = []
         wanted: dict[str, Any] = {}
         unreadable: list[EsyncError] = []
@@ -67,7 +75,7 @@ def _defaults(variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
     """
     own = variables["hostvars"][variables["inventory_hostname"]]
     defaults = {}
-    for name in ("port", "directory", "web_roots", "endpoint", "sites", "site"):
+    for name in ("port", "directory", "web_roots", "endpoint", "sites", "site", "trust_model", "formats"):
         variable = "esync_endpoint_sites" if name == "sites" else f"esync_{name}"
         try:
             its_own = variable in own and str(plain(own[variable])) == str(options[name])
@@ -89,6 +97,8 @@ def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
     web_roots = read("esync_web_roots", defaults["web_roots"])
     address = read("ansible_host", host)
     how = str(read("ansible_connection", "ssh"))
+    model = str(read("esync_trust_model", defaults["trust_model"]))
+    formats = read("esync_formats", defaults["formats"])
     reached = [how] + [str(read(f"ansible_{name}", "")) for name in ("port", "ssh_common_args", "ssh_extra_args")]
     return Member(
         host=host,
@@ -101,7 +111,19 @@ def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
         asked=sites.asked(read("esync_site", defaults["site"])),
         endpoint=str(read("esync_endpoint", defaults["endpoint"])),
         machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
+        trust_model=model,
+        formats=tuple(str(one) for one in ([formats] if isinstance(formats, str) else formats)),
+        passphrase=_passphrase(host, variables, defaults["salt"]) if model == OVER else "",
     )
+
+
+def _passphrase(host: str, variables: Any, salt: bytes) -> str:
+    """A digest of the passphrase that compares it within this run and is of no use afterwards; empty without one."""
+    try:
+        value = plain(variables.get("esync_pfx_passphrase"))
+    except Exception:
+        raise _unreadable(host, "esync_pfx_passphrase", "it cannot be evaluated") from None
+    return hashlib.sha256(salt + str(value).encode("utf-8")).hexdigest() if value else ""
 
 
 def _read(host: str, variables: Any, name: str, default: Any) -> Any:
@@ -123,8 +145,7 @@ def _unreadable(host: str, name: str, cause: str) -> EsyncError:
 
 
 def _shown(member: Member) -> dict[str, Any]:
-    hidden = ("web_roots", "machine", "sites", "asked", "endpoint")
-    shown = {key: value for key, value in asdict(member).items() if key not in hidden}
+    shown = {key: value for key, value in asdict(member).items() if key not in _INTERNAL}
     chosen = [site.shown() for site in member.chosen]
     # Of a server with sites nothing listens on esync_port, unless that is the port of one of them.
     return {**shown, "port": chosen[0]["port"] if chosen else member.port, "sites": chosen}

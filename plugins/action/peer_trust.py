@@ -18,7 +18,13 @@ from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, dig
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import TrustPlan, asked, guests_of, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import (
+    TrustPlan,
+    asked,
+    guests_of,
+    plan_trust,
+    refuse_other_model,
+)
 
 OPTIONS: dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -28,6 +34,8 @@ OPTIONS: dict[str, Any] = {
     "trust": {"type": "dict"},
     "distrust": {"type": "list", "elements": "str", "default": []},
     "allow_shrink": {"type": "bool", "default": False},
+    "trust_model": {"type": "str", "choices": ["pinned", "handed_over", "both"], "default": "pinned"},
+    "change_model": {"type": "bool", "default": False},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
 
@@ -47,7 +55,10 @@ class ActionModule(ActionBase):
         records = {record.name: record for record in ledger.read_all()}
         members = [str(member["name"]) for member in options["members"]]
         known, intact = _known_trust(options["trust"])
-        plan = plan_trust(name, members, records, known, intact, options["distrust"], options["allow_shrink"])
+        model = options["trust_model"]
+        if not options["change_model"]:
+            refuse_other_model(name, known, model)
+        plan = plan_trust(name, members, records, known, intact, options["distrust"], options["allow_shrink"], model)
         changed = plan.changed
         # Nobody to trust yet, and no trust in force: nothing to write (all others are absent).
         if changed and (plan.entries or known) and not self._task.check_mode:

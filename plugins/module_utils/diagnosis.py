@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, SERVER, STATES, UNKNOWN
 
 
 class Cause(NamedTuple):
@@ -131,6 +131,12 @@ CAUSES: Dict[str, Cause] = {
         "There is no set of the wanted generation on the caller, so it has nothing to show.",
         "Run establish, which makes the sets.",
     ),
+    "not_handed": Cause(
+        "The caller was not handed the peer's client set",
+        "The peer accepts only its own client set (esync_trust_model: handed_over), and the caller does not have it, "
+        "or not the wanted generation of it.",
+        "Run establish for both, which hands the client sets over.",
+    ),
     "no_trust": Cause(
         "The caller has no trust in force",
         "There are no certificates of the other servers on the caller, so it can accept none of them.",
@@ -239,7 +245,7 @@ class Pair:
 
 # -- the caller's own files -------------------------------------------------------------------------------------
 
-_OWN_FILES = frozenset({"no_certificate", "no_trust", "key_mismatch", "damaged_file"})
+_OWN_FILES = frozenset({"no_certificate", "not_handed", "no_trust", "key_mismatch", "damaged_file"})
 
 
 def judge_own_files(server: str, error: EsyncError) -> Optional[Finding]:
@@ -525,7 +531,8 @@ def judge_answer(pair: Pair, body: bytes, product_version: Optional[str]) -> Opt
         what = f"its site {str(site)[:64]!r}" if site else "an endpoint that knows of no site"
         return _another_site(pair, f"{what} answered")
     seen = said.get("peer")
-    if isinstance(seen, str) and seen and seen != pair.server:
+    # An endpoint that handed its own client set to all of its peers does not know who calls.
+    if isinstance(seen, str) and seen not in ("", UNKNOWN, pair.server):
         return Finding("taken_for_another", f"{pair.place} takes {pair.server} for {seen[:64]!r}.")
     theirs = said.get("product_version")
     if product_version and isinstance(theirs, str) and theirs and theirs != product_version:

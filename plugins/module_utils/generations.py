@@ -266,7 +266,7 @@ class Sets:
         ours = [name for name in sorted(OURS) if self._exists(name)]
         if self._base:
             # The links first: nothing may point to a key that is being destroyed.
-            for name in sorted(ours, key=lambda one: one in (names.GENERATIONS, names.REMOTE)):
+            for name in sorted(ours, key=lambda one: one in (names.GENERATIONS, names.REMOTE, names.HANDED)):
                 self._base.remove_tree(name, wipe=True)
             for name in self.found.leftovers:
                 self._base.remove_tree(name, wipe=True)

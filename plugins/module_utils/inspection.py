@@ -234,7 +234,11 @@ def is_ours(name: str) -> bool:
 
 
 OURS = frozenset(
-    [*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED, layout.ROTATION, layout.LOADED, layout.LISTENER]
+    [
+        *(*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED),
+        *(names.HANDED, names.HANDED_OVER, names.HANDED_BEFORE),
+        *(layout.ROTATION, layout.LOADED, layout.LISTENER),
+    ]
 )
 
 

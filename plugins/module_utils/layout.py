@@ -24,6 +24,9 @@ LOADED = "endpoint.loaded"
 LISTENER = "listener.lock"
 """Where the temporary endpoint of a user other than root notes its process; it is no leftover while that lives."""
 
+HANDED_INDEX = "handed.json"
+"""Which client sets of peers a folder holds, with the SHA-256 of each file."""
+
 BASE_MODE = 0o755
 PUBLIC_MODE = 0o644
 SECRET_MODE = 0o600

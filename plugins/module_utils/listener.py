@@ -30,7 +30,7 @@ from ansible_collections.esync.mesh.plugins.module_utils import layout, tls
 from ansible_collections.esync.mesh.plugins.module_utils.endpoint import port_taken
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
 from ansible_collections.esync.mesh.plugins.module_utils.files import os_error
-from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, SERVER
+from ansible_collections.esync.mesh.plugins.module_utils.names import SERVER, UNKNOWN
 
 LINGER = 0.5
 """Seconds after the last expected peer was served, for connections that are just being closed."""
@@ -75,7 +75,7 @@ def start(settings: Settings) -> Dict[str, Any]:
     except BaseException:
         _release(lock)
         raise
-    endpoint = _Endpoint(settings, context, credential.fingerprint, trust.pins(CLIENT), server)
+    endpoint = _Endpoint(settings, context, credential.fingerprint, trust.callers(), server)
     # Whatever the process needs later is imported by now: the module's archive is gone as soon as the module ends.
     pid = _detach(endpoint, lock)
     with contextlib.suppress(OSError):
@@ -350,6 +350,9 @@ class _Endpoint:
     def _served(self, peer: str) -> None:
         with self._changed:
             waiting: Set[str] = self._waiting
+            if peer == UNKNOWN and waiting:
+                # Callers that cannot be told apart are counted.
+                peer = next(iter(waiting))
             if peer in waiting:
                 waiting.discard(peer)
                 if not waiting:

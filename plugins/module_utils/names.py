@@ -21,6 +21,19 @@ STATES = (CURRENT, NEXT, PREVIOUS)
 GENERATIONS = "generations"
 REMOTE = "remote"
 TRUSTED = "trusted"
+HANDED = "handed"
+HANDED_OVER = "handed-over"
+HANDED_BEFORE = "handed-before"
+
+PINNED = "pinned"
+OVER = "handed_over"
+BOTH = "both"
+MODELS = (PINNED, OVER)
+"""Whose client certificates a server accepts: those of its peers, or its own, which it handed to them. ``both`` only
+while a mesh goes from one to the other."""
+
+UNKNOWN = "-"
+"""Who calls, where the certificate does not tell; no server name looks like it."""
 
 _SUFFIX = {SERVER: "_SyncServer", CLIENT: "_SyncClient"}
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,52}\Z")
@@ -49,5 +62,10 @@ def set_name(name: str, role: str) -> str:
 
 def remote_file(peer: str, role: str, state: str) -> str:
     """The file name of a peer's certificate in the trust, for one live generation."""
+    return f"{remote_stem(peer, role, state)}.cer"
+
+
+def remote_stem(peer: str, role: str, state: str) -> str:
+    """How the names of the files of one live generation of a peer begin."""
     middle = "" if state == CURRENT else "." + state
-    return f"{set_name(peer, role)}{middle}.cer"
+    return f"{set_name(peer, role)}{middle}"

@@ -14,17 +14,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ansible_collections.esync.mesh.plugins.module_utils import diagnosis, tls, x509
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import Finding, Pair, Validity
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, OVER, PINNED, SERVER, STATES
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 
 NONE, STRANGER, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject", "plain"
+OWN_CLIENT = "own_client"
 MUST_BE_REFUSED = (NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
-PRESENT = (*STATES, *MUST_BE_REFUSED)
+PRESENT = (*STATES, *MUST_BE_REFUSED, OWN_CLIENT)
 
 # What a site answers that was asked for another name (RFC 9110, section 15.5.20).
 _MISDIRECTED = 421
@@ -65,6 +66,8 @@ class Settings:
     :param connect_timeout: seconds for each of connecting and the handshake.
     :param answer_timeout: seconds for the answer.
     :param product_version: this server's, to be compared with the peer's; None: not compared.
+    :param trust_model: ``pinned``: this server shows its own client set; ``handed_over``: to each peer the one that
+        this peer handed to it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Settings:
     connect_timeout: float = 10
     answer_timeout: float = 15
     product_version: Optional[str] = None
+    trust_model: str = PINNED
 
 
 @dataclass(frozen=True)
@@ -117,16 +121,17 @@ def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
         them tell.
     :raises EsyncError: kind ``missing_dependency``.
     """
-    try:
-        caller = _prepare(settings)
-    except EsyncError as error:
-        finding = diagnosis.judge_own_files(settings.name, error)
-        if finding is None:
-            raise
-        return [_result(peer, Outcome(finding), settings, None) for peer in peers]
+    callers = _callers(peers, settings)
+
+    def call(caller: Union[_Caller, Finding], peer: Peer) -> Outcome:
+        return Outcome(caller) if isinstance(caller, Finding) else caller.call(peer)
+
     with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(peers)))) as pool:
-        outcomes = list(pool.map(caller.call, peers))
-    return [_result(peer, outcome, settings, caller.shown) for peer, outcome in zip(peers, outcomes)]
+        outcomes = list(pool.map(call, callers, peers))
+    return [
+        _result(peer, outcome, settings, caller.shown if isinstance(caller, _Caller) else None)
+        for peer, outcome, caller in zip(peers, outcomes, callers)
+    ]
 
 
 def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
@@ -140,7 +145,8 @@ def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, 
     """
     found: List[Dict[str, Any]] = []
     silent: Dict[Tuple[str, Optional[str]], Dict[str, Any]] = {}
-    for present in MUST_BE_REFUSED:
+    # Where a server accepts only what it handed out itself, the caller's own client set is nothing to it.
+    for present in (*MUST_BE_REFUSED, OWN_CLIENT) if settings.trust_model == OVER else MUST_BE_REFUSED:
         tried = [peer for peer in peers if (peer.name, peer.site) not in silent or present == PLAIN]
         results = probe(tried, replace(settings, present=present, refused=True)) if tried else []
         again = [(peer.name, peer.site) for peer in tried]
@@ -336,7 +342,26 @@ def _resolve(pair: Pair, waited: float) -> Sequence[Any]:
     return addresses
 
 
-def _prepare(settings: Settings) -> _Caller:
+def _callers(peers: Sequence[Peer], settings: Settings) -> List[Union[_Caller, Finding]]:
+    """For each peer what it is called with, or why it cannot be."""
+    alike = settings.trust_model != OVER or settings.present not in (*STATES, SAME_SUBJECT)
+    prepared: Dict[Optional[str], Union[_Caller, Finding]] = {}
+    for peer in [None] if alike else [peer.name for peer in peers]:
+        try:
+            prepared[peer] = _prepare(settings, peer)
+        except EsyncError as error:
+            finding = diagnosis.judge_own_files(settings.name, error)
+            if finding is None:
+                raise
+            prepared[peer] = finding
+    return [prepared[None if alike else peer.name] for peer in peers]
+
+
+def _prepare(settings: Settings, peer: Optional[str] = None) -> _Caller:
+    """What this server shows to all of its peers, or to one of them if they are told apart.
+
+    :raises EsyncError: its files cannot be used.
+    """
     own = tls.own_certificates(settings.directory)
     if settings.present == PLAIN:
         return _Caller(settings, None, own)
@@ -347,10 +372,15 @@ def _prepare(settings: Settings) -> _Caller:
     if settings.present == NONE:
         return _Caller(settings, context, own, known=known)
     if settings.present in (STRANGER, SAME_SUBJECT):
-        der = _show_stranger(context, settings.name if settings.present == SAME_SUBJECT else "stranger")
+        der = _show_stranger(context, (peer or settings.name) if settings.present == SAME_SUBJECT else "stranger")
     else:
-        state, role = (CURRENT, SERVER) if settings.present == SERVER else (settings.present, CLIENT)
-        credential = tls.read_credential(settings.directory, state, role)
+        state, role = (settings.present, CLIENT) if settings.present in STATES else (CURRENT, SERVER)
+        if peer is not None:
+            credential = tls.read_handed(settings.directory, peer, state)
+        else:
+            credential = tls.read_credential(
+                settings.directory, state, CLIENT if settings.present == OWN_CLIENT else role
+            )
         tls.load_credential(context, credential)
         der = credential.der
     return _Caller(settings, context, own, tls.fingerprint_of(der), tls.validity_of(der), known)

@@ -10,7 +10,7 @@ import datetime
 import grp
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils import endpoint, layout, names, pkcs12, trust, x509
+from ansible_collections.esync.mesh.plugins.module_utils import endpoint, handed, layout, names, pkcs12, trust, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Settings
@@ -70,11 +70,15 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         formats=tuple(suffix for suffix in layout.FORMATS if suffix in options["formats"]),
         passphrase=passphrase.encode("utf-8") if passphrase else None,
         pfx_encryption=options["pfx_encryption"],
-        gid=_gid(options["file_group"], options["name"]),
+        gid=gid_of(options["file_group"], options["name"]),
     )
 
 
-def _gid(group: Optional[str], server: str) -> Optional[int]:
+def gid_of(group: Optional[str], server: str) -> Optional[int]:
+    """The number of the group that may read the keys, if there is to be one.
+
+    :raises EsyncError: kind ``unknown_group``.
+    """
     if not group:
         return None
     try:
@@ -114,6 +118,32 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
         for name in found.damaged
     ]
     return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]}, errors
+
+
+def handed_of(
+    base: Optional[Folder], server: str, gid: Optional[int]
+) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
+    """The client sets that the peers handed over, names and fingerprints only, and what is wrong with them."""
+    try:
+        found = handed.read(base, server, gid) if base else None
+    except EsyncError as error:
+        # Not known, but something lies there: the control node has it written anew.
+        return {"digest": "", "withdrawn": False, "entries": []}, [error]
+    if base is None or found is None:
+        return None, []
+    errors = [
+        EsyncError(
+            "it is damaged, missing or foreign, or its mode is not the one it was made with",
+            "Run establish, which has the peer's client set handed over anew",
+            kind="damaged_handed",
+            server=server,
+            path=f"{base.path}/{names.HANDED}"
+            + {".": f"/{found.folder}", "..": ""}.get(name, f"/{found.folder}/{name}"),
+        )
+        for name in found.damaged
+    ]
+    entries = [vars(entry) for entry in found.entries]
+    return {"digest": found.digest, "withdrawn": found.withdrawn, "entries": entries}, errors
 
 
 def observed(options: Mapping[str, Any]) -> Optional[Dict[str, Any]]:

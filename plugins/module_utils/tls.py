@@ -26,7 +26,18 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import Validity
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, ROLES, STATES, TRUSTED
+from ansible_collections.esync.mesh.plugins.module_utils.names import (
+    CLIENT,
+    CURRENT,
+    HANDED_BEFORE,
+    HANDED_OVER,
+    NEXT,
+    ROLES,
+    STATES,
+    TRUSTED,
+    UNKNOWN,
+    remote_stem,
+)
 
 try:
     from cryptography import x509
@@ -71,6 +82,11 @@ class Trust:
     def pins(self, role: str) -> Dict[str, str]:
         """Fingerprint to peer, for one role."""
         return {entry.fingerprint: entry.peer for entry in self.entries if entry.role == role}
+
+    def callers(self) -> Dict[str, str]:
+        """Fingerprint to who calls with it; the server's own client certificate, handed to all, does not tell."""
+        pins = self.pins(CLIENT).items()
+        return {fingerprint: UNKNOWN if peer == self.server else peer for fingerprint, peer in pins}
 
 
 @dataclass(frozen=True)
@@ -134,6 +150,28 @@ def read_credential(directory: str, state: str, role: str) -> Credential:
     path = os.path.join(folder, role + ".crt")
     der = _first_certificate(_read(path), path)
     return Credential(path, os.path.join(folder, role + ".key"), fingerprint_of(der), der)
+
+
+def read_handed(directory: str, peer: str, state: str) -> Credential:
+    """Find the client set that a peer handed to this server.
+
+    :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.
+    :raises EsyncError: kinds ``not_handed``, ``damaged_file``.
+    """
+    # What is withdrawn is kept only to prove that nobody accepts it any more.
+    links = [os.path.join(directory, name) for name in (HANDED_OVER, HANDED_BEFORE)]
+    folder = os.path.realpath(next((link for link in links if os.path.isdir(link)), links[0]))
+    for one in [NEXT, CURRENT] if state == NEXT else [state]:
+        stem = os.path.join(folder, remote_stem(peer, CLIENT, one))
+        if os.path.lexists(stem + ".crt"):
+            der = _first_certificate(_read(stem + ".crt"), stem + ".crt")
+            return Credential(stem + ".crt", stem + ".key", fingerprint_of(der), der)
+    raise EsyncError(
+        f"there is no {state} client set that {peer} handed to this server",
+        "Run establish, which hands the client sets over",
+        kind="not_handed",
+        path=os.path.join(links[0], remote_stem(peer, CLIENT, state) + ".crt"),
+    )
 
 
 def own_certificates(directory: str) -> Dict[str, str]:

@@ -78,6 +78,14 @@ class Change:
     removed: Tuple[Entry, ...]
 
 
+def model_of(server: str, entries: Iterable[Entry]) -> Optional[str]:
+    """Whose client certificates are accepted: ``pinned``, ``handed_over``, ``both``; None if nobody's are."""
+    own = {entry.peer.lower() == server.lower() for entry in entries if entry.role == names.CLIENT}
+    if len(own) == 2:
+        return names.BOTH
+    return (names.OVER if True in own else names.PINNED) if own else None
+
+
 def digest_of(entries: Iterable[Entry]) -> str:
     """SHA-256 over the sorted entries, the same on the host and on the control node."""
     rows = [[entry.peer, entry.role, entry.state, entry.fingerprint] for entry in sorted(entries)]
@@ -129,7 +137,7 @@ def read(base: Folder, server: str) -> Optional[Trust]:
             entries = entries_from(data["entries"])
             if data["version"] != VERSION or data["server"] != server or data["digest"] != digest_of(entries):
                 raise ValueError
-            return _compared(inside, entries, folder)
+            return _compared(inside, entries, folder, server)
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
         raise EsyncError(
             "the trust in force is damaged",
@@ -140,7 +148,7 @@ def read(base: Folder, server: str) -> Optional[Trust]:
         ) from None
 
 
-def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
+def _compared(inside: Folder, entries: Sequence[Entry], folder: str, server: str) -> Trust:
     """What of a trust is sound. A hash tells; nothing has to be parsed, so this also runs without cryptography."""
     ders: Dict[Entry, bytes] = {}
     for entry in entries:
@@ -151,13 +159,13 @@ def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
         if hashlib.sha256(der).hexdigest() == entry.fingerprint:
             ders[entry] = der
     damaged = {entry.file_name for entry in entries if entry not in ders}
-    for name, text in _derived(ders).items():
+    for name, text in _derived(ders, server).items():
         try:
             if inside.read(name, _LIMIT) != text:
                 damaged.add(name)
         except EsyncError:
             damaged.add(name)
-    expected = {INDEX, *_derived({}), *(entry.file_name for entry in entries)}
+    expected = {INDEX, *_derived({}, server), *(entry.file_name for entry in entries)}
     for name in inside.entries():
         status = inside.status(name)
         if name not in expected or status is None or stat.S_IMODE(status.st_mode) != 0o644:
@@ -168,24 +176,26 @@ def _compared(inside: Folder, entries: Sequence[Entry], folder: str) -> Trust:
     return Trust(tuple(entry for entry in entries if entry in ders), folder, tuple(sorted(damaged)))
 
 
-def _derived(ders: Mapping[Entry, bytes]) -> Dict[str, bytes]:
+def _derived(ders: Mapping[Entry, bytes], server: str) -> Dict[str, bytes]:
     """The files made from the certificates: both bundles in PEM (RFC 7468), and the map, in the entries' order."""
     made = {
         bundle: b"".join(_pem(ders[entry]) for entry in sorted(ders) if entry.role == role) for role, bundle in _BUNDLES
     }
-    made[_MAP] = _map(ders)
+    made[_MAP] = _map(ders, server)
     return made
 
 
-def _map(ders: Mapping[Entry, bytes]) -> bytes:
+def _map(ders: Mapping[Entry, bytes], server: str) -> bytes:
     """Which peer a client certificate is, for nginx's map directive: its $ssl_client_fingerprint is SHA-1.
 
-    It only names a certificate that the bundle, which pins all of it, has let in.
+    It only names a certificate that the bundle, which pins all of it, has let in. The server's own one, which it handed
+    to all of its peers, does not tell who calls.
     """
     peers: Dict[str, str] = {}
     for entry in sorted(ders):
         if entry.role == names.CLIENT:
-            peers.setdefault(hashlib.sha1(ders[entry]).hexdigest(), entry.peer)
+            caller = names.UNKNOWN if entry.peer.lower() == server.lower() else entry.peer
+            peers.setdefault(hashlib.sha1(ders[entry]).hexdigest(), caller)
     return "".join(f'{fingerprint} "{peer}";\n' for fingerprint, peer in peers.items()).encode("ascii")
 
 
@@ -209,11 +219,13 @@ def apply(
     :param pems: the certificates that the host may lack; the others are taken from the trust in force.
     :param folder_name: the name of the new folder.
     :param allow_empty: whether trusting nobody is intended.
-    :raises EsyncError: the server itself among the entries, an empty trust nobody asked for, or a certificate that
-        is missing (kind ``missing_certificates``); the trust in force then stays as it is.
+    :raises EsyncError: the server itself among the entries with another certificate than a client's, an empty trust
+        nobody asked for, or a certificate that is missing (kind ``missing_certificates``); the trust in force then
+        stays as it is.
     """
     wanted = tuple(sorted(entries))
-    if any(entry.peer.lower() == server.lower() for entry in wanted):
+    # Its own client certificates it accepts where it handed them to its peers (esync_trust_model: handed_over).
+    if any(entry.peer.lower() == server.lower() and entry.role != names.CLIENT for entry in wanted):
         raise EsyncError(
             "a server never trusts itself as a peer", "Give every server another name", kind="own_name", server=server
         )
@@ -292,6 +304,7 @@ def _write(
     index = {
         "version": VERSION,
         "server": server,
+        "model": model_of(server, wanted),
         "digest": digest_of(wanted),
         "entries": [vars(entry) for entry in wanted],
     }
@@ -304,7 +317,9 @@ def _write(
         _clear(top, keep={in_force})
         with top.make_child(folder_name, 0o755) as inside:
             _fill(inside, top, wanted, certificates, before)
-            for name, text in _derived({entry: certificates[entry.fingerprint].der for entry in wanted}).items():
+            for name, text in _derived(
+                {entry: certificates[entry.fingerprint].der for entry in wanted}, server
+            ).items():
                 inside.write(name, text, 0o644)
             inside.write(INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii"), 0o644)
             inside.sync()

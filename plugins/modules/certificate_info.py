@@ -68,6 +68,12 @@ due:
   type: list
   elements: str
   returned: success
+handed:
+  description:
+    - The client sets that the peers handed to this server (C(esync_trust_model=handed_over)), by peer, state and
+      fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
+  type: dict
+  returned: success
 trust:
   description: The trust in force, its digest and entries; null if there is none.
   type: dict
@@ -136,8 +142,9 @@ def certificate_info(module: AnsibleModule) -> Dict[str, Any]:
             stack.enter_context(base)
         found = inspect(base, settings.expected) if base else Inspection()
         trust, damage = sets_adapter.read_trust(base, settings.name)
+        held, spoilt = sets_adapter.handed_of(base, settings.name, settings.gid)
     current = live(found).get(names.CURRENT)
-    problems = [*found.errors(), *damage]
+    problems = [*found.errors(), *damage, *spoilt]
     version, unknown = sets_adapter.product_version(options)
     return {
         "changed": False,
@@ -149,6 +156,7 @@ def certificate_info(module: AnsibleModule) -> Dict[str, Any]:
         "readable": all(error.kind != "no_permission" for error in problems),
         "due": list(due_reasons(current, settings, now)) if current else [],
         "trust": trust,
+        "handed": held,
         "clock": now.timestamp(),
         "clock_skew": sets_adapter.skew_of(now, options["control_clock"]),
         "rotation": found.rotation,

@@ -144,6 +144,12 @@ repaired:
   type: list
   elements: str
   returned: success
+handed:
+  description:
+    - The client sets that the peers handed to this server (C(esync_trust_model=handed_over)), by peer, state and
+      fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
+  type: dict
+  returned: success
 trust:
   description: The trust in force, its digest and entries; null if there is none.
   type: dict
@@ -253,6 +259,7 @@ def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
             "due": list(outcome.due),
             "repaired": list(outcome.repaired),
             "trust": sets_adapter.trust_of(base, name, warnings),
+            "handed": sets_adapter.handed_of(base, name, settings.gid)[0],
             "clock": now.timestamp(),
             "rotation": outcome.inspection.rotation,
             "observed": sets_adapter.observed(options),

@@ -60,6 +60,18 @@ options:
     type: list
     elements: str
     default: []
+  trust_model:
+    description:
+      - The trust model of members that set no C(esync_trust_model). It must be the same for all; V(handed_over) demands
+        that all members have the same C(esync_pfx_passphrase), and C(pfx) among their formats.
+    type: str
+    choices: [pinned, handed_over]
+    default: pinned
+  formats:
+    description: The formats of members that set no C(esync_formats).
+    type: list
+    elements: str
+    default: [cer, pfx, pvk]
   name:
     description: Without effect; every module of the mesh takes it, so that it can be given once for all.
     type: str

@@ -59,10 +59,19 @@ options:
       - What to show the peers. V(current), V(next) and V(previous) are this server's own client certificates.
       - The others are to be refused. V(none) shows no certificate, V(stranger) one that nobody knows,
         V(stranger_same_subject) one with this server's name, V(server) this server's server certificate,
-        and V(plain) speaks without TLS.
+        V(own_client) this server's own client certificate where O(trust_model=handed_over), and V(plain) speaks without
+        TLS.
     type: str
-    choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain]
+    choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain, own_client]
     default: current
+  trust_model:
+    description:
+      - Whose client certificate is shown. V(pinned) shows all peers this server's own one; V(handed_over) shows each
+        peer the one that this peer handed to this server (M(esync.mesh.handed_sets)), and tries in O(refusals) this
+        server's own one besides, and a stranger's with the peer's name.
+    type: str
+    choices: [pinned, handed_over]
+    default: pinned
   expect:
     description: What is to be proved, that the peers answer, or that they refuse.
     type: str
@@ -210,6 +219,7 @@ SPEC: Dict[str, Any] = {
     "connect_timeout": {"type": "float", "default": 10},
     "answer_timeout": {"type": "float", "default": 15},
     "product_version": {"type": "str"},
+    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
 }
 
 

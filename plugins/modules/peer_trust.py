@@ -42,6 +42,17 @@ options:
     description: Whether servers that are no members lose trust; otherwise what the host trusts of them is kept.
     type: bool
     default: false
+  trust_model:
+    description:
+      - Whose client certificates the server accepts. V(pinned), those of its peers; V(handed_over), its own, which it
+        handed to its peers (M(esync.mesh.handed_sets)); V(both), while a mesh goes from one to the other.
+    type: str
+    choices: [pinned, handed_over, both]
+    default: pinned
+  change_model:
+    description: Whether the trust in force may be by another model; otherwise that is an error.
+    type: bool
+    default: false
   web_roots:
     description: Folders under which the folder of the mesh may not lie.
     type: list
@@ -144,6 +155,8 @@ SPEC: Dict[str, Any] = {
     "trust": {"type": "dict"},
     "distrust": {"type": "list", "elements": "str", "default": []},
     "allow_shrink": {"type": "bool", "default": False},
+    "trust_model": {"type": "str", "choices": ["pinned", "handed_over", "both"], "default": "pinned"},
+    "change_model": {"type": "bool", "default": False},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
     "entries": {"type": "list", "elements": "dict"},
     "certificates": {"type": "list", "elements": "str", "default": []},

@@ -9,11 +9,11 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils.names import problems
+from ansible_collections.esync.mesh.plugins.module_utils.names import MODELS, OVER, PINNED, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils import sites as websites
 from ansible_collections.esync.mesh.plugins.plugin_utils.sites import Site
 
@@ -38,6 +38,9 @@ class Member:
     :param sites: its web sites; none: it has one endpoint, on its port.
     :param asked: the names of those that certificates apply to; None for all.
     :param endpoint: what listens there, as esync_endpoint says.
+    :param trust_model: ``pinned`` or ``handed_over``. :param formats: of its sets' files.
+    :param passphrase: a digest of its passphrase for ``.pfx`` files that only serves to compare it with the others';
+        empty if it has none.
     """
 
     host: str
@@ -50,6 +53,9 @@ class Member:
     sites: tuple[Site, ...] = ()
     asked: tuple[str, ...] | None = None
     endpoint: str = "temporary"
+    trust_model: str = PINNED
+    formats: tuple[str, ...] = ("pfx",)
+    passphrase: str = field(default="", repr=False)
 
     @property
     def chosen(self) -> tuple[Site, ...]:
@@ -89,6 +95,7 @@ def judge(
     if not leaving:
         # Whoever leaves may be the only one that knows a site.
         errors += websites.unknown_to_all({member.host: (member.sites, member.asked) for member in members})
+    errors += _by_model(members)
     raise_all(errors)
 
 
@@ -204,6 +211,56 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
                 server=same[0].name,
                 path=directory,
             )
+
+
+def _by_model(members: Sequence[Member]) -> Iterable[EsyncError]:
+    """What is wrong with the trust model, or with what it needs."""
+    unknown = [member for member in members if member.trust_model not in MODELS]
+    for member in unknown:
+        yield EsyncError(
+            f"{member.trust_model!r} is no trust model",
+            f"Set esync_trust_model to {' or '.join(MODELS)}, the same for the whole mesh",
+            kind="bad_trust_model",
+            server=member.name,
+        )
+    over = [member for member in members if member.trust_model == OVER]
+    if unknown or not over:
+        return
+    if len(over) < len(members):
+        pinned = [member for member in members if member not in over]
+        yield EsyncError(
+            f"esync_trust_model is {OVER} for {_names(over)}, and {PINNED} for {_names(pinned)}",
+            "Set it to the same for the whole mesh",
+            kind="mixed_trust_models",
+        )
+        return
+    needs = f"with esync_trust_model: {OVER} the client sets travel as .pfx files under the mesh's passphrase"
+    without = [member for member in over if not member.passphrase]
+    if without:
+        yield EsyncError(
+            f"{needs}, and esync_pfx_passphrase is not set for {_names(without)}",
+            "Set esync_pfx_passphrase for the whole mesh, from a vault",
+            kind="no_pfx_passphrase",
+        )
+    elif len({member.passphrase for member in over}) > 1:
+        yield EsyncError(
+            f"{needs}, and esync_pfx_passphrase is not the same for {_names(over)}",
+            "Set one esync_pfx_passphrase for the whole mesh, from a vault",
+            kind="mixed_pfx_passphrases",
+        )
+    bare = [member for member in over if "pfx" not in member.formats]
+    if bare:
+        yield EsyncError(
+            f"{needs}, and esync_formats does not name pfx for {_names(bare)}",
+            "Add pfx to esync_formats",
+            kind="no_pfx",
+        )
+
+
+def _names(members: Sequence[Member]) -> str:
+    names = [member.name for member in members]
+    shown = [*names[:5], f"{len(names) - 5} more"] if len(names) > 6 else names
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
 def _hosts(members: Iterable[Member]) -> str:

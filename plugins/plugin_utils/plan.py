@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
-from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of
+from ansible_collections.esync.mesh.plugins.module_utils.names import BOTH, CLIENT, OVER, PINNED, ROLES, SERVER
+from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import APPLIED
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 
@@ -61,6 +61,7 @@ def plan_trust(
     intact: bool = True,
     distrust: Sequence[str] = (),
     allow_shrink: bool = False,
+    model: str = PINNED,
 ) -> TrustPlan:
     """Plan the trust of one server.
 
@@ -73,6 +74,8 @@ def plan_trust(
     :param intact: whether the trust in force is whole; if not, it is written anew even if nothing differs.
     :param distrust: names that nothing may be kept of.
     :param allow_shrink: whether servers outside the mesh lose trust.
+    :param model: whose client certificates are accepted: ``pinned``, those of the peers; ``handed_over``, the server's
+        own, which it handed to its peers; ``both``.
     :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and nobody asked for that.
     """
     guests = [name for name in guests_of(members, ledger) if name not in distrust]
@@ -84,9 +87,10 @@ def plan_trust(
     for peer in peers:
         record = ledger.get(peer)
         if record and record.generations:
-            entries |= _of_record(record)
+            entries |= {entry for entry in _of_record(record) if entry.role == SERVER or model != OVER}
         elif peer not in outcast:
             owed.append(peer)
+    own = {entry for entry in _of_record(ledger[server]) if entry.role == CLIENT} if server in ledger else set()
     recorded = {entry.peer for entry in entries}
     old = set(known or ())
     # The last: under the name that this server has now, there may once have been a peer.
@@ -97,6 +101,9 @@ def plan_trust(
     }
     kept = set()
     for entry in old - intended:
+        # A client certificate that the other model accepted is none of those to be kept.
+        if entry.role == CLIENT and model == OVER:
+            continue
         if entry.peer not in recorded and (entry.peer in peers or not allow_shrink):
             entries.add(entry)
             if entry.peer not in peers:
@@ -108,6 +115,8 @@ def plan_trust(
             kind="empty_trust",
             server=server,
         )
+    if model in (OVER, BOTH):
+        entries |= own
     have = {entry.fingerprint for entry in old}
     return TrustPlan(
         entries=tuple(sorted(entries)),
@@ -117,6 +126,30 @@ def plan_trust(
         kept=tuple(sorted(kept)),
         owed=tuple(owed),
         changed=entries != old or not intact,
+    )
+
+
+def refuse_other_model(server: str, known: Sequence[Entry] | None, model: str) -> None:
+    """Refuse to write a trust of another model than the one in force: without stages, every pair would be down.
+
+    :raises EsyncError: kind ``other_trust_model``.
+    """
+    found = model_of(server, known or ())
+    if found in (None, model):
+        return
+    why = (
+        f"a change of the trust model to {model} has begun and not ended"
+        if found == BOTH
+        else f"its trust is by the model {found}, and esync_trust_model is {model}"
+    )
+    raise EsyncError(
+        why,
+        "Run the regenerate playbook, which goes from one model to the other without an outage, "
+        f"or set esync_trust_model to {found if found != BOTH else 'the other one'}"
+        if found != BOTH
+        else "Run the regenerate playbook, which ends it",
+        kind="other_trust_model",
+        server=server,
     )
 
 

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hand every server the client sets of its peers, through the memory of the control node only.
+
+What travels are private keys. They are encrypted, and all the same nothing of them may be printed, logged or written
+here: a task that fetches them needs no_log, and what would write or print the modules' own data is refused beforehand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.handed import HandedPlan, Held, plan_handed
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
+
+OPTIONS: dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["fetched", "present", "withdrawn", "absent"], "default": "present"},
+    "members": {"type": "list", "elements": "dict", "default": []},
+    "ledger": {"type": "path"},
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "newest": {"type": "bool", "default": False},
+    "held_variable": {"type": "str", "default": "__esync_handed"},
+    "set_variable": {"type": "str", "default": "__esync_set"},
+    "fetched_variable": {"type": "str", "default": "__esync_fetched"},
+    "pfx_passphrase": {"type": "str", "no_log": True},
+    "file_group": {"type": "str"},
+    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
+}
+_SENT_ON = ("directory", "name", "state", "file_group", "web_roots")
+
+
+class ActionModule(ActionBase):
+    """See the module's documentation."""
+
+    TRANSFERS_FILES = False
+
+    @guarded
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = plain(options)
+        variables = task_vars or {}
+        if options["state"] == "fetched":
+            # Not as a failure, for that would be hidden together with what was fetched.
+            try:
+                result.update(changed=False, sets=self._fetch(options, variables))
+            except EsyncError as error:
+                result.update(changed=False, sets={}, problem=str(error))
+            return result
+        host = variables["inventory_hostname"]
+        held = _held(variables["hostvars"][host], options)
+        if options["state"] == "withdrawn":
+            return {**result, **self._withdraw(options, held, variables)}
+        ledger = _ledger(options)
+        names = [str(member["name"]) for member in options["members"]] if options["state"] == "present" else []
+        plan = plan_handed(options["name"], names, ledger, held, options["newest"])
+        return {**result, **self._hold(options, plan, variables)}
+
+    def _fetch(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, str]:
+        """This server's sets that one of the others lacks: fingerprint to PKCS#12 in base64."""
+        ledger = _ledger(options)
+        names = [str(member["name"]) for member in options["members"]]
+        lacking: set[Entry] = set()
+        for member in options["members"]:
+            if member["host"] in options["hosts"] and member["name"] != options["name"]:
+                held = _held(variables["hostvars"][member["host"]], options)
+                plan = plan_handed(str(member["name"]), names, ledger, held, options["newest"])
+                lacking |= {entry for entry in plan.lacking if entry.peer == options["name"]}
+        if not lacking or self._task.check_mode:
+            return {}
+        if not self._task.no_log:
+            raise EsyncError(
+                "the client set would be printed", "Set no_log for this task", kind="no_log", server=options["name"]
+            )
+        arguments = {key: options[key] for key in _SENT_ON}
+        arguments["entries"] = [asdict(entry) for entry in sorted(lacking)]
+        arguments["pfx_passphrase"] = options["pfx_passphrase"]
+        reply = self._call(arguments, variables, options["name"])
+        if reply.get("failed"):
+            raise EsyncError(str(reply["msg"]), "", kind="not_fetched")
+        return {str(key): str(text) for key, text in reply["sets"].items()}
+
+    def _withdraw(self, options: Mapping[str, Any], held: Held, variables: dict[str, Any]) -> dict[str, Any]:
+        arguments = {key: options[key] for key in _SENT_ON}
+        changed = bool(held.entries)
+        if changed and not self._task.check_mode:
+            reply = self._call(arguments, variables, options["name"], secret=False)
+            if reply.get("failed") or reply.get("unreachable"):
+                return reply
+            changed = bool(reply["changed"])
+        return _told(changed, Held(held.entries, False), held.entries, ())
+
+    def _hold(self, options: Mapping[str, Any], plan: HandedPlan, variables: dict[str, Any]) -> dict[str, Any]:
+        fetched: dict[str, str] = {}
+        for member in options["members"]:
+            found = variables["hostvars"][member["host"]].get(options["fetched_variable"]) or {}
+            fetched.update({str(key): str(text) for key, text in plain(found.get("sets") or {}).items()})
+        # In check mode nothing is fetched, and what would be is shown.
+        entries = plan.wanted if self._task.check_mode else plan.obtainable(list(fetched))
+        changed = plan.changes(entries)
+        if changed and not self._task.check_mode:
+            sent = {entry.fingerprint: fetched[entry.fingerprint] for entry in entries if entry in plan.lacking}
+            arguments = {key: options[key] for key in _SENT_ON}
+            arguments["entries"] = [asdict(entry) for entry in entries]
+            if sent:
+                arguments["pfx_passphrase"] = options["pfx_passphrase"]
+                arguments["payload"] = json.dumps(sent)
+            reply = self._call(arguments, variables, options["name"], secret=bool(sent))
+            if reply.get("failed") or reply.get("unreachable"):
+                return reply
+        owed = sorted({entry.peer for entry in set(plan.wanted) - set(entries)})
+        told = _told(changed, Held(entries), plan.held.entries, owed)
+        if self._task.diff and changed:
+            told["diff"] = {
+                "before": _lines(plan.held.entries),
+                "after": _lines(entries),
+                "before_header": f"{options['directory']}/handed-over",
+                "after_header": f"{options['directory']}/handed-over",
+            }
+        return told
+
+    def _call(
+        self, arguments: Mapping[str, Any], variables: dict[str, Any], name: str, secret: bool = True
+    ) -> dict[str, Any]:
+        """Call the module on the host; of a failure only what this project wrote itself is passed on.
+
+        :param secret: whether private keys are in what is sent or returned.
+        """
+        if secret:
+            self._refuse_leaks(name)
+        reply = self._execute_module(module_name="esync.mesh.handed_sets", module_args=arguments, task_vars=variables)
+        if reply.get("unreachable"):
+            return {"unreachable": True, "msg": f"{name}: the control node cannot reach it."}
+        if not reply.get("failed"):
+            return dict(reply)
+        if reply.get("error"):
+            return {key: reply[key] for key in ("failed", "msg", "error", "errors") if key in reply}
+        # What Ansible shows of a module that did not end properly can be a part of what it was about to return.
+        raise EsyncError(
+            "handing the client sets over ended without a result",
+            "Run again; if it comes back, see that Python with cryptography 38 or later works on the host",
+            kind="no_result",
+            server=name,
+        )
+
+    def _refuse_leaks(self, name: str) -> None:
+        """Refuse settings of Ansible under which the sets would be written or printed on their way.
+
+        :raises EsyncError: kinds ``no_pipelining``, ``debugging``.
+        """
+        if C.config.get_config_value("DEFAULT_DEBUG"):
+            raise EsyncError(
+                "ANSIBLE_DEBUG prints whatever modules return, and private keys are about to be handed over",
+                "Run without ANSIBLE_DEBUG",
+                kind="debugging",
+                server=name,
+            )
+        if C.config.get_config_value("DEFAULT_KEEP_REMOTE_FILES") or not self._is_pipelining_enabled("new"):
+            raise EsyncError(
+                "without pipelining Ansible writes what it sends to temporary files, and private keys are about to be "
+                "handed over",
+                "Let pipelining be used: no ANSIBLE_KEEP_REMOTE_FILES, and a connection and become plugin that can "
+                "(ssh and local with sudo can; su cannot)",
+                kind="no_pipelining",
+                server=name,
+            )
+
+
+def _ledger(options: Mapping[str, Any]) -> dict[str, Record]:
+    if not options["ledger"]:
+        return {}
+    return {record.name: record for record in Ledger(Path(options["ledger"])).read_all()}
+
+
+def _held(variables: Any, options: Mapping[str, Any]) -> Held:
+    """What a host holds, by what was last registered of it."""
+    for variable in (options["held_variable"], options["set_variable"]):
+        said = variables.get(variable) or {}
+        if "handed" in said:
+            return Held.read(plain(said["handed"]))
+    return Held()
+
+
+def _told(changed: bool, held: Held, before: Any, owed: Any) -> dict[str, Any]:
+    return {
+        "changed": changed,
+        "handed": {
+            "digest": digest_of(held.entries),
+            "withdrawn": not held.whole,
+            "entries": [asdict(entry) for entry in held.entries],
+        }
+        if held.entries
+        else None,
+        "added": [entry.stem for entry in sorted(set(held.entries) - set(before))],
+        "removed": [entry.stem for entry in sorted(set(before) - set(held.entries))],
+        "owed": list(owed),
+    }
+
+
+def _lines(entries: Any) -> str:
+    return "".join(f"{entry.stem} {entry.fingerprint}\n" for entry in entries)

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which client sets a server is to hold of its peers, planned from the ledger; only what it lacks is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of, entries_from
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, NEXT
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a server holds.
+
+    :param entries: those that are sound. :param whole: whether nothing of it is damaged, or out of use.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    whole: bool = True
+
+    @classmethod
+    def read(cls, said: Mapping[str, Any] | None) -> Held:
+        """What a module returned as C(handed); nothing if it returned nothing.
+
+        :raises EsyncError: kind ``bad_entry``.
+        """
+        if not said:
+            return cls()
+        entries = entries_from(said["entries"])
+        return cls(entries, said["digest"] == digest_of(entries) and not said.get("withdrawn"))
+
+
+@dataclass(frozen=True)
+class HandedPlan:
+    """The client sets that one server is to hold, and what differs from those it holds.
+
+    :param wanted: all of them, sorted. :param lacking: those of them that it has not.
+    """
+
+    wanted: tuple[Entry, ...]
+    lacking: tuple[Entry, ...]
+    held: Held
+
+    def obtainable(self, fetched: Sequence[str]) -> tuple[Entry, ...]:
+        """What it can hold now: of a set that it lacks, only those that were fetched.
+
+        :param fetched: fingerprints.
+        """
+        return tuple(entry for entry in self.wanted if entry not in self.lacking or entry.fingerprint in fetched)
+
+    def changes(self, entries: Sequence[Entry]) -> bool:
+        """Whether holding exactly these is a change."""
+        return tuple(sorted(entries)) != tuple(sorted(self.held.entries)) or not self.held.whole
+
+
+def plan_handed(
+    server: str, members: Sequence[str], ledger: Mapping[str, Record], held: Held, newest: bool = False
+) -> HandedPlan:
+    """Plan what a server holds.
+
+    :param members: the names of the mesh, ``server`` among them or not.
+    :param newest: only the newest generation of each, while a mesh goes over to this model: the older ones were made to
+        stay where they are.
+    """
+    wanted = set()
+    for peer in members:
+        record = ledger.get(peer)
+        if record is None or peer.lower() == server.lower():
+            continue
+        states = [generation.state for generation in record.generations]
+        for generation in record.generations:
+            if not newest or generation.state == (NEXT if NEXT in states else CURRENT):
+                wanted.add(Entry(peer, generation.state, str(generation.certificates[CLIENT]["fingerprint"])))
+    have = {entry.fingerprint for entry in held.entries}
+    lacking = [entry for entry in wanted if entry.fingerprint not in have]
+    return HandedPlan(tuple(sorted(wanted)), tuple(sorted(lacking)), held)
