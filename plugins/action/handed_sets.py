@@ -125,6 +125,9 @@ class ActionModule(ActionBase):
                 return reply
         owed = sorted({entry.peer for entry in set(plan.wanted) - set(entries)})
         told = _told(changed, Held(entries), plan.held.entries, owed)
+        if self._task.check_mode:
+            # What it holds is looked for there by the tasks that follow.
+            told["handed"] = _told(False, plan.held, (), ())["handed"]
         if self._task.diff and changed:
             told["diff"] = {
                 "before": _lines(plan.held.entries),

@@ -16,11 +16,13 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
 from ansible_collections.esync.mesh.plugins.plugin_utils import junit, metrics, page
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.diagnosed import View, combine, view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import Known, Problem, problems_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.handed import Held, plan_handed
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     Mesh,
@@ -45,6 +47,7 @@ OPTIONS: dict[str, Any] = {
     "judge": {"type": "bool", "default": True},
     "baseline": {"type": "list", "elements": "str"},
     "judge_servers": {"type": "str", "choices": ["in_part", "all", "all_and_fail"], "default": "in_part"},
+    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
     "max_clock_skew": {"type": "float", "default": 300},
     "renew_before_days": {"type": "int", "default": 30},
     "name": {"type": "str"},
@@ -161,6 +164,7 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
                 now,
                 _utc(time.time() + options["renew_before_days"] * DAY),
                 options["max_clock_skew"],
+                *_handed(options, name, found, ledger),
             )
         )
     return assemble(
@@ -172,7 +176,20 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
         refusals={name: said.get("refusals") or () for name, said in found_by.items()},
         problems=problems,
         judged=judged,
+        trust_model=options["trust_model"],
     )
+
+
+def _handed(
+    options: Mapping[str, Any], name: str, found: Mapping[str, Any], ledger: Mapping[str, Entry]
+) -> tuple[list[str], list[str]]:
+    """The client sets of its peers that a server should hold and does not, and those that it should not hold."""
+    held = Held.read(found.get("handed"))
+    members = [str(member["name"]) for member in options["members"]] if options["trust_model"] == OVER else []
+    plan = plan_handed(name, members, ledger, held)
+    wanted = {entry.fingerprint for entry in plan.wanted}
+    surplus = [entry.stem for entry in held.entries if entry.fingerprint not in wanted]
+    return [entry.stem for entry in plan.lacking], surplus
 
 
 def _failures(found: Mapping[str, Any], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:

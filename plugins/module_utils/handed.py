@@ -129,7 +129,8 @@ def read(base: Folder, server: str, gid: Optional[int] = None) -> Optional[Hande
             link = names.HANDED_BEFORE
             target = base.link_target(link)
         if target is None:
-            return None
+            # A run that was killed may have left keys that no link names.
+            return None if base.status(names.HANDED) is None else Handed((), "", damaged=("..",))
         top, _slash, folder = target.partition("/")
         if top != names.HANDED or not folder or "/" in folder:
             raise ValueError
@@ -145,6 +146,7 @@ def read(base: Folder, server: str, gid: Optional[int] = None) -> Optional[Hande
             }
             sound, damaged = _compared(inside, entries, hashes, gid)
             damaged += _narrow(outer, layout.folder_mode(gid), gid, "..")
+            damaged += [".."] * (outer.entries() != [folder])
             return Handed(sound, folder, link == names.HANDED_BEFORE, tuple(sorted(set(damaged))))
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, EsyncError) and error.kind == "no_permission":
@@ -339,8 +341,8 @@ def _collect(
     """Every wanted set by fingerprint, each judged before anything is written."""
     found: Dict[str, _Files] = {}
     if before:
-        with base.child(names.HANDED) as top, top.child(before.folder) as inside:
-            for entry in before.entries:
+        for entry in before.entries:
+            with base.child(names.HANDED) as top, top.child(before.folder) as inside:
                 found[entry.fingerprint] = {suffix: inside.read(entry.file_name(suffix)) for suffix in SUFFIXES}
     missing = []
     for entry in wanted:

@@ -117,8 +117,10 @@ def _refused(caller: str, peer: str, result: Result, view: View) -> Result:
             f"Reload the service of {peer}, and look at what the reload says; if that does not help, stop it, then "
             "start it.",
         )
-    others = [short(fingerprint) for fingerprint, owner in view.clients.items() if owner == caller]
-    has = f"it has {' and '.join(others)} of {caller}" if others else f"it has none of {caller}"
+    # Its own one, where it handed that to its callers.
+    who = next((name for name in (caller, peer) if name in view.clients.values()), caller)
+    others = [short(fingerprint) for fingerprint, owner in view.clients.items() if owner == who]
+    has = f"it has {' and '.join(others)} of {who}" if others else f"it has none of {who}"
     return _told(
         result,
         f"The trust on the disk of {peer} lacks this certificate: {has}.",

@@ -63,6 +63,18 @@ KINDS: Mapping[str, Kind] = {
     "pfx_encryption_differs": Kind("Its .pfx files are encrypted in another way than its settings", _REGENERATE, NOTE),
     "no_trust": Kind("It trusts nobody yet", f"{_ESTABLISH}, which exchanges the certificates"),
     "damaged_trust": Kind("A file of its trust is damaged", "Run establish, which writes it anew from the ledger"),
+    "damaged_handed": Kind(
+        "A client set that a peer handed to it is damaged", "Run establish, which has it handed over anew"
+    ),
+    "handed_lacks": Kind(
+        "It was not handed the client sets of all its peers",
+        f"{_ESTABLISH} over the whole group, which hands them over",
+    ),
+    "handed_exceeds": Kind(
+        "It holds client sets of peers that it should not",
+        f"{_ESTABLISH}, which destroys them; in a change of the trust model the regenerate playbook does",
+    ),
+    "other_trust_model": Kind("Its trust is by another model than its settings", _REGENERATE),
     "trust_lacks": Kind("Its trust lacks certificates that the ledger has", f"{_ESTABLISH}, which delivers them"),
     "trust_exceeds": Kind("It trusts certificates that it should not", f"{_ESTABLISH}, which takes them out"),
     "left_group": Kind(
@@ -124,6 +136,7 @@ class Known:
     :param at_rest: whether nothing was changed since it was read, so that it can be compared with ledger and trust.
     :param now: UTC, such as ``2027-11-23T19:00:00Z``. :param soon: the time until which an end counts as soon.
     :param max_clock_skew: seconds.
+    :param not_handed: the client sets of peers that it should hold and does not. :param handed_too_much: the reverse.
     """
 
     name: str
@@ -135,6 +148,8 @@ class Known:
     now: str = ""
     soon: str = ""
     max_clock_skew: float = 300
+    not_handed: Sequence[str] = ()
+    handed_too_much: Sequence[str] = ()
 
 
 def problems_of(known: Known) -> list[Problem]:
@@ -154,6 +169,7 @@ def _judge(known: Known) -> Iterator[Problem]:
         yield from _clock(known)
         yield from _rotation(known)
         yield from _trust(known)
+        yield from _handed(known)
         yield from _ledger(known)
         yield from _endpoint(known)
     problem = known.read.get("product_version_problem")
@@ -264,6 +280,15 @@ def _trust(known: Known) -> Iterator[Problem]:
         yield _made(known, "trust_exceeds", f"It holds {_few(removed)}.")
 
 
+def _handed(known: Known) -> Iterator[Problem]:
+    """The client sets that it holds of its peers; what is there and damaged is told already."""
+    spoilt = any(error.get("kind") == "damaged_handed" for error in known.read.get("problems") or ())
+    if known.not_handed and not spoilt:
+        yield _made(known, "handed_lacks", f"It lacks {_few(known.not_handed)}.")
+    if known.handed_too_much:
+        yield _made(known, "handed_exceeds", f"It holds {_few(known.handed_too_much)}.")
+
+
 def _ledger(known: Known) -> Iterator[Problem]:
     shown = _by_state(known.read["generations"])
     if not shown or _own(known.read.get("problems") or ()):
@@ -305,7 +330,7 @@ def _recorded_server(record: Record | None) -> str | None:
 
 def _own(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Those of the server's own sets."""
-    return [error for error in problems if error.get("kind") != "damaged_trust"]
+    return [error for error in problems if error.get("kind") not in ("damaged_trust", "damaged_handed")]
 
 
 def _by_state(generations: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.module_utils.names import OVER, PINNED
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
@@ -32,9 +33,16 @@ SHOWN = {
     "stranger": "an unknown certificate",
     "stranger_same_subject": "an unknown certificate issued to the name of a trusted server",
     "server": "its server certificate in the place of its client certificate",
+    "own_client": "its own client certificate in the place of the one that it was handed",
     "plain": "nothing, for it spoke without TLS",
 }
 """What must be refused, as peer_probe names it, in words."""
+
+COST = (
+    "Trust model handed_over: every server holds the client keys of all others, so whoever breaks into one of them can "
+    "pose as any other, and no server can tell who calls."
+)
+"""What a report says of a mesh whose servers hand their client sets to each other."""
 
 OUTSIDE = "."
 _SIGNS = {OK: "+", FAILED: "x", UNTESTED: "?"}
@@ -143,6 +151,7 @@ class Mesh:
 
     :param refusals: what was tried of what must be refused. :param problems: what is wrong with servers themselves.
     :param judged: whether all of what can be wrong with a server was looked for.
+    :param trust_model: ``pinned`` or ``handed_over``.
     """
 
     servers: tuple[Server, ...]
@@ -151,6 +160,7 @@ class Mesh:
     refusals: tuple[Refusal, ...] = ()
     problems: tuple[Problem, ...] = ()
     judged: bool = False
+    trust_model: str = PINNED
 
     def count(self, verdict: str) -> int:
         return sum(pair.verdict == verdict for pair in self.pairs)
@@ -185,6 +195,7 @@ def assemble(
     refusals: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     problems: Sequence[Problem] = (),
     judged: bool = False,
+    trust_model: str = PINNED,
 ) -> Mesh:
     """Every directed pair, tested or not.
 
@@ -208,7 +219,7 @@ def assemble(
                 pair = _tested(source, result) if result else _untested(source, target, endpoint)
                 pair = replace(pair, site=site)
                 pairs.append(_with_shown(_compared(pair, versions or {}), tried))
-    return Mesh(tuple(servers), tuple(pairs), tuple(debts), tried, tuple(problems), judged)
+    return Mesh(tuple(servers), tuple(pairs), tuple(debts), tried, tuple(problems), judged, trust_model)
 
 
 def _tried(source: str, result: Mapping[str, Any]) -> Refusal:
@@ -313,6 +324,7 @@ def to_json(mesh: Mesh, generated_at: str) -> dict[str, Any]:
         "debts": [asdict(debt) for debt in mesh.debts],
         "refusals": [_refusal_json(refusal) for refusal in mesh.refusals],
         "problems": [asdict(problem) for problem in mesh.problems],
+        "trust_model": mesh.trust_model,
     }
 
 
@@ -443,7 +455,12 @@ def _ends(pair: Pair) -> tuple[str, ...]:
 def terminal(mesh: Mesh) -> list[str]:
     """The mesh for a terminal: a matrix while it fits, then what is wrong, by cause, then the verdict."""
     lines = _matrix(mesh) if len(mesh.servers) <= MATRIX_LIMIT else []
-    return [*lines, *findings(mesh)]
+    return [*lines, *cost_lines(mesh), *findings(mesh)]
+
+
+def cost_lines(mesh: Mesh) -> list[str]:
+    """What the trust model costs, if it is not the default."""
+    return [COST] * (mesh.trust_model == OVER)
 
 
 def findings(mesh: Mesh) -> list[str]:

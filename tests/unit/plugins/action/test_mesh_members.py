@@ -88,3 +88,26 @@ def test_sites_are_chosen_for_each_server_and_unknown_ones_are_told(play):
         ("b", "unknown_site"),
     ]
     assert "the known ones are shop, news" in failed["msg"]
+
+
+def test_one_trust_model_and_one_passphrase_for_all_and_the_passphrase_is_never_shown(play):
+    secret = "Very-Secret-Passphrase"
+    over = {
+        "esync_trust_model": "handed_over",
+        "esync_pfx_passphrase": secret,
+        "esync_address": "{{ inventory_hostname }}",
+    }
+    separate = {name: {**over, "esync_directory": f"/x/{name}"} for name in "ab"}
+    judge = {**JUDGE, "ignore_errors": True}
+    sound = play([judge], separate, ["-vvv"])
+    assert not sound.results["a"]["r_judged"].get("failed"), sound.output
+    separate["b"]["esync_pfx_passphrase"] = secret + " other"
+    mixed = play([judge], separate, ["-vvv"])
+    assert mixed.results["a"]["r_judged"]["error"]["kind"] == "mixed_pfx_passphrases"
+    del separate["b"]["esync_pfx_passphrase"]
+    none = play([judge], separate, ["-vvv"])
+    assert none.results["a"]["r_judged"]["error"]["kind"] == "no_pfx_passphrase"
+    separate["b"]["esync_trust_model"] = "pinned"
+    models = play([judge], separate, ["-vvv"])
+    assert models.results["a"]["r_judged"]["error"]["kind"] == "mixed_trust_models"
+    assert not any(secret in run.output for run in (sound, mixed, none, models))

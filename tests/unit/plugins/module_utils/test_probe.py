@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import socket
 import ssl
 import struct
@@ -22,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils import probe, tls, trust, x509
+from ansible_collections.esync.mesh.plugins.module_utils import names, probe, tls, trust, x509
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 
@@ -712,6 +713,69 @@ def test_a_withdrawn_generation_is_refused_and_the_others_are_not(mesh: Any, lis
     assert mesh.one("alpha", "bravo", port)["verdict"] == "ok"
     assert mesh.one("alpha", "bravo", port, present="next", refused=True)["verdict"] == "ok"
     is_cause(mesh.one("alpha", "bravo", port, present="next"), "client_certificate_refused")
+
+
+# -- peers that handed their client set to the caller ------------------------------------------------------------
+
+
+def hand_over(mesh: Any, server: str, caller: str, *states: str) -> None:
+    """Let a server accept its own client certificates only, and give a caller its client sets."""
+    own = [(entry, pem) for entry, pem in mesh.certificates(server) if entry.role == "client"]
+    others = [(entry, pem) for entry, pem in mesh.certificates(caller) if entry.role == "server"]
+    with Folder.open(str(mesh.root / server)) as base:
+        entries = [entry for entry, _pem in own + others]
+        trust.apply(base, server, entries, [pem for _entry, pem in own + others], f"{time.monotonic_ns()}")
+    folder = mesh.root / caller / "handed-over"
+    folder.mkdir()
+    for state in states:
+        stem = names.remote_stem(server, "client", state)
+        for suffix in ("crt", "key"):
+            shutil.copy(mesh.server(server).file("client", suffix, state), folder / f"{stem}.{suffix}")
+
+
+def shown_by(mesh: Any, name: str, state: str) -> str:
+    """The fingerprint of a client certificate."""
+    found: str = mesh.server(name).inspect().generations[state].certificates["client"].fingerprint
+    return found
+
+
+def test_each_peer_is_shown_what_it_handed_over(mesh: Any, listen: Any) -> None:
+    hand_over(mesh, "bravo", "alpha", "current", "next")
+    port = listen("bravo")["port"]
+    for state in ("current", "next"):
+        found = mesh.one("alpha", "bravo", port, trust_model="handed_over", present=state)
+        assert (found["verdict"], found["detail"]) == ("ok", "")
+        assert found["client_fingerprint"] == shown_by(mesh, "bravo", state)
+    # The caller's own client certificate is nothing to it.
+    is_cause(mesh.one("alpha", "bravo", port), "client_certificate_refused")
+    refusals = mesh.one("alpha", "bravo", port, trust_model="handed_over", present="own_client", refused=True)
+    assert refusals["verdict"] == "ok"
+    assert refusals["client_fingerprint"] == shown_by(mesh, "alpha", "current")
+
+
+def test_without_a_next_set_the_current_one_is_shown(mesh: Any, listen: Any) -> None:
+    hand_over(mesh, "bravo", "alpha", "current")
+    port = listen("bravo")["port"]
+    found = mesh.one("alpha", "bravo", port, trust_model="handed_over", present="next")
+    assert (found["verdict"], found["client_fingerprint"]) == ("ok", shown_by(mesh, "bravo", "current"))
+
+
+def test_a_peer_that_handed_nothing_over_concerns_only_its_pair(mesh: Any, listen: Any) -> None:
+    hand_over(mesh, "bravo", "alpha", "current")
+    peers = [mesh.peer(name, listen(name)["port"]) for name in ("bravo", "charlie")]
+    found = mesh.probe("alpha", *peers, trust_model="handed_over")
+    assert [(one["to"], one["verdict"], one["cause"]) for one in found] == [
+        ("bravo", "ok", None),
+        ("charlie", "failed", "not_handed"),
+    ]
+
+
+def test_one_more_thing_must_be_refused_by_who_hands_over(mesh: Any, listen: Any) -> None:
+    hand_over(mesh, "bravo", "alpha", "current")
+    settings = probe.Settings("alpha", str(mesh.root / "alpha"), known=mesh.known(), trust_model="handed_over")
+    found = probe.probe_refusals([mesh.peer("bravo", listen("bravo")["port"])], settings)
+    assert [one["present"] for one in found] == [*probe.MUST_BE_REFUSED, "own_client"]
+    assert {one["verdict"] for one in found} == {"ok"}
 
 
 def test_every_cause_of_the_table_is_brought_about_here() -> None:

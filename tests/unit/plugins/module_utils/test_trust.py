@@ -18,7 +18,14 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils import x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import TEMPORARY, Folder
-from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, apply, digest_of, entries_from, read
+from ansible_collections.esync.mesh.plugins.module_utils.trust import (
+    Entry,
+    apply,
+    digest_of,
+    entries_from,
+    model_of,
+    read,
+)
 
 from .conftest import killed
 
@@ -366,3 +373,31 @@ def test_the_index_says_what_lies_there(base):
     assert index["server"] == "a"
     assert index["digest"] == digest_of(both("b"))
     assert [one["peer"] for one in index["entries"]] == ["b", "b"]
+
+
+# -- a server that handed its own client set to its peers --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entries", "model"),
+    [
+        (both("b"), "pinned"),
+        ([entry("b", "server"), entry("a", "client")], "handed_over"),
+        ([*both("b"), entry("a", "client")], "both"),
+        ([entry("b", "server")], None),
+    ],
+)
+def test_the_model_is_told_by_whose_client_certificates_are_accepted(base, entries, model):
+    assert model_of("a", entries) == model
+    apply(base, "a", entries, pems("a", "b"), "one")
+    assert read(base, "a").entries == tuple(sorted(entries))
+    with open(os.path.join(base.path, "trusted", "trust.json"), encoding="ascii") as stream:
+        assert json.load(stream)["model"] == model
+
+
+def test_its_own_client_certificate_does_not_tell_who_calls(base):
+    apply(base, "a", [*both("b"), entry("a", "client")], pems("a", "b"), "one")
+    lines = dict(line.split(" ") for line in _content(base, "clients.map").decode().splitlines())
+    own = hashlib.sha1(certificate("a", "client").der).hexdigest()
+    assert lines.pop(own) == '"-";'
+    assert list(lines.values()) == ['"b";']

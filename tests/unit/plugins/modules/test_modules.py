@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import importlib
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.esync.mesh.plugins.module_utils import generations, listener, trust
+from ansible_collections.esync.mesh.plugins.module_utils import generations, listener, pkcs12, trust, x509
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 
 COLLECTIONS = Path(__file__).resolve().parents[4] / "playbooks" / "collections"
@@ -79,6 +80,7 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
         "exchange_folder": {**alpha, "folder": str(tmp_path / "exchange"), "address": "10.0.0.1", "port": 8732},
         "exchange_folder_info": {**alpha, "folder": str(tmp_path / "copied"), "passphrase": SECRET},
         "external_endpoint": dict(alpha),
+        "handed_sets": handed_by_bravo(tmp_path, peer),
         "nginx_endpoint": {**alpha, "content": ""},
         "peer_probe": {**alpha, "peers": peers},
         "peer_trust": {
@@ -88,6 +90,22 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
             "certificates": peer["bravo pem"],
         },
         "probe_listener": {"name": "bravo", "directory": str(tmp_path / "bravo"), "address": "127.0.0.1", "port": 0},
+    }
+
+
+def handed_by_bravo(tmp_path: Path, peer: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that give alpha the client set of bravo."""
+    (entry,) = [entry for entry in peer["bravo"] if entry.role == "client"]
+    folder = tmp_path / "bravo" / "current"
+    key = x509.key_from_pem((folder / "client.key").read_bytes(), "")
+    certificate = x509.parse_certificate((folder / "client.crt").read_bytes(), "")
+    pfx = pkcs12.write_pfx("bravo", key, certificate.der, SECRET.encode(), "modern")
+    return {
+        "name": "alpha",
+        "directory": str(tmp_path / "alpha"),
+        "entries": [{"peer": "bravo", "state": "current", "fingerprint": entry.fingerprint}],
+        "payload": json.dumps({entry.fingerprint: base64.b64encode(pfx).decode()}),
+        "pfx_passphrase": SECRET,
     }
 
 
@@ -147,7 +165,7 @@ def returned(module: str) -> tuple[set[str], set[str]]:
 
 
 COMMON = {"changed", "invocation", "warnings", "deprecations", "diff"}
-CHANGING = {"certificate_set", "exchange_folder", "peer_trust", "probe_listener"}
+CHANGING = {"certificate_set", "exchange_folder", "handed_sets", "peer_trust", "probe_listener"}
 IDEMPOTENT = CHANGING - {"probe_listener"}
 
 

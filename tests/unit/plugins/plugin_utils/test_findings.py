@@ -225,3 +225,15 @@ def test_each_site_is_judged_by_itself(sound: Known) -> None:
         ("another_certificate_served", "fault", None, f"Its site blog serves ff, and the current one is {good}."),
     ]
     assert told(sound, observed={"served": None, "sites": {"shop": good}}) == []
+
+
+def test_client_sets_that_were_handed_over(sound: Known) -> None:
+    assert told(replace(sound, not_handed=["b_SyncClient"])) == [
+        ("handed_lacks", "fault", None, "It lacks b_SyncClient.")
+    ]
+    assert told(replace(sound, handed_too_much=["c_SyncClient"])) == [
+        ("handed_exceeds", "fault", None, "It holds c_SyncClient.")
+    ]
+    damage = error("damaged_handed", "/etc/esync/handed/1/b_SyncClient.key")
+    found = told(replace(sound, not_handed=["b_SyncClient"]), problems=[damage])
+    assert found == [("damaged_handed", "fault", "/etc/esync/handed/1/b_SyncClient.key", "It is damaged.")]

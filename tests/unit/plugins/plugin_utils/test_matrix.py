@@ -61,7 +61,10 @@ def test_every_pair_is_there():
 def test_json_as_designed():
     mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "changes")])
     data = json.loads(json.dumps(to_json(mesh, "2026-11-23T00:00:00Z")))
-    assert list(data) == ["version", "generated_at", "servers", "pairs", "summary", "debts", "refusals", "problems"]
+    assert list(data) == [
+        *("version", "generated_at", "servers", "pairs", "summary", "debts", "refusals", "problems", "trust_model")
+    ]
+    assert data["trust_model"] == "pinned"
     assert set(data["servers"][0]) == {"name", "address", "port", "expires_at", "state", "sites"}
     assert set(data["pairs"][0]) == {
         "from",
@@ -500,3 +503,10 @@ def test_a_site_that_lets_somebody_in_is_named():
     some = [dataclasses.replace(one, sites=("shop", "news") if one.name == "b" else ()) for one in servers(*NAMES)]
     mesh = assemble(some, {**SITED, "c": [ok("a"), *SITED["a"][:2]]}, "nginx", refusals=refusals)
     assert findings(mesh)[0] == "b [news]: not_refused. It let in a, showing no certificate. Close it."
+
+
+def test_what_handing_over_costs_is_said_and_nothing_of_the_default():
+    mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", trust_model="handed_over")
+    assert to_json(mesh, "2026-11-23T00:00:00Z")["trust_model"] == "handed_over"
+    assert [line for line in terminal(mesh) if "can pose as any other" in line]
+    assert not any("pose" in line for line in terminal(assemble(servers(*NAMES), all_ok(NAMES), "temporary")))

@@ -185,3 +185,32 @@ def test_same_address_and_port_of_sites():
 def test_the_sites_that_certificates_apply_to():
     assert member("a", sites=SITES).chosen == SITES
     assert member("a", sites=SITES, asked=("news",)).chosen == SITES[1:]
+
+
+# -- the trust model -------------------------------------------------------------------------------------------
+
+
+def over(host, **changes):
+    return member(host, **{"trust_model": "handed_over", "passphrase": "digest", **changes})
+
+
+def test_a_sound_mesh_that_hands_over():
+    judge([over("a"), over("b")], "esync")
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "words"),
+    [
+        ([over("a"), over("c"), member("b")], "mixed_trust_models", ["a and c", "for b"]),
+        ([over("a", trust_model="trusting"), over("b")], "bad_trust_model", ["'trusting'", "pinned or handed_over"]),
+        ([over("a"), over("b", passphrase="")], "no_pfx_passphrase", ["not set for b", "vault"]),
+        ([over("a"), over("b", passphrase="other")], "mixed_pfx_passphrases", ["a and b"]),
+        ([over("a"), over("b", formats=("cer",))], "no_pfx", ["for b"]),
+    ],
+)
+def test_what_the_trust_model_needs_is_named(members, kind, words):
+    found, text = kinds(*members)
+    assert found == [kind]
+    assert all(word in text for word in words)
+    assert "digest" not in text
+    assert "digest" not in repr(members)

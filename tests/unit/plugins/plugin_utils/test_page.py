@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -264,3 +265,10 @@ def test_the_sites_of_a_server_stand_in_one_cell_each_with_its_own_result():
     assert rows["a"] == ["1 of 2", "1 of 1"]
     assert rows["b shop, <news>"] == ["1 of 1", "1 of 2"]
     assert "b [&lt;news&gt;]" in text
+
+
+def test_what_handing_over_costs_stands_in_the_page():
+    text = document(dataclasses.replace(mesh(), trust_model="handed_over"), NOW)
+    assert ("p", {"class": "cost"}) in Page(text).elements
+    assert "can pose as any other" in text
+    assert "can pose as any other" not in document(mesh(), NOW)

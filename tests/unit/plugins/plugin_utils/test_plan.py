@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded, withdrawn
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked, debts_of, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked, debts_of, plan_trust, refuse_other_model
 
 NOW = "2026-11-23T00:00:00Z"
 MEMBERS = ("a", "b", "c")
@@ -219,3 +219,46 @@ def test_a_long_debt_is_told_in_short(generation):
     ledger = {name: record(name, generation("a")) for name in names}
     text = debts_of(names, ledger)[0].text
     assert text == "it has still to receive the certificates of s1, s2, s3, s4, s5 and 6 more"
+
+
+# -- the trust model -------------------------------------------------------------------------------------------
+
+
+def accepted(plan):
+    return {(entry.peer, entry.role) for entry in plan.entries}
+
+
+def test_handed_over_accepts_its_own_client_certificates_only(ledger):
+    plan = plan_trust("a", MEMBERS, ledger, None, model="handed_over")
+    assert accepted(plan) == {("a", "client"), ("b", "server"), ("c", "server")}
+
+
+def test_both_accepts_the_clients_of_both_models(ledger):
+    plan = plan_trust("a", MEMBERS, ledger, None, model="both")
+    assert accepted(plan) == {("a", "client"), *((peer, role) for peer in "bc" for role in ("client", "server"))}
+
+
+def test_no_client_certificate_of_the_other_model_is_kept(ledger):
+    known = plan_trust("a", MEMBERS, ledger, None).entries
+    # c is not known any more, and what is trusted of it is kept.
+    del ledger["c"]
+    plan = plan_trust("a", MEMBERS, ledger, known, model="handed_over")
+    assert accepted(plan) == {("a", "client"), ("b", "server"), ("c", "server")}
+
+
+@pytest.mark.parametrize("found", ["pinned", "handed_over", "both"])
+@pytest.mark.parametrize("wanted", ["pinned", "handed_over"])
+def test_a_trust_of_another_model_is_refused(ledger, found, wanted):
+    known = plan_trust("a", MEMBERS, ledger, None, model=found).entries
+    if found == wanted:
+        refuse_other_model("a", known, wanted)
+        return
+    with pytest.raises(EsyncError) as caught:
+        refuse_other_model("a", known, wanted)
+    assert caught.value.kind == "other_trust_model"
+    assert "regenerate" in str(caught.value)
+
+
+def test_without_a_trust_any_model_will_do():
+    refuse_other_model("a", None, "handed_over")
+    refuse_other_model("a", (), "pinned")

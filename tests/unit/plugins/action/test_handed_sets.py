@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
+
+PASSPHRASE = "the passphrase of the mesh: Kq8"
+HOSTS = {"a": {}, "b": {}}
+MEMBERS = [{"name": name, "host": name, "address": "127.0.0.1", "port": number} for number, name in enumerate("ab", 1)]
+
+
+def tasks(folder, **more):
+    """What the role does, for two members on this machine."""
+    common = {
+        "directory": f"{folder}/{{{{ inventory_hostname }}}}",
+        "name": "{{ inventory_hostname }}",
+    }
+    sets = {"key_type": "ecdsa", "formats": ["pfx"], "pfx_passphrase": PASSPHRASE}
+    shared = {**common, "members": MEMBERS, "ledger": f"{folder}/ledger", "pfx_passphrase": PASSPHRASE}
+    return {
+        "make": [
+            {
+                "name": "Make",
+                "esync.mesh.certificate_set": {**common, **sets},
+                "register": "__esync_set",
+                "check_mode": False,
+            },
+            {
+                "name": "Record",
+                "esync.mesh.ledger_entry": {
+                    **common,
+                    "ledger": f"{folder}/ledger",
+                    "address": "127.0.0.1",
+                    "port": 1,
+                    "generations": "{{ __esync_set.generations }}",
+                },
+                "check_mode": False,
+            },
+        ],
+        "fetch": {
+            "name": "Fetch",
+            "esync.mesh.handed_sets": {**shared, "state": "fetched", "hosts": ["a", "b"]},
+            "register": "__esync_fetched",
+            "no_log": True,
+            **more,
+        },
+        "take": {"name": "Take", "esync.mesh.handed_sets": {**shared}, "register": "__esync_handed"},
+        "withdraw": {
+            "name": "Withdraw",
+            "esync.mesh.handed_sets": {**shared, "state": "withdrawn"},
+            "register": "__esync_handed",
+        },
+        "destroy": {
+            "name": "Destroy",
+            "esync.mesh.handed_sets": {**shared, "state": "absent"},
+            "register": "__esync_handed",
+        },
+    }
+
+
+def kept(task, name):
+    """A task and another that keeps its result under a name that the test is given."""
+    copy = {
+        "name": "Keep",
+        "ansible.builtin.set_fact": {name: f"{{{{ {task['register']} }}}}"},
+    }
+    probe = {"name": "Show", "ansible.builtin.debug": {"var": name}, "register": f"r_{name}"}
+    return [task, copy, probe]
+
+
+def test_the_life_of_handed_sets(play, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "1")
+    one = tasks(tmp_path)
+    run = play(
+        [
+            *one["make"],
+            {**one["take"], "check_mode": True},
+            *kept(one["take"], "owed"),
+            one["fetch"],
+            {"name": "Count", "ansible.builtin.set_fact": {"fetched": "{{ __esync_fetched.sets | length }}"}},
+            {"name": "Show", "ansible.builtin.debug": {"var": "fetched"}, "register": "r_fetched"},
+            *kept(one["take"], "taken"),
+            one["fetch"],
+            {"name": "Count", "ansible.builtin.set_fact": {"again": "{{ __esync_fetched.sets | length }}"}},
+            {"name": "Show", "ansible.builtin.debug": {"var": "again"}, "register": "r_again"},
+            *kept(one["take"], "same"),
+            *kept(one["withdraw"], "withdrawn"),
+            *kept(one["destroy"], "destroyed"),
+            *kept(one["destroy"], "gone"),
+        ],
+        hosts=HOSTS,
+        arguments=["-vvvv", "--diff"],
+    )
+    assert run.code == 0, run.output
+    found = {key.removeprefix("r_"): value[key.removeprefix("r_")] for key, value in run.results["a"].items()}
+    assert found["owed"]["owed"] == ["b"]
+    assert not found["owed"]["changed"]
+    assert (found["fetched"], found["again"]) == (1, 0)
+    assert found["taken"]["changed"]
+    assert found["taken"]["added"] == ["b_SyncClient"]
+    (entry,) = found["taken"]["handed"]["entries"]
+    (known,) = [one for one in Ledger(tmp_path / "ledger").read_all() if one.name == "b"]
+    assert entry["fingerprint"] == known.generations[0].certificates["client"]["fingerprint"]
+    assert not found["same"]["changed"]
+    assert found["withdrawn"]["changed"]
+    assert found["withdrawn"]["handed"]["withdrawn"]
+    assert found["destroyed"]["changed"]
+    assert found["destroyed"]["handed"] is None
+    assert not found["gone"]["changed"]
+    assert not os.path.lexists(tmp_path / "a" / "handed")
+    assert PASSPHRASE not in run.output
+    assert "PRIVATE KEY" not in run.output
+
+
+def test_what_would_write_or_print_the_sets_is_refused(play, tmp_path, monkeypatch):
+    one = tasks(tmp_path)
+    show = {"name": "Show", "ansible.builtin.debug": {"var": "__esync_fetched.problem"}, "register": "r_problem"}
+    steps = [*one["make"], one["fetch"], show]
+    said = {}
+    for setting in ("ANSIBLE_KEEP_REMOTE_FILES", "ANSIBLE_DEBUG"):
+        with monkeypatch.context() as patched:
+            patched.setenv(setting, "1")
+            patched.setenv("ANSIBLE_PIPELINING", "1")
+            said[setting] = play(steps, hosts=HOSTS).results["a"]["r_problem"]["__esync_fetched.problem"]
+    assert "pipelining" in said["ANSIBLE_KEEP_REMOTE_FILES"]
+    assert "ANSIBLE_DEBUG" in said["ANSIBLE_DEBUG"]
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
+    run = play([*steps, {**one["fetch"], "no_log": False}, {**show, "register": "r_printed"}], hosts=HOSTS)
+    assert "without pipelining" in run.results["a"]["r_problem"]["__esync_fetched.problem"]
+    assert "no_log" in run.results["a"]["r_printed"]["__esync_fetched.problem"]
+    assert not list(tmp_path.rglob("handed*"))

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.handed import Held, plan_handed
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded
+
+NOW = "2026-11-23T00:00:00Z"
+MEMBERS = ("a", "b", "c")
+
+
+def record(name, *generations):
+    return recorded(None, Shown(name, "x", 1, read_generations(generations, "t"), rotation=True), NOW)
+
+
+@pytest.fixture
+def ledger(generation):
+    return {name: record(name, generation(name)) for name in MEMBERS}
+
+
+def client(generation, name, state="current", number=1):
+    return Entry(name, state, generation(name, state, number)["client"]["fingerprint"])
+
+
+def said(*entries, **changes):
+    found = {"entries": [dataclasses.asdict(entry) for entry in entries], "digest": digest_of(entries)}
+    return {**found, "withdrawn": False, **changes}
+
+
+def test_the_client_sets_of_all_others(ledger, generation):
+    plan = plan_handed("a", MEMBERS, ledger, Held())
+    assert plan.wanted == plan.lacking == (client(generation, "b"), client(generation, "c"))
+
+
+def test_nothing_differs(ledger):
+    wanted = plan_handed("a", MEMBERS, ledger, Held()).wanted
+    plan = plan_handed("a", MEMBERS, ledger, Held.read(said(*wanted)))
+    assert plan.lacking == ()
+    assert not plan.changes(plan.obtainable([]))
+
+
+@pytest.mark.parametrize("change", [{"digest": ""}, {"withdrawn": True}])
+def test_what_is_damaged_or_out_of_use_is_written_anew(ledger, change):
+    wanted = plan_handed("a", MEMBERS, ledger, Held()).wanted
+    plan = plan_handed("a", MEMBERS, ledger, Held.read(said(*wanted, **change)))
+    assert plan.lacking == ()
+    assert plan.changes(plan.obtainable([]))
+
+
+def test_a_set_that_was_not_fetched_is_left_out(ledger, generation):
+    plan = plan_handed("a", MEMBERS, ledger, Held.read(said(client(generation, "b"))))
+    assert plan.lacking == (client(generation, "c"),)
+    assert plan.obtainable([]) == (client(generation, "b"),)
+    assert plan.obtainable([client(generation, "c").fingerprint]) == plan.wanted
+
+
+def test_a_switched_generation_is_only_filed_anew(ledger, generation):
+    ledger["b"] = record("b", generation("b", "current", 2), generation("b", "previous", 1))
+    held = Held.read(said(client(generation, "b"), client(generation, "b", "next", 2), client(generation, "c")))
+    plan = plan_handed("a", MEMBERS, ledger, held)
+    assert plan.lacking == ()
+    assert plan.changes(plan.obtainable([]))
+
+
+def test_only_the_newest_while_the_model_changes(ledger, generation):
+    ledger["b"] = record("b", generation("b"), generation("b", "next", 2))
+    plan = plan_handed("a", MEMBERS, ledger, Held(), newest=True)
+    assert [(entry.peer, entry.state) for entry in plan.wanted] == [("b", "next"), ("c", "current")]
+
+
+def test_a_server_outside_the_mesh_is_not_held(ledger, generation):
+    plan = plan_handed("a", ("a", "b"), ledger, Held.read(said(client(generation, "b"), client(generation, "c"))))
+    assert plan.wanted == (client(generation, "b"),)
+    assert plan.changes(plan.obtainable([]))
