@@ -236,4 +236,4 @@ def test_client_sets_that_were_handed_over(sound: Known) -> None:
     ]
     damage = error("damaged_handed", "/etc/esync/handed/1/b_SyncClient.key")
     found = told(replace(sound, not_handed=["b_SyncClient"]), problems=[damage])
-    assert found == [("damaged_handed", "fault", "/etc/esync/handed/1/b_SyncClient.key", "It is damaged.")]
+    assert found == [("damaged_handed", "fault", "/etc/esync/handed/1/b_SyncClient.key", "It is empty.")]
