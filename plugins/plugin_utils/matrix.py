@@ -33,10 +33,11 @@ SHOWN = {
     "stranger": "an unknown certificate",
     "stranger_same_subject": "an unknown certificate issued to the name of a trusted server",
     "server": "its server certificate in the place of its client certificate",
-    "own_client": "its own client certificate in the place of the one that it was handed",
     "plain": "nothing, for it spoke without TLS",
 }
 """What must be refused, as peer_probe names it, in words."""
+SHOWN_TOO = {"own_client": "its own client certificate in the place of the one that it was handed"}
+"""Likewise, where servers hand their client sets to each other."""
 
 COST = (
     "Trust model handed_over: every server holds the client keys of all others, so whoever breaks into one of them can "
@@ -142,7 +143,7 @@ class Refusal:
 
     @property
     def shown(self) -> str:
-        return SHOWN.get(self.present, self.present)
+        return {**SHOWN, **SHOWN_TOO}.get(self.present, self.present)
 
 
 @dataclass(frozen=True)

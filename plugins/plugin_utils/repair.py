@@ -38,7 +38,11 @@ _BY_PROBLEM: Mapping[str, str] = {
     ),
     "wrong_mode": RESTORE,
     **dict.fromkeys(
-        ("no_certificates", "no_trust", "damaged_trust", "trust_lacks", "trust_exceeds", "ledger_exceeds"), EXCHANGE
+        (
+            *("no_certificates", "no_trust", "damaged_trust", "trust_lacks", "trust_exceeds", "ledger_exceeds"),
+            *("damaged_handed", "handed_lacks", "handed_exceeds"),
+        ),
+        EXCHANGE,
     ),
     "another_certificate_served": RESTART,
     "endpoint_not_listening": RESTART,

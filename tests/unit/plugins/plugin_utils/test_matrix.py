@@ -10,12 +10,13 @@ import json
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
-from ansible_collections.esync.mesh.plugins.module_utils.probe import MUST_BE_REFUSED
+from ansible_collections.esync.mesh.plugins.module_utils.probe import MUST_BE_REFUSED, OWN_CLIENT
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     DEBT_LIMIT,
     PROBLEM_LIMIT,
     SHOWN,
+    SHOWN_TOO,
     TROUBLE_LIMIT,
     Server,
     assemble,
@@ -347,6 +348,7 @@ def ring(**of_b):
 
 def test_everything_that_must_be_refused_has_words():
     assert list(SHOWN) == list(MUST_BE_REFUSED)
+    assert list(SHOWN_TOO) == [OWN_CLIENT]
 
 
 def test_what_was_refused_is_in_the_report_and_says_nothing():
