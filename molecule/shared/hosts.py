@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import lab
@@ -23,14 +27,23 @@ def inventory() -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=1)
+def sockets() -> Path:
+    """A folder for the sockets of shared connections; each process has one, for the next may find other hosts."""
+    folder = Path(tempfile.mkdtemp(prefix="esync-ssh-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @lru_cache(maxsize=None)
 def connect(name: str) -> Any:
-    """One host."""
+    """One host; all commands go over one connection, which costs a fraction of one each."""
     key = os.path.join(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "id_ed25519")
-    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ControlMaster=auto"
-    return testinfra.get_host(
-        f"ssh://root@{address(name)}", ssh_identity_file=key, ssh_extra_args=f"{options} -o ControlPersist=60s"
+    options = (
+        "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+        f" -o ControlMaster=auto -o ControlPersist=60s -o ControlPath={sockets() / name}"
     )
+    return testinfra.get_host(f"ssh://root@{address(name)}", ssh_identity_file=key, ssh_extra_args=options)
 
 
 def platforms() -> list[dict[str, Any]]:
@@ -50,6 +63,8 @@ def address(name: str) -> str:
 
 def power(name: str, on: bool) -> None:
     """Cut a host's power, or switch it on again."""
+    # Nobody answers on the old connection any more.
+    (sockets() / name).unlink(missing_ok=True)
     lab.power(platform_of(name), on)
     connect.cache_clear()
 
