@@ -18,7 +18,13 @@ from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncErro
 from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
 from ansible_collections.esync.mesh.plugins.plugin_utils import sites
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import (
+    Cluster,
+    Member,
+    clusters_of,
+    discarding,
+    judge,
+)
 
 OPTIONS: dict[str, Any] = {
     "group": {"type": "str", "default": "esync"},
@@ -63,7 +69,12 @@ class ActionModule(ActionBase):
         members = sorted((one for one in members if one.name not in leaving), key=lambda one: one.name)
         judge(members, options["group"], leaving, unreadable)
         discarded = discarding(members, wanted, options["group"])
-        result.update(changed=False, members=plain([_shown(member) for member in members]), discarding=plain(discarded))
+        result.update(
+            changed=False,
+            members=plain([_shown(member) for member in members]),
+            discarding=plain(discarded),
+            clusters=plain([asdict(cluster) for cluster in clusters_of(members)]),
+        )
         return result
 
 
@@ -114,6 +125,7 @@ def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
         trust_model=model,
         formats=tuple(str(one) for one in ([formats] if isinstance(formats, str) else formats)),
         passphrase=_passphrase(host, variables, defaults["salt"]) if model == OVER else "",
+        cluster=_cluster(host, read("esync_cluster", {}), number),
     )
 
 
@@ -140,6 +152,33 @@ def _read(host: str, variables: Any, name: str, default: Any) -> Any:
     return value
 
 
+def _cluster(host: str, said: Any, port: int) -> Cluster | None:
+    """The cluster that a host says it belongs to.
+
+    :param port: that of the host, which is the balancer's too unless another is given.
+    """
+    if said == {}:
+        return None
+    known = {"name", "address", "port"}
+    if not isinstance(said, dict) or not {"name", "address"} <= set(said) or not set(said) <= known:
+        raise EsyncError(
+            "esync_cluster must have a name and an address, may have a port, and nothing else",
+            "Correct esync_cluster of this host, or leave it out",
+            kind="bad_cluster",
+            server=host,
+        )
+    try:
+        number = int(str(said.get("port", port)))
+    except ValueError:
+        raise EsyncError(
+            f"{said['port']!r} is no port",
+            "Set the port in esync_cluster to 1 to 65535",
+            kind="bad_cluster",
+            server=host,
+        ) from None
+    return Cluster(str(said["name"]), str(said["address"]), number)
+
+
 def _unreadable(host: str, name: str, cause: str) -> EsyncError:
     return EsyncError(f"the variable {name}: {cause}", f"Correct {name} of this host", kind="bad_variable", server=host)
 
@@ -147,5 +186,11 @@ def _unreadable(host: str, name: str, cause: str) -> EsyncError:
 def _shown(member: Member) -> dict[str, Any]:
     shown = {key: value for key, value in asdict(member).items() if key not in _INTERNAL}
     chosen = [site.shown() for site in member.chosen]
-    # Of a server with sites nothing listens on esync_port, unless that is the port of one of them.
-    return {**shown, "port": chosen[0]["port"] if chosen else member.port, "sites": chosen}
+    cluster = member.cluster
+    return {
+        **shown,
+        # Of a server with sites nothing listens on esync_port, unless that is the port of one of them.
+        "port": chosen[0]["port"] if chosen else member.port,
+        "sites": chosen,
+        "cluster": cluster and {"name": cluster.name, "address": cluster.address, "port": cluster.port},
+    }

@@ -25,9 +25,11 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.findings import Known, 
 from ansible_collections.esync.mesh.plugins.plugin_utils.handed import Held, plan_handed
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
+    OK,
     Mesh,
     Server,
     assemble,
+    connection_lines,
     findings,
     refusal_lines,
     summary,
@@ -36,10 +38,12 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     trouble_lines,
     verdict,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import debts_of
 
 OPTIONS: dict[str, Any] = {
     "members": {"type": "list", "elements": "dict", "required": True},
+    "clusters": {"type": "list", "elements": "dict", "default": []},
     "endpoint": {"type": "str", "choices": ["temporary", "nginx", "external"], "default": "temporary"},
     "report_directory": {"type": "path", "required": True},
     "ledger": {"type": "path", "required": True},
@@ -89,9 +93,12 @@ class ActionModule(ActionBase):
         lines = terminal(mesh)
         _show(options["title"], lines)
         worked = [pair.label for pair in mesh.pairs if pair.proved]
+        worked += [one.label for one in mesh.connections if one.verdict == OK]
         baseline = set(options["baseline"] or ())
         lost = [pair for pair in mesh.pairs if pair.label in baseline and not pair.proved]
+        lost_calls = [one for one in mesh.connections if one.label in baseline and one.verdict != OK]
         worse = [f"{pair.label}: {pair.cause}. {pair.detail}" for pair in lost]
+        worse += [f"{one.label}: {one.cause}. {one.detail}" for one in lost_calls]
         result.update(
             changed=False,
             summary=summary(mesh),
@@ -102,11 +109,12 @@ class ActionModule(ActionBase):
             path=str(folder / "mesh.json"),
         )
         compared = options["baseline"] is not None
-        bad = bool(worse if compared else mesh.wrong) or bool(mesh.let_in)
+        bad = bool(worse if compared else (mesh.wrong or mesh.wrong_connections)) or bool(mesh.let_in)
         bad = bad or (options["judge_servers"] == "all_and_fail" and bool(mesh.faults))
         if options["judge"] and bad:
             # Ansible prints a failed result whole: so without the matrix, which stands above, and without every pair.
-            lines = [*refusal_lines(mesh), *trouble_lines(lost)] if compared else []
+            worsened = [*refusal_lines(mesh), *trouble_lines(lost), *connection_lines(lost_calls)]
+            lines = worsened if compared else []
             result.update(failed=True, msg="\n".join(lines or findings(mesh)))
         else:
             message = f"{verdict(mesh)} The report is {folder / 'mesh.html'}"
@@ -174,6 +182,8 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
         debts_of([server.name for server in servers], ledger),
         versions=versions,
         refusals={name: said.get("refusals") or () for name, said in found_by.items()},
+        clusters=[_cluster(one) for one in options["clusters"]],
+        connections={name: said.get("clusters") or () for name, said in found_by.items()},
         problems=problems,
         judged=judged,
         trust_model=options["trust_model"],
@@ -190,6 +200,11 @@ def _handed(
     wanted = {entry.fingerprint for entry in plan.wanted}
     surplus = [entry.stem for entry in held.entries if entry.fingerprint not in wanted]
     return [entry.stem for entry in plan.lacking], surplus
+
+
+def _cluster(given: Mapping[str, Any]) -> Cluster:
+    members = tuple(str(name) for name in given["members"])
+    return Cluster(str(given["name"]), str(given["address"]), int(given["port"]), members)
 
 
 def _failures(found: Mapping[str, Any], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import errno
 import json
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
@@ -223,6 +223,8 @@ class Pair:
     :param known: every other fingerprint of the mesh: to ``NAME role state``.
     :param own: the caller's own certificates: fingerprint to ``role state``.
     :param site: the site of the peer that is meant; None: it has none.
+    :param cluster: the name of the cluster whose balancer is called; until it is known which member
+        answers, the peer is called so, too. :param members: the cluster's members: name to what is expected of each.
     """
 
     server: str
@@ -234,13 +236,21 @@ class Pair:
     known: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
     site: Optional[str] = None
+    cluster: str = ""
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
         """Peer, address and port for messages."""
         address = f"[{self.address}]" if ":" in self.address else self.address
-        site = f" [{self.site}]" if self.site else ""
-        return f"{self.peer}{site} ({address}:{self.port})"
+        return f"{self.called} ({address}:{self.port})"
+
+    @property
+    def called(self) -> str:
+        """The peer for messages."""
+        if not self.cluster:
+            return f"{self.peer} [{self.site}]" if self.site else self.peer
+        return f"the cluster {self.cluster}" if self.peer == self.cluster else f"{self.peer} of cluster {self.cluster}"
 
 
 # -- the caller's own files -------------------------------------------------------------------------------------
@@ -270,7 +280,7 @@ def judge_resolution(pair: Pair, error: Optional[BaseException], waited: float) 
     else:
         why = "it is neither a valid host name nor an address"
     return Finding(
-        "name_not_resolved", f"{pair.server} cannot resolve {pair.address!r}, the address of {pair.peer}: {why}."
+        "name_not_resolved", f"{pair.server} cannot resolve {pair.address!r}, the address of {pair.called}: {why}."
     )
 
 
@@ -556,6 +566,61 @@ def health_of(body: bytes) -> Optional[Dict[str, Any]]:
     return said
 
 
+# -- through a balancer ---------------------------------------------------------------------------------------
+
+
+def answering(pair: Pair, fingerprint: str) -> Pair:
+    """The pair with that member of the called cluster whose certificate was served; as it is if it is none's."""
+    owner = _split(pair.known.get(fingerprint, ""))[0]
+    for member, expected in pair.members.items():
+        if fingerprint in expected or member == owner:
+            return replace(pair, peer=member, expected=expected)
+    return pair
+
+
+_ENDS_AT_BALANCER = (
+    "TLS may be ending at the balancer, which then shows a certificate that is not the one of who answers."
+)
+_PASS_THROUGH = (
+    "Let the balancer pass the connection on as it comes, without ending TLS (TCP mode). If it does, and a member's "
+    "certificates were made anew on purpose, run establish with esync_accept_changed for that member."
+)
+_LISTED = (
+    "Take that server out of the balancer's list for this cluster, or give it the cluster's esync_cluster; "
+    "see also that the address in esync_cluster is the balancer's."
+)
+_BALANCER_REMEDIES = {
+    "name_not_resolved": "Correct the address in esync_cluster, or make the name known on the caller "
+    "(DNS or /etc/hosts).",
+    "host_unreachable": "Start the balancer, and look at routes and firewalls between the caller and it; "
+    "correct the address in esync_cluster if it is wrong.",
+    "connection_timed_out": "Allow TCP from the caller to the balancer in the firewalls on the way, "
+    "and see that the balancer is up.",
+    "endpoint_not_listening": "Start the balancer, and see that it listens on the port in esync_cluster.",
+    "not_tls": "See that the balancer takes at least one member for up, and that it passes the connection on "
+    "as it comes: TCP mode, without the PROXY protocol.",
+    "server_certificate_unknown": _PASS_THROUGH,
+    "another_server_answers": _LISTED,
+    "self_connection": _LISTED,
+}
+
+
+def judge_balanced(finding: Finding, cluster: str, peer: Optional[str]) -> Finding:
+    """What a finding means if the connection went through a cluster's balancer.
+
+    :param peer: the member whose certificate was served, if one was.
+    """
+    if peer in (None, cluster):
+        detail = finding.detail
+        if finding.cause == "server_certificate_unknown":
+            detail = f"{detail} {_ENDS_AT_BALANCER}"
+        return Finding(finding.cause, detail, _BALANCER_REMEDIES.get(finding.cause, finding.remedy))
+    if finding.cause in ("another_server_answers", "taken_for_another"):
+        # Served was the certificate of one, the answer is another's, or was got under another name.
+        return Finding(finding.cause, f"{finding.detail} {_ENDS_AT_BALANCER}", _PASS_THROUGH)
+    return finding
+
+
 # -- words ----------------------------------------------------------------------------------------------------
 
 
@@ -597,6 +662,8 @@ def _wrong_role(pair: Pair, fingerprint: str, owner: str) -> Finding:
 
 
 def _listed(pair: Pair) -> str:
+    if pair.members and pair.peer == pair.cluster:
+        return f"one of the {len(pair.expected)} certificates of its members"
     found = [f"{fingerprint} ({state})" for fingerprint, state in pair.expected.items() if state in pair.require]
     return ", ".join(found) or "none, for no certificate of it is known"
 

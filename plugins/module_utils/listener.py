@@ -328,7 +328,9 @@ class _Endpoint:
                     return
                 request += piece
             secured.sendall(self._answer(request, peer))
-            self._served(peer)
+            # Who comes through a cluster's balancer comes directly, too, and must find somebody there then.
+            if not tls.is_through_balancer(request):
+                self._served(peer)
             # An orderly end: say that nothing more comes, and let the caller hang up.
             secured.settimeout(1)
             with contextlib.suppress(OSError, ValueError):

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -33,6 +34,10 @@ _MISDIRECTED = 421
 _REFUSING = (400, 403, 495, 496)
 _ANSWER_LIMIT = 64 * 1024
 
+# How a balancer shows that it knows no member that is up.
+_NOBODY_THERE = ("endpoint_not_listening", "not_tls")
+_CLUSTER_POLL = 0.25
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -40,6 +45,7 @@ class Peer:
 
     :param expected: fingerprint to state of the server certificates that it may show.
     :param site: the site of it that is meant; None: it has none. :param server_name: what the site is asked for by.
+    :param members: if it is a cluster, whose address is its balancer's: server name to what may be expected of it.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Peer:
     expected: Mapping[str, str]
     site: Optional[str] = None
     server_name: Optional[str] = None
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def sni(self) -> Optional[str]:
@@ -68,6 +75,7 @@ class Settings:
     :param product_version: this server's, to be compared with the peer's; None: not compared.
     :param trust_model: ``pinned``: this server shows its own client set; ``handed_over``: to each peer the one that
         this peer handed to it.
+    :param cluster_patience: seconds for a balancer to notice that a member of its cluster is up.
     """
 
     name: str
@@ -81,6 +89,7 @@ class Settings:
     answer_timeout: float = 15
     product_version: Optional[str] = None
     trust_model: str = PINNED
+    cluster_patience: float = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,7 @@ class Outcome:
     :param finding: what is wrong; None if bytes went both ways.
     :param refusal: whether the peer refused this caller, as opposed to any other failure.
     :param subject: to whom the served certificate is issued, if nothing more is known of it.
+    :param peer: whose certificate was served; of a cluster one of its members, or the cluster if it was nobody's.
     """
 
     finding: Optional[Finding]
@@ -98,6 +108,7 @@ class Outcome:
     version: Optional[str] = None
     served: Optional[str] = None
     subject: Optional[str] = None
+    peer: Optional[str] = None
 
 
 class _Ended(Exception):
@@ -109,9 +120,10 @@ class _Ended(Exception):
         refusal: bool = False,
         served: Optional[str] = None,
         subject: Optional[str] = None,
+        peer: Optional[str] = None,
     ) -> None:
         super().__init__()
-        self.outcome = Outcome(finding, refusal, served=served, subject=subject)
+        self.outcome = Outcome(finding, refusal, served=served, subject=subject, peer=peer)
 
 
 def probe(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
@@ -158,6 +170,54 @@ def probe_refusals(peers: Sequence[Peer], settings: Settings) -> List[Dict[str, 
     return found
 
 
+def attempts_for(members: int) -> int:
+    """How many connections are made to a cluster: enough for a balancer that distributes to show its members."""
+    return min(16, max(2, 2 * members))
+
+
+def probe_clusters(clusters: Sequence[Peer], settings: Settings) -> List[Dict[str, Any]]:
+    """Call every cluster through its balancer, several times: whichever member answers, it must be a pinned one.
+
+    :returns: a result for each cluster, in their order: ``cluster``, ``verdict``, ``cause``, ``detail``, ``remedy``,
+        ``answered`` (server name to how often it did).
+    :raises EsyncError: kind ``missing_dependency``.
+    """
+    if not clusters:
+        return []
+    # Versions are compared with each member by itself.
+    settings = replace(settings, product_version=None)
+    try:
+        caller = _prepare(settings)
+    except EsyncError as error:
+        finding = diagnosis.judge_own_files(settings.name, error)
+        if finding is None:
+            raise
+        return [_cluster_result(cluster, [Outcome(finding)]) for cluster in clusters]
+    calls = [cluster for cluster in clusters for _number in range(attempts_for(len(cluster.members)))]
+    with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(calls)))) as pool:
+        # All that is asked before the rest is whether the balancer passes on what comes.
+        list(pool.map(caller.await_member, clusters if settings.cluster_patience > 0 else ()))
+        outcomes = list(zip(calls, pool.map(caller.call, calls)))
+    return [_cluster_result(one, [outcome for called, outcome in outcomes if called is one]) for one in clusters]
+
+
+def _cluster_result(cluster: Peer, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
+    bad = [outcome for outcome in outcomes if outcome.finding]
+    finding = bad[0].finding if bad else None
+    if finding:
+        finding = diagnosis.judge_balanced(finding, cluster.name, bad[0].peer)
+    answered = Counter(str(outcome.peer) for outcome in outcomes if not outcome.finding)
+    some = f" {len(bad)} of {len(outcomes)} connections failed." if 0 < len(bad) < len(outcomes) else ""
+    return {
+        "cluster": cluster.name,
+        "verdict": "failed" if finding else "ok",
+        "cause": finding.cause if finding else None,
+        "detail": f"{finding.detail}{some}" if finding else "",
+        "remedy": finding.remedy if finding else "",
+        "answered": {name: answered[name] for name in cluster.members if answered[name]},
+    }
+
+
 @dataclass(frozen=True)
 class _Caller:
     """What all connections share.
@@ -185,6 +245,8 @@ class _Caller:
             self.known,
             self.own,
             peer.site,
+            cluster=peer.name if peer.members else "",
+            members=peer.members,
         )
         try:
             raw, family, address = self._connect(pair)
@@ -194,6 +256,15 @@ class _Caller:
                 return self._encrypted(raw, pair, peer, self.context, family, address)
         except _Ended as ended:
             return ended.outcome
+
+    def await_member(self, cluster: Peer) -> None:
+        """Wait until a balancer passes connections on: one that looks after its members notices late that one is up."""
+        end = time.monotonic() + self.settings.cluster_patience
+        while True:
+            finding = self.call(cluster).finding
+            if finding is None or finding.cause not in _NOBODY_THERE or time.monotonic() >= end:
+                return
+            time.sleep(_CLUSTER_POLL)
 
     def _connect(self, pair: Pair) -> Tuple[socket.socket, int, Any]:
         waited = self.settings.connect_timeout
@@ -227,12 +298,13 @@ class _Caller:
         with secured:
             served = tls.fingerprint_of(secured.getpeercert(binary_form=True) or b"")
             version = secured.version()
+            pair = diagnosis.answering(pair, served)
             # Nothing is sent to a server that is not the pinned one.
             finding = diagnosis.judge_served(pair, served)
             refusal = False
             if finding is None:
                 finding, refusal = self._converse(secured, pair, peer)
-        return Outcome(finding, refusal, elapsed, version, served)
+        return Outcome(finding, refusal, elapsed, version, served, peer=pair.peer)
 
     def _handshake(
         self, raw: socket.socket, pair: Pair, peer: Peer, context: ssl.SSLContext, family: int, address: Any
@@ -260,9 +332,16 @@ class _Caller:
         served = tls.fingerprint_of(der) if der else None
         validity = tls.validity_of(der) if der else None
         now = _now()
+        if served and pair.members:
+            pair = diagnosis.answering(pair, served)
+            valid = validity is None or validity.not_before <= now <= validity.not_after
+            if len(pair.members) > 1 and valid and diagnosis.judge_served(pair, served) is None:
+                # This time the balancer took another member, not the one of which OpenSSL complained.
+                der = served = validity = None
+                pair = replace(pair, peer=pair.cluster)
         own_not_yet = bool(self.validity and now < self.validity.not_before)
         finding = diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet)
-        return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None)
+        return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None, peer=pair.peer)
 
     def _converse(self, secured: ssl.SSLSocket, pair: Pair, peer: Peer) -> Tuple[Optional[Finding], bool]:
         """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""
@@ -300,7 +379,8 @@ class _Caller:
         connection.settimeout(self.settings.answer_timeout)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             # A peer that refused and hung up before the request went out may still have said why.
-            connection.sendall(tls.request_for(peer.server_name or peer.address, peer.port))
+            cluster = peer.name if peer.members else ""
+            connection.sendall(tls.request_for(peer.server_name or peer.address, peer.port, cluster))
         answer = b""
         end = time.monotonic() + self.settings.answer_timeout
         try:

@@ -47,6 +47,7 @@ except ImportError:
     _HAS_DATES = False
 
 HEALTH = "/esync/health"
+THROUGH = "X-Esync-Cluster"
 """What is asked for and answered in a test, on every endpoint that speaks HTTP."""
 
 _LIMIT = 64 << 20
@@ -434,14 +435,26 @@ def sni_of(name: str) -> Optional[str]:
     return name if _HOST_NAME.match(name) and not _ADDRESS.match(name) and len(name) <= 253 else None
 
 
-def request_for(host: str, port: int) -> bytes:
-    """The request of a test."""
+_NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
+
+
+def request_for(host: str, port: int, cluster: str = "") -> bytes:
+    """The request of a test.
+
+    :param cluster: the cluster's name, if the connection goes through its balancer.
+    """
+    through = f"{THROUGH}: {_NOT_IN_HEADERS.sub('-', cluster)}\r\n" if cluster else ""
     shown = f"[{host}]" if ":" in host else host
-    safe = re.sub(r"[^A-Za-z0-9.:\[\]_-]", "-", shown)
+    safe = _NOT_IN_HEADERS.sub("-", shown)
     return (
         f"GET {HEALTH} HTTP/1.1\r\nHost: {safe}:{port}\r\nUser-Agent: esync-mesh\r\n"
-        "Accept: application/json\r\nConnection: close\r\n\r\n"
+        f"Accept: application/json\r\n{through}Connection: close\r\n\r\n"
     ).encode("ascii")
+
+
+def is_through_balancer(request: bytes) -> bool:
+    """Whether a request of a test came through the balancer of a cluster."""
+    return f"\r\n{THROUGH}:".encode("ascii") in request
 
 
 def is_complete(answer: bytes) -> bool:

@@ -346,7 +346,7 @@ def _general_name(text: str) -> Any:
     if not _HOST_NAME.match(encoded) or _DOTTED_NUMBERS.match(encoded):
         raise EsyncError(
             f"{text!r} is neither a host name nor an IP address",
-            "Correct it in esync_server_name, esync_address or esync_subject_alt_names",
+            "Correct it in esync_server_name, esync_address, esync_subject_alt_names or esync_cluster",
             kind="bad_name",
         )
     return x509.DNSName(encoded)

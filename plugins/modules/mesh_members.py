@@ -15,6 +15,8 @@ description:
     folders under a web root, sites that cannot be served or are not known, and variables that cannot be evaluated,
     naming all offenders at once.
   - Reads C(esync_discard_existing) of every member, and refuses names in it that are no member's.
+  - Refuses clusters whose members differ in what they say of them, and such with the name or the address of a server or
+    the address of another cluster.
   - Runs on the control node and touches no host.
 author:
   - The esync.mesh contributors (@esync)
@@ -121,9 +123,31 @@ members:
         - Empty if the server has no sites.
       type: list
       elements: dict
+    cluster:
+      description: The cluster that it belongs to, with C(name), C(address) and C(port); null if it is in none.
+      type: dict
 discarding:
   description: The names of the servers whose C(esync_discard_existing) is true or names them, in the run or not.
   type: list
   elements: str
   returned: success
+clusters:
+  description: The load-balanced clusters, sorted by name.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The cluster's name.
+      type: str
+    address:
+      description: The balancer's address.
+      type: str
+    port:
+      description: The port that the balancer listens on.
+      type: int
+    members:
+      description: The names of the servers in it.
+      type: list
+      elements: str
 """

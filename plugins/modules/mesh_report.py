@@ -15,6 +15,7 @@ description:
     for the textfile collector of Prometheus' node_exporter. Each file is replaced whole or not at all.
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
+  - Calls to load-balanced clusters count as pairs do. Members that never answered fail nothing, and are named.
   - Fails if a server let in what it must refuse, and where O(judge_servers=all_and_fail) if a server has a fault.
   - Runs on the control node and touches no host. It reads what the hosts of the play registered.
 author:
@@ -25,6 +26,11 @@ options:
     type: list
     elements: dict
     required: true
+  clusters:
+    description: The load-balanced clusters, as M(esync.mesh.mesh_members) returned them.
+    type: list
+    elements: dict
+    default: []
   endpoint:
     description: What listens on the eSync port; a V(temporary) one can only be tested if both ends are in the run.
     type: str
@@ -46,7 +52,8 @@ options:
     type: bool
     default: true
   baseline:
-    description: Pairs that worked before; with it, only these and servers that let in whom they must not make it fail.
+    description:
+      - What worked before, as RV(worked). With it, only that, and servers that let in whom they must not, make it fail.
     type: list
     elements: str
   judge_servers:
@@ -121,12 +128,12 @@ matrix:
   elements: str
   returned: success
 worked:
-  description: The pairs that are ok.
+  description: The pairs that are ok, and the calls to clusters, such as C(a -> [cluster web]).
   type: list
   elements: str
   returned: success
 worse:
-  description: The pairs of O(baseline) that are not ok now, with their causes.
+  description: What of O(baseline) is not ok now, with their causes.
   type: list
   elements: str
   returned: always

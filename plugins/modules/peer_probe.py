@@ -12,6 +12,7 @@ description:
   - Connects to every peer with TLS 1.2 or later, compares the served certificate with the exact fingerprints expected,
     and exchanges bytes both ways; only then a pair counts as proved.
   - Returns for every peer that fails why, and what to do.
+  - Calls clusters through their balancers, several times each. Any member may answer, with its exact certificate.
 author:
   - The esync.mesh contributors (@esync)
 options:
@@ -95,6 +96,35 @@ options:
     type: list
     elements: str
     default: []
+  clusters:
+    description:
+      - Load-balanced clusters that this server is no member of, as M(esync.mesh.mesh_members) returned them. They are
+        called before the peers, twice as often as they have members, at least 2 and at most 16 times.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The cluster's name.
+        type: str
+        required: true
+      address:
+        description: The balancer's address.
+        type: str
+        required: true
+      port:
+        description: The port that the balancer listens on.
+        type: int
+        required: true
+      members:
+        description: The names of the servers in it. Those that are none of O(peers) may not answer.
+        type: list
+        elements: str
+        required: true
+  cluster_patience:
+    description: For how many seconds a balancer may take nobody for up before that counts.
+    type: float
+    default: 0
   concurrency:
     description: How many peers are tested at the same time.
     type: int
@@ -179,14 +209,45 @@ refusals:
     present:
       description: What was shown.
       type: str
+clusters:
+  description: A result for every cluster of which a peer is a member, in their order.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    cluster:
+      description: The cluster's name.
+      type: str
+    verdict:
+      description: V(ok) if a member answered each time; V(failed).
+      type: str
+    cause:
+      description: A key of the diagnosis table; null if all connections are ok.
+      type: str
+    detail:
+      description: What was seen.
+      type: str
+    remedy:
+      description: What to do.
+      type: str
+    answered:
+      description: How often each member answered.
+      type: dict
 """
 
-from typing import Any, Dict
+from typing import Any, Dict, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
-from ansible_collections.esync.mesh.plugins.module_utils.probe import PRESENT, Peer, Settings, probe, probe_refusals
+from ansible_collections.esync.mesh.plugins.module_utils.probe import (
+    PRESENT,
+    Peer,
+    Settings,
+    probe,
+    probe_clusters,
+    probe_refusals,
+)
 
 SPEC: Dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -215,6 +276,18 @@ SPEC: Dict[str, Any] = {
     },
     "known": {"type": "dict", "default": {}},
     "refusals": {"type": "list", "elements": "str", "default": []},
+    "clusters": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "members": {"type": "list", "elements": "str", "required": True},
+        },
+    },
+    "cluster_patience": {"type": "float", "default": 0},
     "concurrency": {"type": "int", "default": 16},
     "connect_timeout": {"type": "float", "default": 10},
     "answer_timeout": {"type": "float", "default": 15},
@@ -226,7 +299,7 @@ SPEC: Dict[str, Any] = {
 def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
     """Test the peers, unless in check mode."""
     if module.check_mode:
-        return {"changed": False, "results": [], "refusals": []}
+        return {"changed": False, "results": [], "refusals": [], "clusters": []}
     options = dict(module.params)
     peers = [Peer(**{key: value for key, value in peer.items() if key != "host"}) for peer in options.pop("peers")]
     options["refused"] = options.pop("expect") == "refused"
@@ -234,9 +307,18 @@ def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
     # Before the rest, for a temporary endpoint ends when it was served what it waits for.
     strict = [peer for peer in peers if peer.name in options["refusals"]]
     del options["refusals"]
+    clusters = [_cluster(one, peers) for one in options.pop("clusters")]
     settings = Settings(**options)
     refusals = probe_refusals(strict, settings)
-    return {"changed": False, "results": probe(peers, settings), "refusals": refusals}
+    balanced = probe_clusters([one for one in clusters if one.members], settings)
+    return {"changed": False, "results": probe(peers, settings), "refusals": refusals, "clusters": balanced}
+
+
+def _cluster(given: Mapping[str, Any], peers: Sequence[Peer]) -> Peer:
+    """A cluster as the peer that the balancer is: it may show what any of its members may."""
+    members = {peer.name: peer.expected for peer in peers if peer.name in given["members"]}
+    expected = {fingerprint: state for one in members.values() for fingerprint, state in one.items()}
+    return Peer(given["name"], given["address"], given["port"], expected, members=members)
 
 
 def main() -> None:

@@ -4,8 +4,9 @@
 
 """``mesh.xml``: the mesh as a CI system shows it, a suite for each server that calls, a case for each pair.
 
-Two suites more, if there is something to put into them: one with a case for each server itself, and one with a case for
-each attempt that had to be refused. Their names cannot be those of servers.
+Three suites more, if there is something to put into them: one with a case for each server itself, one with a case for
+each attempt that had to be refused, and one with a case for each server that calls a cluster. Their names cannot be
+those of servers.
 
 JUnit has no standard; this is what Jenkins, GitLab and the xunit schema of pytest have in common.
 """
@@ -17,6 +18,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connection
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     FAILED,
@@ -28,7 +30,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     title_of,
 )
 
-SERVERS, REFUSALS = "(servers)", "(refusals)"
+SERVERS, REFUSALS, CLUSTERS = "(servers)", "(refusals)", "(clusters)"
 
 # What XML 1.0 cannot hold in any form (https://www.w3.org/TR/xml/#charsets), lone surrogates among it.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -48,6 +50,8 @@ def document(mesh: Mesh, generated_at: str) -> str:
         suites[SERVERS] = [_of_server(server, mesh.problems) for server in mesh.servers]
     if mesh.refusals:
         suites[REFUSALS] = [_of_refusal(refusal) for refusal in mesh.refusals]
+    if mesh.connections:
+        suites[CLUSTERS] = [_of_connection(connection) for connection in mesh.connections]
     top = ET.Element("testsuites", {"name": "esync.mesh", **_counts([case for one in suites.values() for case in one])})
     for name, cases in suites.items():
         suite = ET.SubElement(top, "testsuite", {"name": _clean(name), **_counts(cases)})
@@ -116,6 +120,17 @@ def _of_refusal(refusal: Refusal) -> _Case:
     )
 
 
+def _of_connection(connection: Connection) -> _Case:
+    return _Case(
+        CLUSTERS,
+        connection.label,
+        _outcome(connection),
+        connection.title or connection.detail,
+        connection.cause or connection.verdict,
+        "\n".join(text for text in (connection.cause, connection.detail, connection.remedy) if text),
+    )
+
+
 def _counts(cases: Sequence[_Case]) -> dict[str, str]:
     outcomes = [case.outcome for case in cases]
     seconds = sum(case.milliseconds for case in cases) / 1000
@@ -139,12 +154,12 @@ def _add_case(suite: ET.Element, case: _Case) -> None:
     found.text = _clean(case.text)
 
 
-def _outcome(pair: Pair) -> str | None:
-    if pair.verdict == OK:
+def _outcome(one: Pair | Connection) -> str | None:
+    if one.verdict == OK:
         return None
-    if pair.verdict == FAILED:
+    if one.verdict == FAILED:
         return "failure"
-    return "error" if pair.in_scope else "skipped"
+    return "error" if one.in_scope else "skipped"
 
 
 def _clean(text: str) -> str:

@@ -12,7 +12,10 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
 from ansible_collections.esync.mesh.plugins.module_utils.names import OVER, PINNED
+from ansible_collections.esync.mesh.plugins.plugin_utils import clusters as balanced
+from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connection
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 VERSION = 1
@@ -153,6 +156,7 @@ class Mesh:
     :param refusals: what was tried of what must be refused. :param problems: what is wrong with servers themselves.
     :param judged: whether all of what can be wrong with a server was looked for.
     :param trust_model: ``pinned`` or ``handed_over``.
+    :param clusters: the load-balanced clusters. :param connections: what came of the calls to them.
     """
 
     servers: tuple[Server, ...]
@@ -162,6 +166,8 @@ class Mesh:
     problems: tuple[Problem, ...] = ()
     judged: bool = False
     trust_model: str = PINNED
+    clusters: tuple[Cluster, ...] = ()
+    connections: tuple[Connection, ...] = ()
 
     def count(self, verdict: str) -> int:
         return sum(pair.verdict == verdict for pair in self.pairs)
@@ -174,6 +180,11 @@ class Mesh:
     @property
     def wrong(self) -> tuple[Pair, ...]:
         return tuple(pair for pair in self.pairs if pair.wrong)
+
+    @property
+    def wrong_connections(self) -> tuple[Connection, ...]:
+        """The calls to clusters that fail the run."""
+        return tuple(connection for connection in self.connections if connection.wrong)
 
     @property
     def let_in(self) -> tuple[Refusal, ...]:
@@ -197,6 +208,8 @@ def assemble(
     problems: Sequence[Problem] = (),
     judged: bool = False,
     trust_model: str = PINNED,
+    clusters: Sequence[Cluster] = (),
+    connections: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Mesh:
     """Every directed pair, tested or not.
 
@@ -204,6 +217,7 @@ def assemble(
     :param endpoint: ``temporary``: both ends must be in the run to be tested; else only the calling one.
     :param versions: server name to the product's version there, as far as it is known.
     :param refusals: server name to what its probe found when it tried what must be refused.
+    :param connections: server name to what its probe found of the clusters.
     """
     tried = tuple(_tried(source, result) for source, found in (refusals or {}).items() for result in found)
     by_pair = {
@@ -220,7 +234,19 @@ def assemble(
                 pair = _tested(source, result) if result else _untested(source, target, endpoint)
                 pair = replace(pair, site=site)
                 pairs.append(_with_shown(_compared(pair, versions or {}), tried))
-    return Mesh(tuple(servers), tuple(pairs), tuple(debts), tried, tuple(problems), judged, trust_model)
+    states = {server.name: server.state for server in servers}
+    called = balanced.connect(clusters, states, connections or {}, endpoint == TEMPORARY)
+    return Mesh(
+        tuple(servers),
+        tuple(pairs),
+        tuple(debts),
+        tried,
+        tuple(problems),
+        judged,
+        trust_model,
+        tuple(clusters),
+        called,
+    )
 
 
 def _tried(source: str, result: Mapping[str, Any]) -> Refusal:
@@ -326,6 +352,7 @@ def to_json(mesh: Mesh, generated_at: str) -> dict[str, Any]:
         "refusals": [_refusal_json(refusal) for refusal in mesh.refusals],
         "problems": [asdict(problem) for problem in mesh.problems],
         "trust_model": mesh.trust_model,
+        "clusters": balanced.to_json(mesh.clusters, mesh.connections),
     }
 
 
@@ -351,6 +378,8 @@ def verdict(mesh: Mesh) -> str:
     """One line: did every pair work?"""
     text = f"{mesh.count(OK)} of {mesh.expected} pairs ok"
     others = [f"{mesh.count(kind)} {kind}" for kind in (FAILED, UNTESTED) if mesh.count(kind)]
+    if mesh.wrong_connections:
+        others.append(f"{len(mesh.wrong_connections)} of {len(mesh.connections)} calls to clusters not ok")
     return ", ".join([text, *others]) + "."
 
 
@@ -469,8 +498,10 @@ def findings(mesh: Mesh) -> list[str]:
     return [
         *refusal_lines(mesh),
         *trouble_lines(mesh.wrong),
+        *connection_lines(mesh.wrong_connections),
         *problem_lines(mesh.problems),
         *_debt_lines(mesh.debts),
+        *map(printable, balanced.tally_lines(mesh.clusters, mesh.connections)),
         verdict(mesh),
     ]
 
@@ -585,6 +616,11 @@ def trouble_lines(pairs: Iterable[Pair]) -> list[str]:
         count = sum(len(trouble.pairs) for trouble in rest)
         lines.append(f"{len(rest)} more causes concern {count} pairs; the report has them all.")
     return lines
+
+
+def connection_lines(connections: Iterable[Connection]) -> list[str]:
+    """What is wrong with calls to clusters, a line for each trouble while they fit a screen."""
+    return [printable(line) for line in balanced.wrong_lines(connections)]
 
 
 def _debt_lines(debts: Sequence[Debt]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
@@ -21,6 +21,25 @@ _TRUTH = {
     **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),
     **dict.fromkeys(("false", "no", "off", "n", "f", "0", ""), False),
 }
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Servers that can be reached through one address, that of a load balancer.
+
+    :param name: a name by the rules of server names. :param address: the balancer's. :param port: where it listens.
+    :param members: the names of its servers; empty where a member tells to what it belongs.
+    """
+
+    name: str
+    address: str
+    port: int
+    members: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Name, address and port for messages."""
+        return f"{self.name} ({self.address} port {self.port})"
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,7 @@ class Member:
     :param trust_model: ``pinned`` or ``handed_over``. :param formats: of its sets' files.
     :param passphrase: a digest of its passphrase for ``.pfx`` files that only serves to compare it with the others';
         empty if it has none.
+    :param cluster: the cluster that it belongs to, if any.
     """
 
     host: str
@@ -56,11 +76,22 @@ class Member:
     trust_model: str = PINNED
     formats: tuple[str, ...] = ("pfx",)
     passphrase: str = field(default="", repr=False)
+    cluster: Cluster | None = None
 
     @property
     def chosen(self) -> tuple[Site, ...]:
         """The sites that certificates apply to."""
         return websites.chosen(self.sites, self.asked)
+
+
+def clusters_of(members: Iterable[Member]) -> list[Cluster]:
+    """The clusters of a mesh, sorted by name, with their members in the order of the mesh."""
+    found: dict[str, Cluster] = {}
+    for member in members:
+        if member.cluster:
+            before = found.get(member.cluster.name, member.cluster)
+            found[before.name] = replace(before, members=(*before.members, member.name))
+    return [found[name] for name in sorted(found)]
 
 
 def judge(
@@ -96,6 +127,7 @@ def judge(
         # Whoever leaves may be the only one that knows a site.
         errors += websites.unknown_to_all({member.host: (member.sites, member.asked) for member in members})
     errors += _by_model(members)
+    errors += _clustered(members)
     raise_all(errors)
 
 
@@ -183,7 +215,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
     folders: dict[tuple[str, str], list[Member]] = defaultdict(list)
     for member in members:
         names[member.name.lower()].append(member)
-        for port in sorted({site.port for site in member.sites} or {member.port}):
+        for port in _ports(member):
             endpoints[member.address.lower(), port].append(member)
         folders[member.machine or member.host, posixpath.normpath(member.directory)].append(member)
     for same in names.values():
@@ -261,6 +293,77 @@ def _names(members: Sequence[Member]) -> str:
     names = [member.name for member in members]
     shown = [*names[:5], f"{len(names) - 5} more"] if len(names) > 6 else names
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+
+
+def _ports(member: Member) -> list[int]:
+    """Where it listens."""
+    return sorted({site.port for site in member.sites} or {member.port})
+
+
+def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
+    names: dict[str, list[Member]] = defaultdict(list)
+    places: dict[tuple[str, int], list[Member]] = defaultdict(list)
+    over = [member for member in members if member.cluster and member.trust_model == OVER]
+    if over:
+        yield EsyncError(
+            f"{_names(over)} {'is' if len(over) == 1 else 'are'} in a cluster, and esync_trust_model is {OVER}: nobody "
+            "can know which member's client set to show before a member has answered",
+            f"Leave out esync_cluster, or set esync_trust_model to {PINNED} for the whole mesh",
+            kind="cluster_needs_pins",
+        )
+    for member in members:
+        if member.cluster:
+            yield from _cluster_alone(member, member.cluster)
+            names[member.cluster.name.lower()].append(member)
+            places[member.cluster.address.lower(), member.cluster.port].append(member)
+    for same in names.values():
+        said = {member.cluster.place: None for member in same if member.cluster}
+        if len(said) > 1:
+            yield EsyncError(
+                f"the hosts {_hosts(same)} are in the same cluster, but differ in what they say of it: "
+                f"{', '.join(said)}",
+                "Give all of them the same name, address and port in esync_cluster",
+                kind="cluster_differs",
+                server=same[0].host,
+            )
+    for same in places.values():
+        different = {member.cluster.name.lower(): member.cluster.name for member in same if member.cluster}
+        if len(different) > 1 and same[0].cluster:
+            yield EsyncError(
+                f"the clusters {' and '.join(different.values())} have the same address and port, "
+                f"{same[0].cluster.address} port {same[0].cluster.port}",
+                "Give each another address or port in esync_cluster",
+                kind="doubled_cluster_address",
+                server=same[0].host,
+            )
+    for member in members:
+        if member.name.lower() in names:
+            yield EsyncError(
+                f"the cluster of {_hosts(names[member.name.lower()])} has the name of this server "
+                "(upper and lower case count as the same)",
+                "Give the cluster another name in esync_cluster",
+                kind="cluster_named_as_server",
+                server=member.name,
+            )
+        for port in _ports(member):
+            if (member.address.lower(), port) in places:
+                yield EsyncError(
+                    f"the cluster of {_hosts(places[member.address.lower(), port])} has the address and port of this "
+                    f"server, {member.address} port {port}, and every server must be reachable by itself",
+                    "Give the balancer an address or a port of its own in esync_cluster",
+                    kind="cluster_at_server",
+                    server=member.name,
+                )
+
+
+def _cluster_alone(member: Member, cluster: Cluster) -> Iterable[EsyncError]:
+    found = [f"{cluster.name!r} is no name of a cluster: {problem}" for problem in problems(cluster.name)]
+    if not 1 <= cluster.port <= 65535:
+        found.append(f"{cluster.port} is no port")
+    if not cluster.address or any(character.isspace() for character in cluster.address):
+        found.append(f"{cluster.address!r} is no address")
+    for problem in found:
+        yield EsyncError(problem, "Correct esync_cluster of this host", kind="bad_cluster", server=member.host)
 
 
 def _hosts(members: Iterable[Member]) -> str:

@@ -34,6 +34,8 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
     debts = Counter(debt.server for debt in mesh.debts)
     problems = Counter(problem.server for problem in mesh.problems if problem.severity != NOT_JUDGED)
     let_in = Counter(refusal.target for refusal in mesh.let_in)
+    calls = Counter((one.source, one.verdict) for one in mesh.connections)
+    callers = {one.source for one in mesh.connections}
     ends = {server.name: seconds_of(server.expires_at) for server in mesh.servers}
     expiry = {name: end for name, end in ends.items() if end is not None}
     families = [
@@ -77,6 +79,16 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
             "esync_callers_let_in",
             "How many callers this server let in that it must refuse.",
             [(_labels(server=name), let_in[name]) for name in names],
+        ),
+        _family(
+            "esync_cluster_connections",
+            "How many clusters this server called through their balancers, by what came of it.",
+            [
+                (_labels(server=name, verdict=verdict), calls[name, verdict])
+                for name in names
+                for verdict in (OK, FAILED, UNTESTED)
+                if name in callers
+            ],
         ),
     ]
     return "".join(families)

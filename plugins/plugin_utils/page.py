@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connection, tallies, wrong_groups
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     FAILED,
@@ -96,8 +97,9 @@ def document(mesh: Mesh, generated_at: str) -> str:
             _head(mesh, generated_at, now),
             "<main>",
             *(f'<p class="cost">{escape(line)}</p>' for line in cost_lines(mesh)),
-            _troubles(troubles, let_in_of(mesh)),
+            _troubles(troubles, let_in_of(mesh), mesh.wrong_connections),
             _asset("matrix.html"),
+            _clusters(mesh),
             _debts(mesh),
             _servers(mesh, now),
             "</main>",
@@ -154,7 +156,7 @@ _SYMBOLS = """<svg width="0" height="0" class="symbols" aria-hidden="true">
 def _head(mesh: Mesh, generated_at: str, now: int) -> str:
     # Neither good nor bad: what was tested works, but a part of the mesh was not in the run.
     kind = "ok" if mesh.count(OK) == mesh.expected and not mesh.faults else "part"
-    kind = "failed" if mesh.wrong or mesh.let_in else kind
+    kind = "failed" if mesh.wrong or mesh.let_in or mesh.wrong_connections else kind
     shown = generated_at.replace("T", " ").replace("Z", " UTC")
     late = sum(_ends_soon(server, now) for server in mesh.servers)
     outside = sum(not pair.in_scope for pair in mesh.pairs)
@@ -164,6 +166,7 @@ def _head(mesh: Mesh, generated_at: str, now: int) -> str:
         ("failed", mesh.count(FAILED), "failed"),
         ("untested", mesh.count(UNTESTED) - outside, "untested"),
         ("not in this run", outside, "outside"),
+        ("calls to clusters not ok", len(mesh.wrong_connections), "failed"),
         ("let somebody in", len({refusal.target for refusal in mesh.let_in}), "failed"),
         ("with problems", len({problem.server for problem in mesh.problems}), "late"),
         ("with debts", len({debt.server for debt in mesh.debts}), ""),
@@ -187,10 +190,10 @@ def _head(mesh: Mesh, generated_at: str, now: int) -> str:
     )
 
 
-def _troubles(troubles: Sequence[Trouble], let_in: Sequence[LetIn]) -> str:
-    if not troubles and not let_in:
+def _troubles(troubles: Sequence[Trouble], let_in: Sequence[LetIn], calls: Sequence[Connection] = ()) -> str:
+    if not troubles and not let_in and not calls:
         return ""
-    items = [_let_in(one) for one in let_in]
+    items = [_let_in(one) for one in let_in] + [_wrong_calls(group) for group in wrong_groups(calls)]
     items += [_trouble(index, trouble) for index, trouble in enumerate(troubles)]
     return "\n".join(
         [
@@ -214,6 +217,56 @@ def _let_in(one: LetIn) -> str:
             f"<p>{_text(one.detail)}</p>",
             f'<p class="remedy"><b>What to do</b> {_text(one.remedy)}</p>' if one.remedy else "",
             "</li>",
+        ]
+    )
+
+
+def _wrong_calls(group: Sequence[Connection]) -> str:
+    """A trouble of a cluster, however many call it."""
+    first = group[0]
+    kind = "failed" if any(one.verdict == FAILED for one in group) else "untested"
+    callers = _text(few([one.source for one in group]))
+    who = f"{callers} <span class=arrow>→</span> cluster {_text(first.cluster)}"
+    key = f"<code>{_text(first.cause or first.verdict)}</code>"
+    many = f' <span class="many">{len(group):,} callers</span>' if len(group) > 1 else ""
+    return "\n".join(
+        [
+            "<li>",
+            f"<h3>{_sign(kind)}<span>{who}</span>{many}</h3>",
+            f'<p class="title">{_text(first.title)} <span class="key">{key}</span></p>',
+            f"<p>{_text(first.detail)}</p>" if first.detail else "",
+            f'<p class="remedy"><b>What to do</b> {_text(first.remedy)}</p>' if first.remedy else "",
+            "</li>",
+        ]
+    )
+
+
+def _clusters(mesh: Mesh) -> str:
+    if not mesh.clusters:
+        return ""
+    rows = []
+    for tally in tallies(mesh.clusters, mesh.connections):
+        cluster, counts = tally.cluster, tally.answered
+        place = f"[{cluster.address}]" if ":" in cluster.address else cluster.address
+        who = ", ".join(f"{_text(name)} {count:,}" for name, count in counts.items() if count)
+        silent = f"{_sign('late')}{', '.join(_text(name) for name in tally.silent)}" if tally.silent else ""
+        rows.append(
+            f"<tr><th scope=row>{_text(cluster.name)}</th><td>{_text(f'{place}:{cluster.port}')}</td>"
+            f"<td>{', '.join(_text(name) for name in cluster.members)}</td><td>{who}</td><td>{silent}</td>"
+            f"<td class=number>{tally.ok} of {len(tally.connections)}</td></tr>"
+        )
+    return "\n".join(
+        [
+            '<section aria-labelledby="clusters-title" id="clusters">',
+            '<h2 id="clusters-title">Load-balanced clusters</h2>',
+            '<p class="hint">Called through their balancers by every server outside of them, several times each. '
+            "That a member never answered may be the balancer's way; it is proved by itself in the matrix.</p>",
+            '<div class="table"><table><thead><tr><th scope=col>Cluster</th><th scope=col>Balancer</th>'
+            "<th scope=col>Members</th><th scope=col>Answered</th><th scope=col>Never answered</th>"
+            "<th scope=col class=number>Callers ok</th></tr></thead><tbody>",
+            *rows,
+            "</tbody></table></div>",
+            "</section>",
         ]
     )
 

@@ -129,6 +129,16 @@ def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> Repair
                 want(target, RESTART, f"{label}: {cause}")
         elif not (cause in _FOLLOWS and troubled & {str(pair["from"]), target}):
             left.append(f"{label}: {cause}. {pair['detail']} {pair['remedy']}".strip())
+    for cluster in report.get("clusters", ()):
+        for call in cluster["connections"]:
+            # What a member does wrong is mended there; the balancer is not ours.
+            if (
+                call["verdict"] == "failed"
+                and not troubled & set(cluster["members"])
+                and not wanted.keys() & set(cluster["members"])
+            ):
+                name = f"{call['from']} -> [cluster {cluster['name']}]"
+                left.append(f"{name}: {call['cause']}. {call['detail']} {call['remedy']}".strip())
     for refusal in report["refusals"]:
         if refusal["verdict"] == "failed":
             left.append(f"{_place(refusal)}: {refusal['cause']}. {refusal['detail']} {refusal['remedy']}".strip())

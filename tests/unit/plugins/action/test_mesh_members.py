@@ -17,17 +17,36 @@ def test_values_are_templated_for_each_host_and_the_group_counts_not_the_run(pla
             "esync_address": "{{ ansible_host }}",
             "ansible_host": "c.example",
             "esync_discard_existing": "{{ inventory_hostname == 'c' }}",
+            "esync_cluster": {"name": "web", "address": "lb.{{ ansible_host }}"},
         },
     }
     run = play([task], hosts, ["--limit", "a"])
     assert run.code == 0, run.output
-    members = run.results["a"]["r_judged"]["members"]
-    assert members == [
-        {"host": "b", "name": "B-2", "address": "10.0.0.2", "port": 8732, "directory": "/x/b", "sites": []},
-        {"host": "a", "name": "a", "address": "a", "port": 9001, "directory": "/x/a", "sites": []},
-        {"host": "c", "name": "c", "address": "c.example", "port": 8732, "directory": "/etc/esync", "sites": []},
+    judged = run.results["a"]["r_judged"]
+    web = {"name": "web", "address": "lb.c.example", "port": 8732}
+    assert judged["members"] == [
+        {
+            "host": "b",
+            "name": "B-2",
+            "address": "10.0.0.2",
+            "port": 8732,
+            "directory": "/x/b",
+            "cluster": None,
+            "sites": [],
+        },
+        {"host": "a", "name": "a", "address": "a", "port": 9001, "directory": "/x/a", "cluster": None, "sites": []},
+        {
+            "host": "c",
+            "name": "c",
+            "address": "c.example",
+            "port": 8732,
+            "directory": "/etc/esync",
+            "cluster": web,
+            "sites": [],
+        },
     ]
-    assert run.results["a"]["r_judged"]["discarding"] == ["c"]
+    assert judged["clusters"] == [{**web, "members": ["c"]}]
+    assert judged["discarding"] == ["c"]
 
 
 def test_all_offenders_at_once_with_host_and_variable(play):
@@ -41,6 +60,12 @@ def test_all_offenders_at_once_with_host_and_variable(play):
         "g": {"esync_port": None},
         "h": {},
         "i": {},
+        "j": {"esync_cluster": {"name": "web"}},
+        "k": {"esync_cluster": {"name": "web", "address": "x", "port": "many"}},
+        "l": {"esync_cluster": "web"},
+        "m": {"esync_cluster": {"name": "web", "address": "x", "members": ["a"]}},
+        "n": {"esync_cluster": {"name": "web", "address": "{{ nothing }}"}},
+        "o": {"esync_cluster": {"name": "-", "address": "x"}},
     }
     run = play([{**JUDGE, "ignore_errors": True}], hosts)
     failed = run.results["a"]["r_judged"]
@@ -55,6 +80,12 @@ def test_all_offenders_at_once_with_host_and_variable(play):
         ("f", "bad_variable"),
         ("g", "bad_variable"),
         ("-b", "doubled_directory"),
+        ("j", "bad_cluster"),
+        ("k", "bad_cluster"),
+        ("l", "bad_cluster"),
+        ("m", "bad_cluster"),
+        ("n", "bad_variable"),
+        ("o", "bad_cluster"),
     }
     assert "a: the variable esync_port" in failed["msg"]
 

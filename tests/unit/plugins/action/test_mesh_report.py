@@ -50,6 +50,17 @@ UNREACHED = {
     "c": {"probe": {}, "set": {"unreachable": True}},
 }
 BEFORE = [f"server-{one} -> server-{other}" for one in "bc" for other in NAMES if one != other]
+WEB = {"name": "web", "address": "lb", "port": 8732, "members": ["server-a", "server-b"]}
+
+
+def calling(**changes):
+    """All pairs are ok, and c called the cluster of the other two."""
+    call = {"cluster": "web", "verdict": "ok", "cause": None, "detail": "", "remedy": "", "answered": {"server-a": 4}}
+    return {**GOOD, "c": {**GOOD["c"], "probe": {**GOOD["c"]["probe"], "clusters": [{**call, **changes}]}}}
+
+
+CALLING = calling()
+BAD_CALL = calling(verdict="failed", cause="not_tls", detail="Seen so.", remedy="Mend it.", answered={})
 SCENARIOS = {
     # What the hosts registered, and the options.
     "good": (GOOD, {"title": "After the test"}),
@@ -58,6 +69,10 @@ SCENARIOS = {
     "bad_before": (BAD, {"baseline": BEFORE}),
     "worse": (BAD, {"baseline": ["server-a -> server-c"]}),
     "unreached": (UNREACHED, {}),
+    "cluster_ok": (CALLING, {"clusters": [WEB]}),
+    "cluster_bad": (BAD_CALL, {"clusters": [WEB]}),
+    "cluster_worse": (BAD_CALL, {"clusters": [WEB], "baseline": ["server-c -> [cluster web]"]}),
+    "cluster_bad_before": (BAD_CALL, {"clusters": [WEB], "baseline": BEFORE}),
     "nothing": ({**GOOD, "c": host("c", [])}, {}),
     "unwritable": (GOOD, {"report_directory": "/proc/nowhere"}),
 }
@@ -186,3 +201,24 @@ def test_pairs_outside_a_limited_run_fail_nothing(play, tmp_path, generation):
     # In check mode nothing is tested, so nothing is reported.
     assert "check mode" in run.results["a"]["r_checked"]["msg"]
     assert "matrix" not in run.results["a"]["r_checked"]
+
+
+def test_a_call_to_a_cluster_counts_as_a_pair_does(reports):
+    found, mesh = reports[0]["cluster_ok"]
+    assert not found.get("failed")
+    assert "server-c -> [cluster web]" in found["worked"] and len(found["worked"]) == 7
+    [cluster] = mesh["clusters"]
+    assert {**cluster, "connections": []} == {**WEB, "connections": []}
+    [call] = cluster["connections"]
+    assert (call["from"], call["verdict"], call["answered"]) == ("server-c", "ok", {"server-a": 4})
+    assert mesh["summary"]["expected"] == 6
+    found, _mesh = reports[0]["cluster_bad"]
+    assert found["failed"]
+    assert "server-c -> [cluster web]: not_tls. Seen so. Mend it." in found["msg"]
+
+
+def test_a_call_to_a_cluster_that_worked_before_can_get_worse(reports):
+    found, _mesh = reports[0]["cluster_worse"]
+    assert found["failed"] and found["worse"] == ["server-c -> [cluster web]: not_tls. Seen so."]
+    assert "Mend it." in found["msg"]
+    assert not reports[0]["cluster_bad_before"][0].get("failed")

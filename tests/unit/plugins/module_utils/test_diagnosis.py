@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import errno
 import json
 import re
 import socket
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -279,7 +279,7 @@ def test_short_fingerprints() -> None:
     ],
 )
 def test_another_site_answers(said: Any, words: Any) -> None:
-    found = diagnosis.judge_answer(replace(PAIR, site="shop"), json.dumps(said).encode(), None)
+    found = diagnosis.judge_answer(dataclasses.replace(PAIR, site="shop"), json.dumps(said).encode(), None)
     assert (found.cause if found else None) == ("another_server_answers" if words else None)
     if found:
         assert words in found.detail and "bravo [shop] (" in found.detail
@@ -289,5 +289,78 @@ def test_another_site_answers(said: Any, words: Any) -> None:
 
 
 def test_a_site_that_is_not_served_is_told() -> None:
-    found = diagnosis.judge_misdirected(replace(PAIR, site="shop"))
+    found = diagnosis.judge_misdirected(dataclasses.replace(PAIR, site="shop"))
     assert (found.cause, "bravo [shop] (" in found.detail) == ("another_server_answers", True)
+
+
+# -- through a balancer ----------------------------------------------------------------------------------------
+
+WEB = Pair(
+    "alpha",
+    "web",
+    "10.0.0.9",
+    8732,
+    expected={A: "current", B: "next", D: "current"},
+    known=PAIR.known,
+    own=PAIR.own,
+    cluster="web",
+    members={"bravo": {A: "current", B: "next"}, "charlie": {D: "current"}},
+)
+
+
+def test_whose_certificate_is_served_is_who_answers() -> None:
+    assert WEB.place == "the cluster web (10.0.0.9:8732)"
+    for fingerprint, member in ((A, "bravo"), (B, "bravo"), (D, "charlie"), (F, "bravo")):
+        found = diagnosis.answering(WEB, fingerprint)
+        assert found.peer == member and found.expected == WEB.members[member]
+        assert found.place == f"{member} of cluster web (10.0.0.9:8732)"
+    for fingerprint in (G, "1" * 64):
+        assert diagnosis.answering(WEB, fingerprint) == WEB
+    assert diagnosis.answering(PAIR, A) == PAIR
+
+
+@pytest.mark.parametrize("fingerprint", [A, B, D])
+def test_any_member_is_right(fingerprint: str) -> None:
+    assert diagnosis.judge_served(diagnosis.answering(WEB, fingerprint), fingerprint) is None
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "cause", "said"),
+    [
+        (F, "stale_generation_served", "bravo of cluster web (10.0.0.9:8732) serves its previous certificate"),
+        (G, "server_certificate_unknown", "expects one of the 3 certificates of its members"),
+        ("1" * 64, "self_connection", "Where alpha looked for the cluster web (10.0.0.9:8732)"),
+        ("3" * 64, "another_server_answers", "the server certificate of delta was served"),
+        (C, "wrong_role", "serves alpha the client certificate of bravo"),
+    ],
+)
+def test_whatever_else_is_served_through_a_balancer(fingerprint: str, cause: str, said: str) -> None:
+    pair = dataclasses.replace(WEB, known={**WEB.known, "3" * 64: "delta server current"})
+    found = diagnosis.judge_served(diagnosis.answering(pair, fingerprint), fingerprint)
+    assert found
+    assert (found.cause, said in found.detail) == (cause, True), found.detail
+
+
+def test_what_it_means_if_nobody_of_the_cluster_answered() -> None:
+    for cause in CAUSES:
+        found = diagnosis.judge_balanced(Finding(cause, "Seen."), "web", None)
+        assert found.cause == cause and found.detail.startswith("Seen.") and found.remedy
+        assert diagnosis.judge_balanced(Finding(cause, "Seen."), "web", "web") == found
+    ended = diagnosis.judge_balanced(Finding("server_certificate_unknown", "Seen."), "web", "web")
+    assert "TLS may be ending at the balancer" in ended.detail and "TCP mode" in ended.remedy
+    for cause in ("another_server_answers", "self_connection"):
+        assert "the balancer's list" in diagnosis.judge_balanced(Finding(cause, "Seen."), "web", "web").remedy
+    for cause in ("endpoint_not_listening", "host_unreachable", "connection_timed_out", "not_tls"):
+        assert "the balancer" in diagnosis.judge_balanced(Finding(cause, "Seen."), "web", None).remedy
+
+
+def test_what_it_means_if_a_member_was_served() -> None:
+    plain = Finding("client_certificate_refused", "Seen.")
+    assert diagnosis.judge_balanced(plain, "web", "bravo") == plain
+    for cause in ("another_server_answers", "taken_for_another"):
+        found = diagnosis.judge_balanced(Finding(cause, "Seen."), "web", "bravo")
+        assert (found.cause, "TLS may be ending at the balancer" in found.detail) == (cause, True)
+
+
+def test_the_name_of_a_balancer_that_cannot_be_resolved() -> None:
+    assert "the address of the cluster web" in diagnosis.judge_resolution(WEB, None, 1).detail

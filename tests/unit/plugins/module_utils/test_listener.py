@@ -109,6 +109,15 @@ def test_it_ends_when_its_time_is_up(mesh: Any, listen: Any) -> None:
     assert not Path(listener.lock_path(str(mesh.root / "bravo"))).exists()
 
 
+def test_calls_through_a_balancer_do_not_end_it(mesh: Any, listen: Any) -> None:
+    started = listen("bravo", expected=frozenset(["alpha"]))
+    assert b"200 OK" in talk(mesh, "alpha", started["port"], tls.request_for("lb", 1, "web"))
+    with pytest.raises(AssertionError, match="never"):
+        wait_for(lambda: not is_alive(started["pid"]), seconds=2 * listener.LINGER)
+    assert mesh.one("alpha", "bravo", started["port"])["verdict"] == "ok"
+    wait_for(lambda: not is_alive(started["pid"]))
+
+
 def test_it_ends_when_all_expected_were_served_and_not_before(mesh: Any, listen: Any) -> None:
     started = listen("bravo", expected=frozenset(["alpha", "charlie"]))
     for _number in range(2):

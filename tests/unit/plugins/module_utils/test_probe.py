@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import shutil
@@ -783,3 +784,142 @@ def test_every_cause_of_the_table_is_brought_about_here() -> None:
     # These are the control node's, about runs that ended early.
     elsewhere = {"host_failed", "not_tested"}
     assert {cause for cause in CAUSES if f'"{cause}"' not in text} <= elsewhere
+
+
+# -- clusters --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def balance(serve: Any) -> Any:
+    """Starts a balancer that passes each connection on to the next of some ports: ``balance(1234, 1235)``."""
+
+    def start(*ports: int) -> int:
+        number = itertools.count()
+
+        def pass_on(connection: socket.socket) -> None:
+            with socket.create_connection(("127.0.0.1", ports[next(number) % len(ports)]), 20) as other:
+                back = threading.Thread(target=pump, args=(other, connection), daemon=True)
+                back.start()
+                pump(connection, other)
+                back.join()
+
+        port: int = serve(pass_on)
+        return port
+
+    return start
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def cluster(mesh: Any, port: int, *members: str) -> probe.Peer:
+    """The cluster web behind a port."""
+    expected = {name: mesh.expected(name) for name in members}
+    together = {key: value for one in expected.values() for key, value in one.items()}
+    return probe.Peer("web", "127.0.0.1", port, together, members=expected)
+
+
+def call(mesh: Any, *clusters: probe.Peer, caller: str = "alpha", **settings: Any) -> list[dict[str, Any]]:
+    settings = {"known": mesh.known(), **settings}
+    return probe.probe_clusters(clusters, probe.Settings(caller, str(mesh.root / caller), **settings))
+
+
+@pytest.mark.parametrize(("members", "attempts"), [(1, 2), (2, 4), (5, 10), (8, 16), (100, 16)])
+def test_how_often_a_cluster_is_called(members: int, attempts: int) -> None:
+    assert probe.attempts_for(members) == attempts
+
+
+def test_any_member_of_a_cluster_may_answer(mesh: Any, listen: Any, balance: Any, version: str) -> None:
+    ports = listen("bravo")["port"], listen("charlie")["port"]
+    both, first = balance(*ports), balance(ports[0])
+    found = call(mesh, cluster(mesh, both, "bravo", "charlie"), cluster(mesh, first, "bravo", "charlie"))
+    fine = {"cluster": "web", "verdict": "ok", "cause": None, "detail": "", "remedy": ""}
+    assert found == [{**fine, "answered": {"bravo": 2, "charlie": 2}}, {**fine, "answered": {"bravo": 4}}]
+    # The versions of members are compared with each of them by itself.
+    [found_one] = call(mesh, cluster(mesh, first, "bravo"), product_version="2")
+    assert found_one["verdict"] == "ok"
+    assert call(mesh) == []
+
+
+def test_a_member_of_the_mesh_that_is_none_of_the_cluster(mesh: Any, listen: Any, balance: Any) -> None:
+    port = balance(listen("bravo")["port"], listen("charlie")["port"])
+    [found] = call(mesh, cluster(mesh, port, "bravo"))
+    is_cause(found, "another_server_answers", "the server certificate of charlie", "1 of 2 connections failed.")
+    assert "the balancer's list" in found["remedy"]
+    assert found["answered"] == {"bravo": 1}
+
+
+def test_a_balancer_that_leads_back_to_the_caller(mesh: Any, listen: Any, balance: Any) -> None:
+    [found] = call(mesh, cluster(mesh, balance(listen("alpha")["port"]), "bravo"))
+    is_cause(found, "self_connection", "the cluster web")
+    assert "connections failed" not in found["detail"]
+
+
+def test_a_balancer_at_which_tls_ends(mesh: Any, s_server: Any) -> None:
+    mesh.make("delta")
+    [found] = call(mesh, cluster(mesh, s_server("delta", "-www"), "bravo", "charlie"), known={})
+    is_cause(found, "server_certificate_unknown", "TLS may be ending at the balancer")
+    assert "TCP mode" in found["remedy"]
+    [key] = [one for one, state in mesh.expected("delta").items() if state == "current"]
+    assert key in found["detail"]
+
+
+def test_a_balancer_that_ends_tls_with_the_key_of_a_member(mesh: Any, listen: Any, balance: Any) -> None:
+    # What answers behind the certificate of bravo calls itself another.
+    port = balance(listen("other", directory="bravo")["port"])
+    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"))
+    is_cause(found, "another_server_answers", "bravo of cluster web", "TLS may be ending at the balancer")
+
+
+def test_a_balancer_that_knows_nobody_who_is_up(mesh: Any, serve: Any) -> None:
+    [found] = call(mesh, cluster(mesh, serve(socket.socket.close), "bravo"), **SHORT)
+    is_cause(found, "not_tls", "the cluster web")
+    assert "at least one member for up" in found["remedy"]
+    [found] = call(mesh, cluster(mesh, closed_port(), "bravo"), **SHORT)
+    is_cause(found, "endpoint_not_listening", "the cluster web")
+    assert "Start the balancer" in found["remedy"]
+
+
+def test_a_balancer_that_notices_late_who_is_up(mesh: Any, listen: Any, serve: Any) -> None:
+    port, number = listen("bravo")["port"], itertools.count()
+
+    def wake(connection: socket.socket) -> None:
+        if next(number) < 3:
+            return
+        with socket.create_connection(("127.0.0.1", port), 20) as other:
+            threading.Thread(target=pump, args=(other, connection), daemon=True).start()
+            pump(connection, other)
+
+    [found] = call(mesh, cluster(mesh, serve(wake), "bravo"), cluster_patience=20)
+    assert (found["verdict"], found["answered"]) == ("ok", {"bravo": 2})
+
+
+def test_the_generation_that_members_must_serve(mesh: Any, listen: Any, balance: Any) -> None:
+    port = balance(listen("bravo")["port"], listen("charlie", serve="next")["port"])
+    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"))
+    assert found["answered"] == {"bravo": 2, "charlie": 2}
+    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"), require=("current",))
+    is_cause(found, "stale_generation_served", "charlie of cluster web", "2 of 4 connections failed.")
+    assert found["answered"] == {"bravo": 2}
+
+
+def test_one_member_of_a_cluster_has_expired(mesh: Any, listen: Any, balance: Any) -> None:
+    mesh.make("bravo", **LONG_AGO)
+    mesh.trust("alpha", "bravo", "charlie")
+    mesh.trust("bravo", "alpha")
+    port = balance(listen("bravo")["port"])
+    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"))
+    is_cause(found, "server_certificate_expired", "bravo of cluster web")
+
+
+def test_own_files_that_cannot_be_used_are_told_of_every_cluster(mesh: Any) -> None:
+    (mesh.root / "alpha" / "current" / "client.key").resolve().write_text("")
+    found = call(mesh, cluster(mesh, closed_port(), "bravo"), cluster(mesh, closed_port(), "charlie"))
+    assert len(found) == 2
+    for one in found:
+        is_cause(one, "damaged_file", "alpha cannot use")

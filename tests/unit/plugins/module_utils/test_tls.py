@@ -478,3 +478,11 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n"
 def test_answers(answer: bytes, complete: bool, status: int, body: bytes) -> None:
     assert tls.is_complete(answer) is complete
     assert tls.parse_answer(answer) == (status, body)
+
+
+def test_the_request_through_a_balancer_is_told_from_a_direct_one() -> None:
+    through = tls.request_for("a", 1, "web")
+    assert b"\r\nX-Esync-Cluster: web\r\n" in through and through.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert tls.is_through_balancer(through)
+    assert not tls.is_through_balancer(tls.request_for("a", 1))
+    assert tls.request_for("a", 1, "w\r\nX: y").count(b"\r\n") == through.count(b"\r\n")

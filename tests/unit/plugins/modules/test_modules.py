@@ -324,5 +324,23 @@ def test_listener_and_probe_as_modules(arguments: dict[str, Any], execute: Any) 
     assert probed["refusals"] and {one["verdict"] for one in probed["refusals"]} == {"ok"}
     documented = yaml.safe_load(
         importlib.import_module("ansible_collections.esync.mesh.plugins.modules.peer_probe").RETURN
-    )["results"]["contains"]
-    assert set(probed["results"][0]) == set(documented)
+    )
+    assert set(probed["results"][0]) == set(documented["results"]["contains"])
+
+
+def test_a_cluster_is_called_before_the_listener_ends(arguments: dict[str, Any], execute: Any) -> None:
+    # The listener may end as soon as alpha was served, which the calls to the cluster must not do.
+    code, started, output = execute("probe_listener", {**arguments["probe_listener"], "expected": ["alpha"]})
+    assert code == 0, output
+    [peer] = arguments["peer_probe"]["peers"]
+    cluster = {"name": "web", "address": "127.0.0.1", "port": started["port"], "members": ["bravo", "somebody"]}
+    empty = {**cluster, "name": "empty", "members": ["somebody"]}
+    options = {**arguments["peer_probe"], "peers": [{**peer, "port": started["port"]}], "clusters": [cluster, empty]}
+    code, probed, output = execute("peer_probe", options)
+    assert [one["verdict"] for one in probed["results"]] == ["ok"], output
+    [called] = probed["clusters"]
+    assert (called["cluster"], called["verdict"], called["answered"]) == ("web", "ok", {"bravo": 2})
+    documented = yaml.safe_load(
+        importlib.import_module("ansible_collections.esync.mesh.plugins.modules.peer_probe").RETURN
+    )
+    assert set(called) == set(documented["clusters"]["contains"])

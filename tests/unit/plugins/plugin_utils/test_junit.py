@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.junit import document
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble, summary
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 
 NOW = "2026-11-23T19:00:00Z"
 
@@ -150,3 +151,26 @@ def test_a_case_for_each_site():
         "b -> a": [],
         "b [shop] refuses a, showing no certificate": [],
     }
+
+
+def with_clusters():
+    """a calls the cluster of b through its balancer, and fails; c is not in the run."""
+    servers = [Server(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
+    failed = {"cluster": "web", "verdict": "failed", "cause": "not_tls", "detail": "<Seen>.", "remedy": "Mend it."}
+    web, solo = Cluster("web", "::1", 8732, ("b",)), Cluster("solo", "lb", 9000, ("c",))
+    calls = {"a": [failed, {"cluster": "solo", "verdict": "ok", "answered": {"c": 2}}]}
+    return assemble(servers, {}, "nginx", clusters=[web, solo], connections=calls)
+
+
+def test_a_case_for_each_server_that_calls_a_cluster():
+    top = ET.fromstring(document(with_clusters(), NOW))
+    [suite] = [one for one in top if one.get("name") == "(clusters)"]
+    assert counts(suite) == {"tests": 4, "failures": 1, "errors": 1, "skipped": 1}
+    cases = {case.get("name"): list(case) for case in suite}
+    [failure] = cases["a -> [cluster web]"]
+    assert (failure.tag, failure.get("type")) == ("failure", "not_tls")
+    assert failure.get("message") == "What listens there does not speak TLS"
+    assert failure.text == "not_tls\n<Seen>.\nMend it."
+    assert cases["a -> [cluster solo]"] == []
+    assert [one.tag for one in cases["c -> [cluster web]"]] == ["skipped"]
+    assert [one.tag for one in cases["b -> [cluster solo]"]] == ["error"]

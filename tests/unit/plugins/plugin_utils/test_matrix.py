@@ -29,6 +29,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     troubles_of,
     verdict,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 
@@ -62,9 +63,8 @@ def test_every_pair_is_there():
 def test_json_as_designed():
     mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", [Debt("c", "trust", ("a",), "changes")])
     data = json.loads(json.dumps(to_json(mesh, "2026-11-23T00:00:00Z")))
-    assert list(data) == [
-        *("version", "generated_at", "servers", "pairs", "summary", "debts", "refusals", "problems", "trust_model")
-    ]
+    keys = "version generated_at servers pairs summary debts refusals problems trust_model clusters"
+    assert list(data) == keys.split()
     assert data["trust_model"] == "pinned"
     assert set(data["servers"][0]) == {"name", "address", "port", "expires_at", "state", "sites"}
     assert set(data["pairs"][0]) == {
@@ -512,3 +512,39 @@ def test_what_handing_over_costs_is_said_and_nothing_of_the_default():
     assert to_json(mesh, "2026-11-23T00:00:00Z")["trust_model"] == "handed_over"
     assert [line for line in terminal(mesh) if "can pose as any other" in line]
     assert not any("pose" in line for line in terminal(assemble(servers(*NAMES), all_ok(NAMES), "temporary")))
+
+
+WEB = Cluster("web", "lb.example", 8732, ("a", "b"))
+NO_BALANCER = {
+    "cluster": "web",
+    "verdict": "failed",
+    "cause": "endpoint_not_listening",
+    "detail": "Seen\x1b.",
+    "remedy": "Start it.",
+    "answered": {},
+}
+
+
+def with_cluster(result):
+    return assemble(
+        servers(*NAMES), all_ok(NAMES), "nginx", clusters=[WEB], connections={"c": [result]} if result else {}
+    )
+
+
+def test_a_cluster_that_holds():
+    mesh = with_cluster({**NO_BALANCER, "verdict": "ok", "cause": None, "answered": {"a": 4}})
+    assert mesh.wrong_connections == ()
+    assert findings(mesh) == ["cluster web: 1 of 1 callers ok; answered a 4; never b.", "6 of 6 pairs ok."]
+    assert to_json(mesh, "x")["clusters"][0]["connections"][0]["answered"] == {"a": 4}
+    assert to_json(mesh, "x")["summary"] == {"servers": 3, "expected": 6, "ok": 6, "failed": 0, "untested": 0}
+
+
+def test_a_cluster_that_does_not_hold_is_told_though_every_pair_does():
+    mesh = with_cluster(NO_BALANCER)
+    assert mesh.wrong == () and len(mesh.wrong_connections) == 1
+    assert findings(mesh) == [
+        "c -> [cluster web]: endpoint_not_listening. Seen?. Start it.",
+        "cluster web: 0 of 1 callers ok.",
+        "6 of 6 pairs ok, 1 of 1 calls to clusters not ok.",
+    ]
+    assert with_cluster(None).wrong_connections[0].cause == "not_tested"

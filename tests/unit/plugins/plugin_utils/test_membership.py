@@ -9,7 +9,13 @@ import dataclasses
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, EsyncErrors
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Member, discarding, judge
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import (
+    Cluster,
+    Member,
+    clusters_of,
+    discarding,
+    judge,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils.sites import Site
 
 
@@ -214,3 +220,81 @@ def test_what_the_trust_model_needs_is_named(members, kind, words):
     assert all(word in text for word in words)
     assert "digest" not in text
     assert "digest" not in repr(members)
+
+
+def cluster(name="web", address="lb.example", port=8732):
+    return Cluster(name, address, port)
+
+
+WEB = cluster()
+
+
+def test_clusters_of_any_size():
+    both = [
+        member("a", cluster=WEB),
+        member("b"),
+        member("c", cluster=cluster("db", port=9000)),
+        member("d", cluster=WEB),
+    ]
+    judge(both, "esync")
+    assert clusters_of(both) == [
+        Cluster("db", "lb.example", 9000, ("c",)),
+        Cluster("web", "lb.example", 8732, ("a", "d")),
+    ]
+    assert clusters_of([member("a")]) == []
+
+
+@pytest.mark.parametrize("other", [cluster(address="other.example"), cluster(port=1), cluster("Web")])
+def test_members_that_differ_in_what_they_say_of_their_cluster(other):
+    found, text = kinds(member("a", cluster=WEB), member("b", cluster=other))
+    assert found == ["cluster_differs"]
+    assert "a and b" in text and WEB.place in text and other.place in text
+
+
+def test_two_clusters_with_one_address():
+    found, text = kinds(member("a", cluster=WEB), member("b", cluster=cluster("db", "LB.example")))
+    assert found == ["doubled_cluster_address"]
+    assert "web and db" in text and "lb.example port 8732" in text
+
+
+def test_a_cluster_with_the_name_of_a_server_whatever_the_case():
+    found, text = kinds(member("a", cluster=cluster("B")), member("b"))
+    assert found == ["cluster_named_as_server"]
+    assert text.startswith("b: the cluster of a ")
+
+
+def test_a_cluster_at_the_address_and_port_of_a_server():
+    found, text = kinds(member("a", cluster=cluster(address="A.example")), member("b"))
+    assert found == ["cluster_at_server"]
+    assert "a.example port 8732" in text
+    # A balancer on the host of a member, with a port of its own.
+    judge([member("a", cluster=cluster(address="a.example", port=443)), member("b")], "esync")
+
+
+@pytest.mark.parametrize("bad", [cluster(""), cluster("-x"), cluster("nul"), cluster(address="a b"), cluster(port=0)])
+def test_bad_clusters(bad):
+    found, text = kinds(member("a", cluster=bad), member("b"))
+    assert found == ["bad_cluster"]
+    assert "Correct esync_cluster" in text
+
+
+def test_all_offending_clusters_are_told_at_once():
+    found, _text = kinds(
+        member("a", cluster=cluster("b")),
+        member("b", cluster=cluster("db")),
+        member("c", cluster=cluster("db", "d.example")),
+        member("d", cluster=cluster("-")),
+    )
+    assert sorted(set(found)) == [
+        "bad_cluster",
+        "cluster_at_server",
+        "cluster_differs",
+        "cluster_named_as_server",
+        "doubled_cluster_address",
+    ]
+
+
+def test_through_a_balancer_nobody_knows_whose_client_set_to_show():
+    found, text = kinds(over("a", cluster=WEB), over("b"))
+    assert found == ["cluster_needs_pins"]
+    assert text.startswith("a is in a cluster, and esync_trust_model is handed_over")

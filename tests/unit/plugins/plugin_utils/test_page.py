@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.page import document
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
@@ -272,3 +273,25 @@ def test_what_handing_over_costs_stands_in_the_page():
     assert ("p", {"class": "cost"}) in Page(text).elements
     assert "can pose as any other" in text
     assert "can pose as any other" not in document(mesh(), NOW)
+
+
+def with_clusters():
+    """a calls the cluster of b through its balancer, and fails; c is not in the run."""
+    servers = [Server(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
+    failed = {"cluster": "web", "verdict": "failed", "cause": "not_tls", "detail": "<Seen>.", "remedy": "Mend it."}
+    web, solo = Cluster("web", "::1", 8732, ("b",)), Cluster("solo", "lb", 9000, ("c",))
+    calls = {"a": [failed, {"cluster": "solo", "verdict": "ok", "answered": {"c": 2}}]}
+    return assemble(servers, {}, "nginx", clusters=[web, solo], connections=calls)
+
+
+def test_clusters_and_what_is_wrong_with_them():
+    text = document(with_clusters(), NOW)
+    rows = [row for row in Page(text).rows if row and row[0] in ("web", "solo")]
+    assert rows == [
+        ["web", "[::1]:8732", "b", "", "", "0 of 2"],
+        ["solo", "lb:9000", "c", "c 2", "", "1 of 2"],
+    ]
+    assert "<code><bdi>not_tls</bdi></code>" in text and "&lt;Seen&gt;." in text and "Mend it." in text
+    assert '<header class="failed">' in text
+    assert "calls to clusters not ok</dt><dd>2</dd>" in text
+    assert 'id="clusters"' not in document(mesh(), NOW)

@@ -126,3 +126,12 @@ def test_a_site_is_named_in_what_is_left_and_in_why():
     }
     left = plan_repair(report(pairs=[other], refusals=[refusal]), ["b"]).left
     assert [text.partition(": ")[0] for text in left] == ["a -> b [shop]", "b [news]"]
+
+
+def test_a_balancer_is_left_and_what_a_member_does_wrong_is_mended_there():
+    call = {"from": "a", "verdict": "failed", "cause": "not_tls", "detail": "Seen.", "remedy": "Do."}
+    cluster = {"name": "web", "members": ["b", "c"], "connections": [call, {**call, "from": "d", "verdict": "ok"}]}
+    plan = plan_repair({**report(), "clusters": [cluster]}, ["a", "b"])
+    assert (plan.servers, plan.left) == ({}, ("a -> [cluster web]: not_tls. Seen. Do.",))
+    stopped = {**report(pairs=[pair("a", "b", "endpoint_not_listening")]), "clusters": [cluster]}
+    assert (plan_repair(stopped, ["b"]).servers, plan_repair(stopped, ["b"]).left) == ({"b": ("restart",)}, ())
