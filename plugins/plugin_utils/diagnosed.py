@@ -137,8 +137,8 @@ def _unknown(peer: str, result: Result, view: View) -> Result:
         return _told(
             result,
             f"It is the {view.own[seen]} certificate on the disk of {peer}: it was made anew without an exchange.",
-            f"If that was on purpose, run establish with esync_accept_changed={peer}. Otherwise find out who did it "
-            "before you trust it.",
+            f"Run establish over the whole group. If that refuses the change and you made it, with "
+            f"esync_accept_changed={peer}; otherwise find out who did it before you trust it.",
         )
     if view.served == seen:
         return _served_elsewhere(peer, result, view)

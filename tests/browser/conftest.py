@@ -15,6 +15,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,13 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @pytest.fixture(scope="session")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    work = tmp_path_factory.mktemp("browser")
+    with chromium(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@contextmanager
+def chromium(work: Path) -> Iterator[Browser]:
+    """A session that is over when the block is. :param work: an empty folder, for the profile and the page."""
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"],
         stdout=subprocess.PIPE,
