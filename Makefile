@@ -7,7 +7,7 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test bench docs clean
+.PHONY: help venv mesh check test bench docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -16,6 +16,7 @@ help:
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make docs         write the documents that are made from the code"
+	@echo "make pictures     take the pictures of the documents anew (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"
 
 venv: $(STAMP)
@@ -45,6 +46,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(VENV)/bin/python docs/make.py
+
+pictures: $(STAMP)
+	$(VENV)/bin/python docs/pictures.py
 
 clean:
 	rm -rf .mesh .cache .mypy_cache .ruff_cache $(VENV)

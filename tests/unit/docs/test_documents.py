@@ -20,6 +20,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("ben
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Only with words that say what is to be seen.
+_PICTURE = re.compile(r"!\[[^\]]{20,}\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:benchmarks|docs|inventories|molecule|playbooks|plugins|roles|tests)/[\w./-]*\w")
 _TEST = re.compile(r"\btest_\w+\b(?!\.py)")
@@ -56,6 +58,18 @@ def test_links_lead_somewhere(document: Path) -> None:
         target = (document.parent / name).resolve() if name else document
         assert target.exists(), f"{link} leads nowhere"
         assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), f"{link}: no such heading"
+
+
+def test_pictures_are_small_have_words_and_are_those_that_are_taken() -> None:
+    """Whoever cannot see a picture reads its words; and none is left over from an earlier document."""
+    found = {path.name: path.read_bytes() for path in ROOT.glob("docs/pictures/*")}
+    shown = {Path(link).name for path in DOCUMENTS for link in _PICTURE.findall(path.read_text(encoding="utf-8"))}
+    taken = re.findall(r'take\(browser, mesh, "([\w-]+)"', (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8"))
+    assert set(found) == shown == {f"{name}.png" for name in taken}
+    assert found
+    for name, content in found.items():
+        assert content.startswith(b"\x89PNG\r\n"), f"{name} is no PNG"
+        assert len(content) < 60_000, f"{name} has {len(content)} bytes"
 
 
 def test_the_readme_leads_to_every_document() -> None:
