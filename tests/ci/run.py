@@ -50,7 +50,15 @@ class Part:
 PYTEST = r"\b[1-9]\d* passed\b"
 
 # Molecule's scenarios, and about how many seconds each takes alone.
-SCENARIOS = {"default": 150, "endpoint": 200, "regenerate": 500, "remove": 120, "diagnosis": 240, "apply": 150}
+SCENARIOS = {
+    "default": 150,
+    "endpoint": 200,
+    "regenerate": 500,
+    "remove": 120,
+    "diagnosis": 240,
+    "apply": 150,
+    "sites": 120,
+}
 
 PARTS = {
     "lint": Part(
