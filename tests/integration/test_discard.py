@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from conftest import Mesh
@@ -25,6 +26,16 @@ def test_one_run_discards_one_server_and_the_run_after_that_changes_nothing(mesh
     assert "Check mode: what follows would be done, nothing is." in shown.prose
     assert shown.changed["b"] == 1
     assert mesh.snapshot() == before
+
+    wrapper = mesh.root / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec faketime -f -400s {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    mesh.host_settings["c"] = {"ansible_python_interpreter": str(wrapper)}
+    mesh.write()
+    assert "The run stops here for all servers." in mesh.fail("establish", "-e", f"{OPTION}=b").prose
+    assert mesh.snapshot() == before
+    mesh.host_settings.clear()
+    mesh.write()
 
     old = generations(mesh)
     result = mesh.succeed("establish", "-e", f"{OPTION}=b")
