@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from processes import kill
 
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=\d+\s", re.MULTILINE)
 _EPHEMERAL = "MOLECULE_EPHEMERAL_DIRECTORY"
@@ -73,9 +74,8 @@ class Run:
         raise AssertionError(f"{task!r} did not come up in:\n{''.join(self.lines)}")
 
     def kill(self) -> None:
-        """SIGKILL to the control process and all of its group."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        """SIGKILL to the control process and everything below it."""
+        kill(self.process)
 
     def wait(self) -> Result:
         rest, _none = self.process.communicate(timeout=600)

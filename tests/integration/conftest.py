@@ -12,7 +12,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(1, str(ROOT / "molecule" / "shared"))
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
 _RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)\s", re.M)
 
@@ -185,12 +185,6 @@ class Mesh:
                     content = path.read_bytes()
                 found[str(path.relative_to(self.root))] = (status.st_mode, status.st_ino, content)
         return found
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to the control process and everything it started in its group."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def free_ports(count: int) -> list[int]:

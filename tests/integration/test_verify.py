@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
+from conftest import Mesh
 
-def test_a_service_that_is_not_started_is_named(make_mesh) -> None:
-    mesh = make_mesh("a", "b", "c")
-    mesh.succeed("establish")
+
+def test_a_service_that_is_not_started_is_named(mesh: Mesh) -> None:
     # b goes on listening on 127.0.0.1, so that nothing listens where the others look for it.
     mesh.host_settings["b"] = {"esync_address": "127.0.0.77"}
     mesh.write()

@@ -116,13 +116,17 @@ class Server:
 def ask(source: str, target: str, certificate: str, trusted: str | None = None) -> str:
     """What openssl s_client on one host gets from the other: the answer to 'hello', or nothing."""
     trusted = trusted or f"{DIRECTORY}/trusted/{target}_SyncServer.cer"
-    command = (
-        f"printf 'hello\\n' | timeout 20 openssl s_client -connect {address(target)}:{PORT} {certificate}"
-        f" -CAfile /run/pinned.pem -partial_chain -verify_return_error -quiet -no_ign_eof 2>/dev/null"
+    connect(source).check_output(
+        f"openssl x509 -inform DER -in {trusted} -out /run/pinned.pem && rm -f /run/answer /run/ended"
     )
-    connect(source).check_output(f"openssl x509 -inform DER -in {trusted} -out /run/pinned.pem")
-    # s_client ends at the end of its input, so the input stays open until the answer is there.
-    command = command.replace("printf 'hello\\n'", "{ printf 'hello\\n'; sleep 1; }")
+    # s_client ends at the end of its input, so that stays open until the answer is there, or the connection has ended.
+    command = (
+        "{ printf 'hello\\n'; n=0; until grep -qs olleh /run/answer || [ -e /run/ended ] || [ $n -gt 100 ];"
+        " do sleep 0.1; n=$((n + 1)); done; } |"
+        f" {{ timeout 20 openssl s_client -connect {address(target)}:{PORT} {certificate} -CAfile /run/pinned.pem"
+        " -partial_chain -verify_return_error -quiet -no_ign_eof > /run/answer 2>/dev/null; touch /run/ended; };"
+        " cat /run/answer"
+    )
     return str(connect(source).run(command).stdout)
 
 
