@@ -259,7 +259,7 @@ def test_the_sites_of_a_server_stand_in_one_cell_each_with_its_own_result():
     assert [len(times) for times in data["times"]] == [1, 1]
     read = [
         (place, data["strings"][site], code, data["strings"][cause])
-        for place, site, code, _ms, cause, *_ in data["sites"]
+        for place, site, code, _ms, cause, *_rest in data["sites"]
     ]
     assert read == [(1, "shop", "+", ""), (1, "<news>", "x", "tls_failed")]
     rows = {row[0]: row[-2:] for row in page.rows if row}
