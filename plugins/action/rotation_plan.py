@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.esync.mesh.plugins.module_utils.trust import entries_from, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
 
@@ -27,6 +28,7 @@ OPTIONS: dict[str, Any] = {
     "compromised": {"type": "list", "elements": "str", "default": []},
     "offline": {"type": "str", "choices": ["stop", "defer"], "default": "stop"},
     "take_over": {"type": "bool", "default": False},
+    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
 }
 
 
@@ -53,6 +55,7 @@ class ActionModule(ActionBase):
                 compromised=tuple(options["compromised"]),
                 defer=options["offline"] == "defer",
                 take_over=options["take_over"],
+                model=options["trust_model"],
             ),
             me,
             new_id=time.strftime("%Y%m%dT%H%M%SZ", now),
@@ -76,6 +79,7 @@ def _server(member: Mapping[str, Any], hostvars: Mapping[str, Any], variable: st
         {str(generation["state"]): str(generation["id"]) for generation in found["generations"]},
         tuple(str(reason) for reason in found.get("due") or ()),
         {str(key): str(value) for key, value in rotation.items()} if rotation else None,
+        model_of(name, entries_from((plain(found.get("trust")) or {}).get("entries") or ())),
     )
 
 

@@ -49,6 +49,11 @@ options:
     description: Continue a rotation that another control node began.
     type: bool
     default: false
+  trust_model:
+    description: The trust model that the mesh is to have; if it has another one, all servers are rotated.
+    type: str
+    choices: [pinned, handed_over]
+    default: pinned
 attributes:
   check_mode:
     support: full
@@ -108,5 +113,18 @@ lines:
   description: The plan in words.
   type: list
   elements: str
+  returned: success
+compromised:
+  description: The servers whose old certificates lose trust first.
+  type: list
+  elements: str
+  returned: success
+changes_model:
+  description: Whether the mesh goes from one trust model to the other.
+  type: bool
+  returned: success
+model_before:
+  description: The trust model by which the pairs work before anything is made.
+  type: str
   returned: success
 """

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils.names import CURRENT, NEXT, PREVIOUS
+from ansible_collections.esync.mesh.plugins.module_utils.names import (
+    BOTH,
+    CURRENT,
+    MODELS,
+    NEXT,
+    OVER,
+    PINNED,
+    PREVIOUS,
+)
 
 _HOLDER = re.compile(r"(?P<place>.+) process (?P<pid>\d+) started (?P<started>\d+)\Z")
 
@@ -48,6 +56,7 @@ class Server:
     :param generations: state (current, next, previous) to generation id.
     :param due: why its current certificates should be rotated; empty if they should not.
     :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
+    :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
     """
 
     name: str
@@ -55,6 +64,7 @@ class Server:
     generations: Mapping[str, str]
     due: tuple[str, ...] = ()
     lock: Mapping[str, str] | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class Wish:
     :param compromised: servers whose old certificates lose trust first.
     :param defer: go on although servers cannot be reached.
     :param take_over: take over another control node's lock.
+    :param model: the trust model that the mesh is to have.
     """
 
     names: tuple[str, ...] = ()
@@ -73,6 +84,7 @@ class Wish:
     compromised: tuple[str, ...] = ()
     defer: bool = False
     take_over: bool = False
+    model: str = PINNED
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,9 @@ class RotationPlan:
     :param offline: members that this run does not reach.
     :param take_over: whether locks found on the hosts are to be replaced.
     :param lines: the plan in words.
+    :param compromised: servers whose old certificates lose trust first.
+    :param changes_model: whether the mesh goes from one trust model to the other in this rotation.
+    :param model_before: the trust model by which its pairs work before anything is made.
     """
 
     id: str
@@ -95,6 +110,9 @@ class RotationPlan:
     offline: tuple[str, ...]
     take_over: bool
     lines: tuple[str, ...]
+    compromised: tuple[str, ...] = ()
+    changes_model: bool = False
+    model_before: str = PINNED
 
 
 def plan_rotation(
@@ -116,6 +134,13 @@ def plan_rotation(
     :raises EsyncError: unknown names, somebody else's lock, unreachable servers, or servers without certificates.
     """
     _refuse_unknown(servers, wish)
+    changes, before = _model_change(servers, wish)
+    if changes:
+        # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.
+        wish = replace(wish, names=(), only_due=False)
+    hands_over = any(server.model in (OVER, BOTH) for server in servers)
+    if wish.compromised and hands_over:
+        wish = replace(wish, names=(), compromised=tuple(server.name for server in servers))
     locks = [server for server in servers if server.lock]
     _refuse_locked(locks, wish, me, alive)
     offline = tuple(server.name for server in servers if not server.reached)
@@ -151,7 +176,47 @@ def plan_rotation(
         rotating=rotating,
         offline=offline,
         take_over=any((server.lock or {}).get("holder") != str(me) for server in locks),
-        lines=tuple(_words(reached, make, rotating, offline, wish, since if pending else None)),
+        lines=(
+            *([_words_of_change(wish)] if changes else []),
+            *([_HANDED_TO_ALL] if wish.compromised and hands_over else []),
+            *_words(reached, make, rotating, offline, wish, since if pending else None),
+        ),
+        compromised=wish.compromised,
+        changes_model=changes,
+        model_before=before,
+    )
+
+
+_HANDED_TO_ALL = (
+    "The servers hold each other's client sets (esync_trust_model: handed_over), so a breach of one compromises all."
+)
+
+
+def _model_change(servers: Sequence[Server], wish: Wish) -> tuple[bool, str]:
+    """Whether the trust model changes, and by which one all pairs can work now; a killed run may have left a mixture.
+
+    :raises EsyncError: kind ``breach_and_model``.
+    """
+    found = [server.model for server in servers if server.model]
+    changes = any(model != wish.model for model in found)
+    other = next(model for model in MODELS if model != wish.model)
+    if changes and wish.compromised:
+        raise EsyncError(
+            f"the mesh is to go over to the trust model {wish.model}, and a breach is to be answered: that is two runs",
+            f"Answer the breach first, with esync_trust_model: {other}",
+            kind="breach_and_model",
+        )
+    return changes, other if changes and all(model in (other, BOTH) for model in found) else wish.model
+
+
+def _words_of_change(wish: Wish) -> str:
+    return (
+        f"The trust model changes to {wish.model}. All servers get new certificates; until the old ones are retired "
+        "every endpoint accepts callers by both models."
+    ) + (
+        " From then on every server holds the client keys of all others, and whoever breaks into one can pose as any."
+        if wish.model == OVER
+        else " The client keys that were handed over are destroyed after it was proved that they are refused."
     )
 
 
