@@ -6,22 +6,145 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
 from conftest import Mesh
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 PASSPHRASE = "the passphrase of the mesh: Jt4hVq8sLw2n"
 
 
-def handed_mesh(make_mesh, *names: str, **settings) -> Mesh:
-    return make_mesh(*names, esync_trust_model="handed_over", esync_pfx_passphrase=PASSPHRASE, **settings)
-
-
-def test_establish_hands_over_and_again_changes_nothing(make_mesh) -> None:
-    mesh = handed_mesh(make_mesh, "a", "b", "c")
+@pytest.fixture(scope="module")
+def handed(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
+    """A mesh of three that hand over, established once; each test leaves it whole."""
+    settings = {"esync_trust_model": "handed_over", "esync_pfx_passphrase": PASSPHRASE}
+    mesh = Mesh(tmp_path_factory.mktemp("handed"), ["a", "b", "c"], settings)
     mesh.succeed("establish")
-    assert mesh.report()["summary"]["ok"] == 6
+    return mesh
+
+
+def clients(mesh: Mesh) -> dict[str, str]:
+    """Server to the fingerprint of its current client certificate, by the ledger."""
+    found = {}
+    for name in mesh.names:
+        record: Any = json.loads((mesh.ledger / f"{name}.json").read_text())
+        (found[name],) = [one["client"]["fingerprint"] for one in record["generations"] if one["state"] == "current"]
+    return found
+
+
+def held(mesh: Mesh, name: str) -> dict[str, Path]:
+    """Peer to the certificate that it handed to a server."""
+    return {path.name.partition("_Sync")[0]: path for path in (mesh.host(name) / "handed-over").glob("*.crt")}
+
+
+def shown(mesh: Mesh) -> set[tuple[str, str, str]]:
+    return {(pair["from"], pair["to"], pair["client_fingerprint"]) for pair in mesh.report()["pairs"]}
+
+
+def by_hand(mesh: Mesh) -> set[tuple[str, str, str]]:
+    """What callers have to show: to each peer that peer's own client certificate."""
+    own = clients(mesh)
+    return {(source, target, own[target]) for source in mesh.names for target in mesh.names if source != target}
+
+
+def test_each_is_shown_its_own_client_set_and_again_changes_nothing(handed: Mesh) -> None:
+    assert handed.report()["summary"]["ok"] == 6
+    assert handed.report()["trust_model"] == "handed_over"
+    assert shown(handed) == by_hand(handed)
+    tried = {one["present"] for one in handed.report()["refusals"] if one["verdict"] == "ok"}
+    assert tried == {"none", "stranger", "stranger_same_subject", "server", "plain", "own_client"}
+    for name in handed.names:
+        assert handed.trust(name)["model"] == "handed_over"
+        assert {entry["peer"] for entry in handed.trust(name)["entries"] if entry["role"] == "client"} == {name}
+        assert set(held(handed, name)) == set(handed.names) - {name}
+        for peer, path in held(handed, name).items():
+            for suffix, mode in (("key", 0o600), ("pfx", 0o600), ("crt", 0o644)):
+                assert path.with_suffix(f".{suffix}").stat().st_mode & 0o777 == mode
+            own = handed.current(peer) / f"{peer}_SyncClient.pfx"
+            assert path.with_suffix(".pfx").read_bytes() == own.read_bytes()
+            key, certificate, _others = pkcs12.load_key_and_certificates(own.read_bytes(), PASSPHRASE.encode())
+            assert key and certificate
+        assert (handed.host(name) / "handed").stat().st_mode & 0o777 == 0o700
+    before = handed.snapshot()
+    for playbook in ("establish", "check"):
+        result = handed.succeed(playbook)
+        assert set(result.changed.values()) == {0}
+        assert "can pose as any other" in result.prose
+    assert handed.snapshot() == before
+
+
+def test_damage_is_told_and_repaired(handed: Mesh) -> None:
+    spoilt = held(handed, "a")["b"].with_suffix(".key").resolve()
+    spoilt.write_bytes(held(handed, "a")["c"].with_suffix(".key").read_bytes())
+    wide = held(handed, "b")["c"].with_suffix(".key").resolve()
+    wide.chmod(0o644)
+    (handed.host("c") / "handed-over").unlink()
+    handed.fail("check")
+    problems = {(one["server"], one["kind"], one["path"]) for one in handed.report()["problems"]}
+    assert {("a", "damaged_handed", str(spoilt)), ("b", "damaged_handed", str(wide))} <= problems
+    assert ("c", "damaged_handed", str(handed.host("c") / "handed")) in problems
+    assert {pair["cause"] for pair in handed.report()["pairs"] if pair["from"] == "c"} == {"not_handed"}
+    handed.succeed("repair")
+    assert set(handed.succeed("establish").changed.values()) == {0}
+
+
+def test_all_are_rotated_and_nothing_old_is_left(handed: Mesh) -> None:
+    before = clients(handed)
+    handed.succeed("regenerate")
+    assert not set(before.values()) & set(clients(handed).values())
+    assert shown(handed) == by_hand(handed)
+    for name in handed.names:
+        assert len(list((handed.host(name) / "handed").iterdir())) == 1
+        assert len(list((handed.host(name) / "handed-over").glob("*.key"))) == 2
+    assert set(handed.succeed("establish").changed.values()) == {0}
+
+
+def test_a_breach_of_one_is_a_breach_of_all(handed: Mesh) -> None:
+    before = clients(handed)
+    result = handed.succeed("regenerate", "-e", "esync_compromised=b")
+    assert "a breach of one compromises all" in result.prose
+    assert not set(before.values()) & set(clients(handed).values())
+    assert shown(handed) == by_hand(handed)
+
+
+def test_a_removal_replaces_what_the_removed_server_holds(handed: Mesh) -> None:
+    before = clients(handed)
+    result = handed.succeed("remove", "-e", "esync_remove=c")
+    assert "all of them are replaced" in result.prose
+    assert list(handed.host("c").iterdir()) == []
+    for name in ("a", "b"):
+        assert before[name] not in {entry["fingerprint"] for entry in handed.trust(name)["entries"]}
+        assert set(held(handed, name)) == {"a", "b"} - {name}
+    assert handed.report()["summary"] == {"servers": 2, "expected": 2, "ok": 2, "failed": 0, "untested": 0}
+
+
+def test_a_mesh_goes_over_and_back(make_mesh) -> None:
+    mesh = make_mesh("a", "b")
+    mesh.succeed("establish")
+    mesh.settings["esync_trust_model"] = "handed_over"
+    mesh.write()
+    assert "esync_pfx_passphrase is not set for a and b" in mesh.fail("establish").prose
+    mesh.settings["esync_pfx_passphrase"] = PASSPHRASE
+    mesh.write()
+    pinned = clients(mesh)
     before = mesh.snapshot()
-    again = mesh.succeed("establish")
-    assert set(again.changed.values()) == {0}
+    assert "Run the regenerate playbook, which goes from one model to the other" in mesh.fail("establish").prose
     assert mesh.snapshot() == before
-    verified = mesh.succeed("verify")
-    assert set(verified.changed.values()) == {0}
+    mesh.succeed("regenerate")
+    assert shown(mesh) == by_hand(mesh)
+    assert not set(pinned.values()) & set(clients(mesh).values()), "what was made to stay was never handed over"
+    assert set(mesh.succeed("establish").changed.values()) == {0}
+    handed_over = clients(mesh)
+    mesh.settings["esync_trust_model"] = "pinned"
+    mesh.write()
+    mesh.succeed("regenerate")
+    own = clients(mesh)
+    assert shown(mesh) == {("a", "b", own["a"]), ("b", "a", own["b"])}
+    assert not set(handed_over.values()) & set(own.values())
+    for name in mesh.names:
+        assert not [path for path in mesh.host(name).iterdir() if path.name.startswith("handed")]
+        assert mesh.trust(name)["model"] == "pinned"
+    assert set(mesh.succeed("establish").changed.values()) == {0}

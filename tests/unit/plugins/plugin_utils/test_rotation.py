@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
@@ -145,3 +147,56 @@ def test_a_breach_does_not_wait_for_an_offline_server():
 def test_holder_reads_back():
     assert Holder.parse(str(ME)) == ME
     assert Holder.parse("somebody") is None
+
+
+# -- the trust model -------------------------------------------------------------------------------------------
+
+
+def by(name, model, **options):
+    return replace(server(name, **options), model=model)
+
+
+def test_a_change_of_the_trust_model_rotates_all_whatever_was_asked_for():
+    servers = [by("a", "pinned"), by("b", "pinned")]
+    found = plan(servers, Wish(names=("a",), only_due=True, model="handed_over"))
+    assert found.make == ("a", "b")
+    assert (found.changes_model, found.model_before) == (True, "pinned")
+    assert any("changes to handed_over" in line and "can pose as any" in line for line in found.lines)
+    back = plan([by("a", "handed_over"), by("b", "handed_over")], Wish(model="pinned"))
+    assert (back.changes_model, back.model_before) == (True, "handed_over")
+    assert any("destroyed" in line for line in back.lines)
+
+
+@pytest.mark.parametrize(
+    ("models", "before"),
+    [
+        (("pinned", "both"), "pinned"),
+        (("both", "both"), "pinned"),
+        # Some accept the new model only: a run was killed while the old one was withdrawn.
+        (("handed_over", "both"), "handed_over"),
+        (("pinned", None), "pinned"),
+    ],
+)
+def test_a_killed_change_goes_on_by_the_model_that_all_accept(models, before):
+    found = plan([by(name, model) for name, model in zip("ab", models)], Wish(model="handed_over"))
+    assert (found.changes_model, found.model_before) == (True, before)
+
+
+def test_nothing_changes_by_default():
+    found = plan([by("a", "pinned"), by("b", None)], Wish(only_due=True))
+    assert (found.changes_model, found.model_before, found.make) == (False, "pinned", ())
+    assert not any("model" in line for line in found.lines)
+
+
+def test_a_breach_of_one_compromises_all_where_client_sets_are_handed_over():
+    servers = [by("a", "handed_over"), by("b", "handed_over")]
+    found = plan(servers, Wish(compromised=("a",), model="handed_over"))
+    assert found.compromised == ("a", "b")
+    assert any("compromises all" in line for line in found.lines)
+    assert plan([by("a", "pinned"), by("b", "pinned")], Wish(compromised=("a",))).compromised == ("a",)
+
+
+def test_a_breach_and_a_change_of_the_model_are_two_runs():
+    with pytest.raises(EsyncError) as caught:
+        plan([by("a", "pinned"), by("b", "pinned")], Wish(compromised=("a",), model="handed_over"))
+    assert caught.value.kind == "breach_and_model"
