@@ -108,6 +108,25 @@ def limited(count: int) -> Mesh:
     return make(names, states=states, debts=[Debt(name, "trust", (names[0],), news) for name in names[1:]])
 
 
+def with_sites() -> Mesh:
+    """The second of three servers has three sites, one of which refuses one caller."""
+    names, sites = numbered(3), ("shop", "news", "blog")
+    servers = [replace(one, sites=sites if one.name == names[1] else ()) for one in make(names).servers]
+
+    def call(source: str, target: str, site: str | None) -> dict[str, Any]:
+        if (source, site) == (names[0], "news"):
+            found = refused(source, target, "endpoint_not_listening", f"{target} [news] refused {source}.")
+        else:
+            found = accepted(source, target)
+        return {**found, "site": site}
+
+    results = {
+        source: [call(source, one.name, site) for one in servers if one.name != source for site in one.sites or (None,)]
+        for source in names
+    }
+    return assemble(servers, results, "nginx")
+
+
 HOSTILE = [
     "</script><script>window.hacked=1</script>",
     "<img src=x onerror=window.hacked=2>",

@@ -348,3 +348,24 @@ def test_a_mesh_of_one_has_no_matrix(browser):
     show(browser, meshes.make(["alone"]))
     assert browser.style("#board", "display") == "none"
     assert browser.texts("#servers tbody th") == ["alone"]
+
+
+def test_the_sites_of_a_server_share_a_cell_and_each_is_told_by_itself(browser):
+    mesh = meshes.with_sites()
+    show(browser, mesh)
+    assert browser.text("#count") == "10 of 10 pairs"
+    browser.click_cell(0, 1, 3)
+    assert browser.texts("#chosen h3") == ["web1 → web2 [shop]", "web1 → web2 [news]", "web1 → web2 [blog]"]
+    assert browser.texts("#chosen .verdict") == ["ok", "failed", "ok"]
+    (pair,) = mesh.wrong
+    assert pair.label == "web1 → web2 [news]".replace("→", "->")
+    assert pair.detail in browser.texts("#chosen p")
+    spoken = browser.script("return document.getElementById('cursor').getAttribute('aria-label')")
+    assert spoken.startswith("web1 to web2: shop ok; news failed, ")
+    # The cell shows the worst of them, and the list has each.
+    rows = browser.script(READ_LIST)
+    assert rows[0] == ["web1", "web2 [news]", "failed"]
+    assert ["web3", "web2 [blog]", "ok"] in rows and len(rows) == 10
+    browser.click("button[data-trouble]")
+    assert browser.text("#count") == "1 of 10 pairs"
+    assert browser.script(READ_LIST) == [["web1", "web2 [news]", "failed"]]
