@@ -100,6 +100,13 @@ CAUSES: Dict[str, Cause] = {
         "At the peer's address and port a different server answers: addresses are mixed up.",
         "Correct esync_address and esync_port in the inventory, or the name's entry in DNS or /etc/hosts.",
     ),
+    "another_site_answers": Cause(
+        "Another site of the peer answers",
+        "Where one site of the peer was looked for another one answers, or an endpoint that knows of no sites: "
+        "what is served there is not what the inventory describes.",
+        "Run establish for the peer. If that does not help, correct port and server_name of the site in "
+        "esync_endpoint_sites, and look for another program that has them.",
+    ),
     "self_connection": Cause(
         "The caller reached itself",
         "The peer's address leads back to the caller, which served its own certificate.",
@@ -647,12 +654,7 @@ def _stale(pair: Pair, fingerprint: str, state: str) -> Finding:
 
 
 def _another_site(pair: Pair, what: str) -> Finding:
-    return Finding(
-        "another_server_answers",
-        f"Where {pair.server} looked for {pair.place} {what}.",
-        f"Run establish for {pair.peer}; if that does not help, correct port and server_name of {pair.site} in "
-        "esync_endpoint_sites, and look for another program that has them.",
-    )
+    return Finding("another_site_answers", f"Where {pair.server} looked for {pair.place} {what}.")
 
 
 def _wrong_role(pair: Pair, fingerprint: str, owner: str) -> Finding:

@@ -169,7 +169,8 @@ def _unreached(peer: str, result: Result, view: View) -> Result:
             f"On {peer} itself its endpoint answers, so the cause lies between the two, or it listens on another "
             "address.",
         )
-    return _told(result, f"On {peer} itself nothing answers on its eSync port either.")
+    port = f"the port of {result['site']}" if result.get("site") else "its eSync port"
+    return _told(result, f"On {peer} itself nothing answers on {port} either.")
 
 
 def _told(result: Result, detail: str, remedy: str | None = None) -> Result:

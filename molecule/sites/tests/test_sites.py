@@ -4,7 +4,7 @@
 
 """What the sites answer to curl and openssl, whichever the certificates apply to.
 
-The tests run in their order: each chooses other sites, and the last one rotates the certificates.
+The tests run in their order: each chooses other sites, then the certificates are rotated, and a server leaves.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def test_a_site_that_is_not_served_is_told_by_its_name() -> None:
         ("alpha", "shop"): {None},
         ("alpha", "news"): {"endpoint_not_listening"},
         ("bravo", "shop"): {None},
-        ("bravo", "news"): {"another_server_answers"},
+        ("bravo", "news"): {"another_site_answers"},
         ("charlie", "shop"): {None},
         ("charlie", "news"): {"endpoint_not_listening"},
         ("delta", None): {None},
@@ -280,6 +280,15 @@ def test_all_sites_again_are_what_they_were(blocks: dict[tuple[str, str], str]) 
     assert report()["summary"]["ok"] == 21
 
 
+def test_a_repair_starts_what_serves_a_site() -> None:
+    connect("bravo").check_output("systemctl stop nginx")
+    connect("charlie").check_output("systemctl stop stunnel@shop")
+    result = succeed("repair")
+    assert "bravo [shop]" in result.output and "charlie [shop]" in result.output
+    assert {name for name, count in result.changed.items() if count} == {"bravo", "charlie"}
+    assert report()["summary"]["ok"] == 21
+
+
 def test_a_rotation_reaches_every_site() -> None:
     before = {place: served(place) for place in PLACES}
     succeed("regenerate")
@@ -288,3 +297,19 @@ def test_a_rotation_reaches_every_site() -> None:
         is_demanding(place)
     assert report()["summary"]["ok"] == 21
     own_sites_answer()
+
+
+def test_a_server_that_leaves_is_refused_at_every_site_and_its_own_are_taken_out() -> None:
+    kept = "cp --dereference /etc/esync/current/client.crt /etc/esync/current/client.key /run/"
+    connect("charlie").check_output(kept)
+    succeed("remove", "-e", "esync_remove=charlie")
+    assert configuration("charlie") == ""
+    untouched("charlie")
+    for place in PLACES:
+        if place.server in ("alpha", "bravo"):
+            where = f"--connect-to {place.host}:{place.port}:{address(place.server)}:{place.port}"
+            status = (
+                "--insecure --output /dev/null --write-out '%{http_code}' --cert /run/client.crt --key /run/client.key"
+            )
+            done = connect("charlie").run(f"curl --silent {status} {where} https://{place.host}:{place.port}/")
+            assert done.stdout == "400", place

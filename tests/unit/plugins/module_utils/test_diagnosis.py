@@ -280,7 +280,7 @@ def test_short_fingerprints() -> None:
 )
 def test_another_site_answers(said: Any, words: Any) -> None:
     found = diagnosis.judge_answer(dataclasses.replace(PAIR, site="shop"), json.dumps(said).encode(), None)
-    assert (found.cause if found else None) == ("another_server_answers" if words else None)
+    assert (found.cause if found else None) == ("another_site_answers" if words else None)
     if found:
         assert words in found.detail and "bravo [shop] (" in found.detail
         assert "esync_endpoint_sites" in found.remedy
@@ -290,7 +290,7 @@ def test_another_site_answers(said: Any, words: Any) -> None:
 
 def test_a_site_that_is_not_served_is_told() -> None:
     found = diagnosis.judge_misdirected(dataclasses.replace(PAIR, site="shop"))
-    assert (found.cause, "bravo [shop] (" in found.detail) == ("another_server_answers", True)
+    assert (found.cause, "bravo [shop] (" in found.detail) == ("another_site_answers", True)
 
 
 # -- through a balancer ----------------------------------------------------------------------------------------

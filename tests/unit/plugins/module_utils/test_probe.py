@@ -356,7 +356,7 @@ def test_another_site_answers(mesh: Any, secured: Any) -> None:
         (answers("421 Misdirected Request"), "another site"),
     ):
         [found] = mesh.probe("alpha", replace(peer, port=secured(answer)))
-        is_cause(found, "another_server_answers", said, "bravo [shop] (")
+        is_cause(found, "another_site_answers", said, "bravo [shop] (")
     # A guest of another control node has sites that nobody here knows of.
     assert mesh.one("alpha", "bravo", secured(answers("421 Misdirected Request")))["verdict"] == "ok"
 

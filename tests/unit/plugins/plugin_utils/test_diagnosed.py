@@ -138,7 +138,7 @@ def test_a_view_of_a_server_that_has_nothing() -> None:
 def test_what_was_seen_of_one_site_says_nothing_of_another() -> None:
     lost = result("endpoint_not_listening", site="shop")
     view = View({}, {NEW: "current"}, True, None, {"shop": None, "news": NEW})
-    assert "nothing answers" in told(lost, view)["detail"]
+    assert told(lost, view)["detail"] == "Seen. On b itself nothing answers on the port of shop either."
     assert "its endpoint answers" in told({**lost, "site": "news"}, view)["detail"]
     # A site that was not looked at.
     assert told({**lost, "site": "blog"}, view) == {**lost, "site": "blog"}

@@ -115,7 +115,7 @@ def test_a_server_that_lets_somebody_in_is_left_and_named():
 def test_a_site_is_named_in_what_is_left_and_in_why():
     failing = {**pair("a", "b", "endpoint_not_listening"), "site": "shop"}
     assert "a -> b [shop]: endpoint_not_listening" in plan_repair(report(pairs=[failing]), ["b"]).lines[0]
-    other = {**pair("a", "b", "another_server_answers"), "site": "shop"}
+    other = {**pair("a", "b", "another_site_answers"), "site": "shop"}
     refusal = {
         "to": "b",
         "site": "news",
