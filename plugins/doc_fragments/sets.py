@@ -10,14 +10,6 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The server's name; it goes into the file names and the certificates.
-    type: str
-    required: true
   address:
     description: Where the other servers connect to; it stands in the certificates.
     type: str

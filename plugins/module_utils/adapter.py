@@ -12,6 +12,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
 
+SERVER: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+}
+"""What every module of a server takes; their documentation is the fragment C(server)."""
+
 
 def run(
     argument_spec: Dict[str, Any],

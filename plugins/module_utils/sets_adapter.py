@@ -11,13 +11,13 @@ import grp
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import endpoint, handed, layout, names, pkcs12, trust, x509
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Settings
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "address": {"type": "str"},
     "subject_alt_names": {"type": "list", "elements": "str", "default": []},
     "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},

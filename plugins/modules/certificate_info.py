@@ -14,6 +14,7 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.server
   - esync.mesh.sets
 attributes:
   check_mode:

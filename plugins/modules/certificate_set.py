@@ -18,6 +18,7 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.server
   - esync.mesh.sets
 options:
   valid_days:

@@ -16,15 +16,9 @@ description:
     refused.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The name of this server.
-    type: str
-    required: true
   folder:
     description: The folder to make.
     type: path
@@ -88,7 +82,7 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils import names
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.folder import ENDPOINTS, RemoteSet, contents, write
@@ -96,8 +90,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.inspection import Expec
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "folder": {"type": "path", "required": True},
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},

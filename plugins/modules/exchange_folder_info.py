@@ -16,15 +16,9 @@ description:
   - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The name of this server.
-    type: str
-    required: true
   folder:
     description: The folder to read.
     type: path
@@ -90,15 +84,14 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils import sets_adapter
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.folder import Asked, read
 from ansible_collections.esync.mesh.plugins.module_utils.inspection import Expected, Inspection, inspect
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "folder": {"type": "path", "required": True},
     "passphrase": {"type": "str", "no_log": True},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},

@@ -13,15 +13,9 @@ description:
   - Then reads back the certificate that is served until it is the current one, and fails if it does not become so.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The server's name.
-    type: str
-    required: true
   port:
     description: The eSync port.
     type: int
@@ -117,12 +111,11 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.endpoint import External, places_of, reload_external
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "port": {"type": "int", "default": 8732},
     "loaded": {"type": "str", "default": ""},
     "sites": {

@@ -18,15 +18,9 @@ description:
   - What is taken in is opened and compared with the ledger before anything is written.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The name of this server.
-    type: str
-    required: true
   state:
     description:
       - V(fetched) reads those client sets of this server that one of O(hosts) lacks; such a task needs C(no_log).
@@ -152,15 +146,14 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils import handed
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 from ansible_collections.esync.mesh.plugins.module_utils.sets_adapter import gid_of
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "state": {"type": "str", "choices": ["fetched", "present", "withdrawn", "absent"], "default": "present"},
     "members": {"type": "list", "elements": "dict"},
     "ledger": {"type": "path"},

@@ -15,15 +15,9 @@ description:
   - Calls clusters through their balancers, several times each. Any member may answer, with its exact certificate.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The server's name.
-    type: str
-    required: true
   peers:
     description: The peers, as M(esync.mesh.peer_trust) returned them.
     type: list
@@ -239,7 +233,7 @@ from typing import Any, Dict, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.probe import (
     PRESENT,
     Peer,
@@ -250,8 +244,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.probe import (
 )
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "peers": {
         "type": "list",
         "elements": "dict",

@@ -14,15 +14,9 @@ description:
   - Never shrinks the trust without intent, never empties it by accident, and never makes a server trust itself.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The name of this server.
-    type: str
-    required: true
   members:
     description: The members of the mesh, as M(esync.mesh.mesh_members) returned them.
     type: list
@@ -142,14 +136,13 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 from ansible_collections.esync.mesh.plugins.module_utils.trust import apply, entries_from
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "members": {"type": "list", "elements": "dict"},
     "ledger": {"type": "path"},
     "trust": {"type": "dict"},

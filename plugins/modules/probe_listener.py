@@ -14,15 +14,9 @@ description:
   - Refuses to start where the port is taken, and names the process that holds it if it can.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
 options:
-  directory:
-    description: The folder of the mesh on the host.
-    type: path
-    default: /etc/esync
-  name:
-    description: The server's name.
-    type: str
-    required: true
   address:
     description: The address to listen on.
     type: str
@@ -87,12 +81,11 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.listener import Settings, start
 
 SPEC: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
+    **SERVER,
     "address": {"type": "str", "default": "0.0.0.0"},
     "port": {"type": "int", "default": 8732},
     "lifetime": {"type": "float", "default": 120},
