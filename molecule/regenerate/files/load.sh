@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Calls every peer with curl as anybody would, until /run/load.stop exists: load.sh ADDRESS...
+# WAYS names the ways to do it: new, long and kept; all if it is not set.
 # A line for each request goes to /run/load.log: the way, the peer, the HTTP status, curl's exit code, what curl said.
 set -u
 rm -f /run/load.stop /run/load.log
@@ -27,9 +28,13 @@ again() { # PAUSE WAY ADDRESS PATH
 }
 
 for address in "$@"; do
-  # A new connection each time; an answer that takes ten seconds; a connection for all requests.
-  again 1 new "$address" /esync/health &
-  again 0 long "$address" /slow &
-  python3 /usr/local/bin/kept.py "$address" &
+  for way in ${WAYS:-new long kept}; do
+    case $way in
+      # A new connection each time; an answer that takes ten seconds; a connection for all requests.
+      new) again 1 new "$address" /esync/health & ;;
+      long) again 0 long "$address" /slow & ;;
+      kept) python3 /usr/local/bin/kept.py "$address" & ;;
+    esac
+  done
 done
 wait
