@@ -328,20 +328,31 @@ class _Caller:
             raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
 
     def _unverified(self, pair: Pair, peer: Peer, code: int, family: int, address: Any) -> _Ended:
-        der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni)
+        der = self._unaccepted(pair, peer, family, address)
         served = tls.fingerprint_of(der) if der else None
+        pair = diagnosis.answering(pair, served or "")
         validity = tls.validity_of(der) if der else None
         now = _now()
-        if served and pair.members:
-            pair = diagnosis.answering(pair, served)
-            valid = validity is None or validity.not_before <= now <= validity.not_after
-            if len(pair.members) > 1 and valid and diagnosis.judge_served(pair, served) is None:
-                # This time the balancer took another member, not the one of which OpenSSL complained.
-                der = served = validity = None
-                pair = replace(pair, peer=pair.cluster)
         own_not_yet = bool(self.validity and now < self.validity.not_before)
         finding = diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet)
         return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None, peer=pair.peer)
+
+    def _unaccepted(self, pair: Pair, peer: Peer, family: int, address: Any) -> Optional[bytes]:
+        """The certificate that OpenSSL did not accept, read over further connections; None if it is not known.
+
+        A balancer may lead them to somebody else, so the one that is looked for is one with which something is wrong.
+        """
+        seen = []
+        for _number in range(attempts_for(len(peer.members)) if peer.members else 1):
+            der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni)
+            if der is None:
+                break
+            fingerprint, validity, now = tls.fingerprint_of(der), tls.validity_of(der), _now()
+            timely = validity is not None and validity.not_before <= now <= validity.not_after
+            if not timely or diagnosis.judge_served(diagnosis.answering(pair, fingerprint), fingerprint):
+                return der
+            seen.append(der)
+        return seen[0] if len(set(seen)) == 1 else None
 
     def _converse(self, secured: ssl.SSLSocket, pair: Pair, peer: Peer) -> Tuple[Optional[Finding], bool]:
         """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""

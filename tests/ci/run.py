@@ -58,6 +58,7 @@ SCENARIOS = {
     "diagnosis": 240,
     "apply": 150,
     "sites": 120,
+    "cluster": 170,
 }
 
 PARTS = {

@@ -855,9 +855,14 @@ def test_a_member_of_the_mesh_that_is_none_of_the_cluster(mesh: Any, listen: Any
 
 
 def test_a_balancer_that_leads_back_to_the_caller(mesh: Any, listen: Any, balance: Any) -> None:
-    [found] = call(mesh, cluster(mesh, balance(listen("alpha")["port"]), "bravo"))
+    own, port = listen("alpha")["port"], listen("bravo")["port"]
+    [found] = call(mesh, cluster(mesh, balance(own), "bravo"))
     is_cause(found, "self_connection", "the cluster web")
     assert "connections failed" not in found["detail"]
+    # OpenSSL does not accept what it does not trust, and the next connections lead to others.
+    both = cluster(mesh, balance(port, port, own, port), "bravo", "charlie")
+    [found] = call(mesh, both, concurrency=1)
+    is_cause(found, "self_connection", "the cluster web", "1 of 4 connections failed.")
 
 
 def test_a_balancer_at_which_tls_ends(mesh: Any, s_server: Any) -> None:
@@ -912,9 +917,21 @@ def test_one_member_of_a_cluster_has_expired(mesh: Any, listen: Any, balance: An
     mesh.make("bravo", **LONG_AGO)
     mesh.trust("alpha", "bravo", "charlie")
     mesh.trust("bravo", "alpha")
-    port = balance(listen("bravo")["port"])
-    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"))
-    is_cause(found, "server_certificate_expired", "bravo of cluster web")
+    port = balance(listen("charlie")["port"], listen("bravo")["port"])
+    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"), concurrency=1)
+    is_cause(found, "server_certificate_expired", "bravo of cluster web", "2 of 4 connections failed.")
+    assert found["answered"] == {"charlie": 2}
+
+
+def test_a_trust_on_the_disk_that_lacks_a_member(mesh: Any, listen: Any, balance: Any) -> None:
+    mesh.trust("alpha", "charlie")
+    [found] = call(mesh, cluster(mesh, balance(listen("bravo")["port"]), "bravo"))
+    is_cause(found, "server_certificate_unknown", "bravo of cluster web", "the trust on the disk of alpha")
+    assert "TLS may be ending" not in found["detail"]
+    # Of several nobody can say which it was.
+    port = balance(listen("charlie")["port"], listen("bravo")["port"])
+    [found] = call(mesh, cluster(mesh, port, "bravo", "charlie"), concurrency=1)
+    is_cause(found, "server_certificate_unknown", "the cluster web", "verification error")
 
 
 def test_own_files_that_cannot_be_used_are_told_of_every_cluster(mesh: Any) -> None:
