@@ -111,3 +111,18 @@ def test_clusters_of_one_and_two_are_called_through_their_balancers(make_mesh) -
             assert f"DNS:{cluster}" in alt_names(mesh, name) and "IP Address:127.0.0.1" in alt_names(mesh, name)
         assert set(mesh.succeed("establish").changed.values()) == {0}
         assert {one["verdict"] for one in calls(mesh).values()} == {"ok"}
+        # Where b does not listen, the balancer could not lead c to it; all of the other cluster is there.
+        mesh.succeed("verify", "--limit", "a,c")
+        found = calls(mesh)
+        assert {key: one["verdict"] for key, one in found.items()} == {
+            ("c", "pair"): "untested",
+            ("a", "solo"): "ok",
+            ("b", "solo"): "untested",
+        }
+        assert found["c", "pair"]["detail"] == "b took no part in this run."
+    # Both balancers are gone.
+    result = mesh.fail("verify", "-e", "esync_connect_timeout=1")
+    assert mesh.report()["summary"]["ok"] == 6
+    assert {one["cause"] for one in calls(mesh).values()} == {"endpoint_not_listening"}
+    assert "6 of 6 pairs ok, 3 of 3 calls to clusters not ok." in result.output.splitlines()
+    assert "Start the balancer" in result.prose

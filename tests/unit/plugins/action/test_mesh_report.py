@@ -220,5 +220,5 @@ def test_a_call_to_a_cluster_counts_as_a_pair_does(reports):
 def test_a_call_to_a_cluster_that_worked_before_can_get_worse(reports):
     found, _mesh = reports[0]["cluster_worse"]
     assert found["failed"] and found["worse"] == ["server-c -> [cluster web]: not_tls. Seen so."]
-    assert "Mend it." in found["msg"]
+    assert found["msg"] == "server-c -> [cluster web]: not_tls. Seen so. Mend it."
     assert not reports[0]["cluster_bad_before"][0].get("failed")

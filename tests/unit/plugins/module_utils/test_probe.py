@@ -835,7 +835,7 @@ def test_how_often_a_cluster_is_called(members: int, attempts: int) -> None:
 
 
 def test_any_member_of_a_cluster_may_answer(mesh: Any, listen: Any, balance: Any, version: str) -> None:
-    ports = listen("bravo")["port"], listen("charlie")["port"]
+    ports = listen("bravo", product_version="1")["port"], listen("charlie")["port"]
     both, first = balance(*ports), balance(ports[0])
     found = call(mesh, cluster(mesh, both, "bravo", "charlie"), cluster(mesh, first, "bravo", "charlie"))
     fine = {"cluster": "web", "verdict": "ok", "cause": None, "detail": "", "remedy": ""}

@@ -328,8 +328,7 @@ def test_listener_and_probe_as_modules(arguments: dict[str, Any], execute: Any) 
     assert set(probed["results"][0]) == set(documented["results"]["contains"])
 
 
-def test_a_cluster_is_called_before_the_listener_ends(arguments: dict[str, Any], execute: Any) -> None:
-    # The listener may end as soon as alpha was served, which the calls to the cluster must not do.
+def test_a_cluster_is_called_by_the_probe_as_a_module(arguments: dict[str, Any], execute: Any) -> None:
     code, started, output = execute("probe_listener", {**arguments["probe_listener"], "expected": ["alpha"]})
     assert code == 0, output
     [peer] = arguments["peer_probe"]["peers"]
