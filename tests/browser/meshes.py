@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connection
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh, Refusal, Server, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
 NOW = "2026-11-23T19:00:00Z"
@@ -127,6 +129,23 @@ def with_sites() -> Mesh:
     return assemble(servers, results, "nginx")
 
 
+def with_clusters() -> Mesh:
+    """Two clusters: one holds, though one of its members never answered; the other's balancer ends TLS."""
+    names = numbered(5)
+    servers = make(names).servers
+    clusters = [Cluster("live", "lb.example", 8732, tuple(names[:3])), Cluster("db", "::1", 8733, (names[4],))]
+    bad = refused(names[0], "db", "server_certificate_unknown", "TLS may be ending at the balancer.")
+    found = {
+        source: [
+            {"cluster": "live", "verdict": "ok", "answered": {names[0]: 4, names[2]: 2}},
+            {**bad, "cluster": "db", "answered": {}},
+        ]
+        for source in names
+    }
+    results = {source: [accepted(source, peer) for peer in names if peer != source] for source in names}
+    return assemble(servers, results, "nginx", clusters=clusters, connections=found)
+
+
 HOSTILE = [
     "</script><script>window.hacked=1</script>",
     "<img src=x onerror=window.hacked=2>",
@@ -153,4 +172,12 @@ def hostile() -> Mesh:
     mesh = make(HOSTILE, judge, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, debts)
     problems = [Problem(name, f"kind {name}", FAULT, name, name, f"saw {name}", f"mend {name}") for name in HOSTILE]
     refusals = [Refusal(HOSTILE[0], name, HOSTILE[1], "failed", HOSTILE[1], name, name) for name in HOSTILE[1:]]
-    return replace(mesh, problems=tuple(problems), refusals=tuple(refusals))
+    clusters = [Cluster(name, name, 1, (HOSTILE[0], name)) for name in HOSTILE]
+    calls = [Connection(HOSTILE[0], name, "failed", name, name, f"call {name}", ((name, 1),)) for name in HOSTILE]
+    return replace(
+        mesh,
+        problems=tuple(problems),
+        refusals=tuple(refusals),
+        clusters=tuple(clusters),
+        connections=tuple(calls),
+    )

@@ -63,6 +63,8 @@ def test_hostile_texts_stay_texts(browser):
     assert sorted(browser.texts("#debts tbody th bdi")) == sorted(names)
     assert set(browser.texts("#problems .key bdi")) == {cleaned(f"kind {server.name}") for server in mesh.servers}
     assert {cleaned(f"mend {server.name}") for server in mesh.servers} == set(browser.texts("#problems .remedy bdi"))
+    assert browser.texts("#clusters tbody th bdi") == names
+    assert {cleaned(f"call {name}") for name in meshes.HOSTILE} <= set(browser.texts("#troubles .remedy bdi"))
     shown = set(browser.texts("#troubles bdi"))
     assert {cleaned(refusal.target) for refusal in mesh.refusals} <= shown
     for pair in mesh.wrong:
@@ -369,3 +371,14 @@ def test_the_sites_of_a_server_share_a_cell_and_each_is_told_by_itself(browser):
     browser.click("button[data-trouble]")
     assert browser.text("#count") == "1 of 10 pairs"
     assert browser.script(READ_LIST) == [["web1", "web2 [news]", "failed"]]
+
+
+def test_clusters_have_a_row_each_and_their_troubles_stand_with_the_others(browser):
+    mesh = meshes.with_clusters()
+    show(browser, mesh)
+    check_all(browser, mesh)
+    cells = browser.texts("#clusters tbody tr > *")
+    assert cells[:6] == ["live", "lb.example:8732", "web1, web2, web3", "web1 8, web3 4", "web2", "2 of 2"]
+    assert cells[6:] == ["db", "[::1]:8733", "web5", "", "", "0 of 4"]
+    assert browser.texts("#troubles h3") == ["web1, web2, web3 and web4 → cluster db 4 callers"]
+    assert browser.texts("#troubles .key") == ["server_certificate_unknown"]
