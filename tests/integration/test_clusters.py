@@ -126,3 +126,19 @@ def test_clusters_of_one_and_two_are_called_through_their_balancers(make_mesh) -
     assert {one["cause"] for one in calls(mesh).values()} == {"endpoint_not_listening"}
     assert "6 of 6 pairs ok, 3 of 3 calls to clusters not ok." in result.output.splitlines()
     assert "Start the balancer" in result.prose
+
+
+def test_joining_a_cluster_makes_certificates_due_and_breaks_nothing(mesh: Mesh) -> None:
+    with balancer(mesh.ports["a"], mesh.ports["b"]) as pair:
+        join(mesh, "ab", "pair", pair.port)
+        result = mesh.succeed("establish")
+        for name in "ab":
+            said = f"{name}: the certificates are sound, but due for renewal (subject_alt_names_differ)."
+            assert said in result.prose
+        # The pins do not look at names.
+        assert calls(mesh)["c", "pair"]["answered"] == {"a": 2, "b": 2}
+        assert "DNS:pair" not in alt_names(mesh, "a")
+        mesh.succeed("regenerate", "-e", "esync_only_due=true")
+        assert "DNS:pair" in alt_names(mesh, "a") and "DNS:pair" in alt_names(mesh, "b")
+        assert "DNS:pair" not in alt_names(mesh, "c")
+        assert calls(mesh)["c", "pair"]["answered"] == {"a": 2, "b": 2}
