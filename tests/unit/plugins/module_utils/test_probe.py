@@ -890,6 +890,20 @@ def test_a_balancer_that_knows_nobody_who_is_up(mesh: Any, serve: Any) -> None:
     assert "Start the balancer" in found["remedy"]
 
 
+def test_a_balancer_that_tells_the_members_who_calls(mesh: Any, listen: Any, serve: Any) -> None:
+    port = listen("bravo")["port"]
+
+    def announce(connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port), 20) as other:
+            other.sendall(b"PROXY TCP4 10.0.0.1 10.0.0.2 5000 8732\r\n")
+            threading.Thread(target=pump, args=(other, connection), daemon=True).start()
+            pump(connection, other)
+
+    [found] = call(mesh, cluster(mesh, serve(announce), "bravo"))
+    is_cause(found, "not_tls", "the cluster web")
+    assert "without the PROXY protocol" in found["remedy"]
+
+
 def test_a_balancer_that_notices_late_who_is_up(mesh: Any, listen: Any, serve: Any) -> None:
     port, number = listen("bravo")["port"], itertools.count()
 
