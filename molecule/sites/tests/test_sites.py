@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -197,6 +197,8 @@ def test_no_site_answers_for_another() -> None:
     (shop,) = [place for place in SHOPS if place.server == "bravo"]
     assert curl(shop, more="-H 'Host: news.bravo.example:8443'")[0] == 421
     assert curl(shop, "/esync/health", more="-H 'Host: bravo:8443'")[0] == 421
+    # A name that no site has, in the handshake already.
+    assert curl(replace(shop, host="bravo"))[0] == 421
 
 
 def test_what_the_user_has_there_is_untouched(blocks: dict[tuple[str, str], str]) -> None:
