@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 from hosts import address, connect, members, pairs, power
-from runs import Run, fail, ledger, report, succeed, wait_until
+from runs import Result, Run, fail, ledger, report, succeed, wait_until
 
 PORT = 8732
 DIRECTORY = "/etc/esync"
@@ -58,6 +60,11 @@ def current(name: str) -> str:
     return found.partition("=")[2].replace(":", "").lower()
 
 
+def currents() -> dict[str, str]:
+    """The same of every server."""
+    return {name: current(name) for name in members()}
+
+
 def settled() -> None:
     """One live generation everywhere, nothing pending or orphaned, every pair ok, and the next run changes nothing."""
     for name in members():
@@ -69,21 +76,114 @@ def settled() -> None:
     assert set(succeed("establish").changed.values()) == {0}
 
 
-def test_ten_rotations_under_load_lose_no_request() -> None:
-    before = {name: current(name) for name in members()}
+@dataclass
+class Rotations:
+    """What was seen while one rotation followed the other under load.
+
+    :param fingerprints: the certificates by server, before the first rotation and after each.
+    :param requests: how many requests the load made, by the way they were made. :param failed: those that failed.
+    :param second: what a second control node was told during one of the rotations.
+    :param only_alpha: the certificates after a last rotation, of one server alone.
+    :param before: alpha's answers from bravo before that last rotation, by version of TLS. :param after: what it got
+        after it with the old certificate. :param resumed: the same in a resumed session.
+    :param new: the same as after, with the new certificate.
+    """
+
+    fingerprints: list[dict[str, str]]
+    requests: Counter[str]
+    failed: list[str]
+    second: Result
+    only_alpha: dict[str, str]
+    before: dict[str, str]
+    after: dict[str, str]
+    resumed: dict[str, str]
+    new: dict[str, str]
+
+
+VERSIONS = ("tls1_2", "tls1_3")
+
+
+@pytest.fixture(scope="module")
+def rotations() -> Rotations:
+    """Ten rotations of all servers and one of alpha alone, under load from the first to the last."""
+    fingerprints = [currents()]
     with Load() as load:
-        for _number in range(10):
-            succeed("regenerate")
-            after = {name: current(name) for name in members()}
-            assert not set(before.values()) & set(after.values())
-            before = after
+        for number in range(10):
+            if number == 0:
+                run = Run("regenerate")
+                run.until("Trust exactly what the ledger says the others have")
+                second = fail("regenerate", "-e", '{"esync_regenerate": ["alpha"]}')
+                first = run.wait()
+                assert first.code == 0, first.output
+            else:
+                succeed("regenerate")
+            fingerprints.append(currents())
+        keep_certificates()
+        before = {version: call(version, f"-sess_out /root/{version}") for version in VERSIONS}
+        succeed("regenerate", "-e", "esync_regenerate=alpha")
+        only_alpha = currents()
+        after = {version: call(version) for version in VERSIONS}
+        resumed = {version: call(version, resume(version)) for version in VERSIONS}
+        keep_certificates()
+        new = {version: call(version) for version in VERSIONS}
     requests, failed = load.result()
-    print(f"\n{sum(requests.values())} requests ({dict(requests)}) during 10 rotations, {len(failed)} failures")
+    return Rotations(fingerprints, requests, failed, second, only_alpha, before, after, resumed, new)
+
+
+def keep_certificates() -> None:
+    """Put alpha's certificates where no rotation finds them."""
+    connect("alpha").check_output(f"rm -rf /root/old && cp -rL {DIRECTORY}/current /root/old")
+
+
+def resume(version: str) -> str:
+    """The option that resumes a session, if there is one."""
+    return f"-sess_in /root/{version}" if connect("alpha").file(f"/root/{version}").exists else ""
+
+
+def call(version: str, options: str = "") -> str:
+    """What alpha gets from bravo with the certificates that were kept."""
+    command = (
+        "printf 'GET /esync/health HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' |"
+        # -quiet: it goes on reading after its own input has ended, until the server closes the connection.
+        f" timeout 20 openssl s_client -connect {address('bravo')}:{PORT} -{version} -quiet"
+        f" -cert /root/old/client.crt -key /root/old/client.key {options} 2>&1"
+    )
+    return str(connect("alpha").run(command).stdout)
+
+
+def test_ten_rotations_under_load_lose_no_request(rotations: Rotations) -> None:
+    for before, after in itertools.pairwise(rotations.fingerprints):
+        assert not set(before.values()) & set(after.values())
+    requests = rotations.requests
+    count = len(rotations.fingerprints) - 1
+    print(f"\n{sum(requests.values())} requests ({dict(requests)}) during {count} rotations, ", end="")
+    print(f"{len(rotations.failed)} failures")
+    assert count == 10
     # A long answer takes ten seconds, so a fast machine has few of them; of the others there is one each second.
     assert min(requests["new"], requests["kept"]) >= 10 * len(pairs())
     assert requests["long"] >= len(pairs())
-    assert failed == []
+    assert rotations.failed == []
+
+
+def test_a_second_control_node_stops_and_names_the_first(rotations: Rotations) -> None:
+    assert "has been rotating it since" in rotations.second.output
+
+
+def test_one_server_is_rotated_alone(rotations: Rotations) -> None:
+    before = rotations.fingerprints[-1]
+    assert {name for name in members() if before[name] != rotations.only_alpha[name]} == {"alpha"}
     settled()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_retired_certificate_is_refused_in_new_connections_and_in_resumed_ones(
+    version: str, rotations: Rotations
+) -> None:
+    assert "200 OK" in rotations.before[version]
+    for answer in (rotations.after[version], rotations.resumed[version]):
+        assert "200 OK" not in answer, answer
+    # The same call with the certificates of now: it is them that are refused, not the call.
+    assert "200 OK" in rotations.new[version]
 
 
 def test_the_load_notices_a_rotation_that_retires_too_early() -> None:
@@ -102,70 +202,33 @@ def test_with_nothing_due_nothing_changes() -> None:
 
 
 def test_check_mode_shows_the_plan_and_changes_nothing() -> None:
-    before = {name: current(name) for name in members()}
+    before = currents()
     result = succeed("regenerate", "--check")
     for name in members():
         assert (
             f"{name}: make the next certificates (asked for), then switch, then retire the old ones." in result.output
         )
     assert set(result.changed.values()) == {0}
-    assert {name: current(name) for name in members()} == before
+    assert currents() == before
 
 
-@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
-def test_a_retired_certificate_is_refused_in_new_connections_and_in_resumed_ones(version: str) -> None:
-    host = connect("alpha")
-    host.check_output(f"rm -rf /root/old && cp -rL {DIRECTORY}/current /root/old")
-    call = (
-        "{ printf 'GET /esync/health HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'; sleep 1; } |"
-        f" timeout 20 openssl s_client -connect {address('bravo')}:{PORT} -{version} -quiet -no_ign_eof"
-        " -cert /root/old/client.crt -key /root/old/client.key"
-    )
-    assert "200 OK" in host.run(f"{call} -sess_out /root/session 2>&1").stdout
-    succeed("regenerate", "-e", "esync_regenerate=alpha")
-    resumed = "-sess_in /root/session" if host.file("/root/session").exists else ""
-    for options in ("", resumed):
-        answer = host.run(f"{call} {options} 2>&1").stdout
-        assert "200 OK" not in answer, f"{options}: {answer}"
-    # The same call with the certificates of now: it is them that are refused, not the call.
-    host.check_output(f"rm -rf /root/old && cp -rL {DIRECTORY}/current /root/old")
-    assert "200 OK" in host.run(f"{call} 2>&1").stdout
-
-
-def test_a_reload_that_fails_after_the_switch_rolls_everything_back() -> None:
-    before = {name: current(name) for name in members()}
-    # A foreign file that is sound until there are previous certificates, and broken from then on.
-    broken = "/etc/nginx/conf.d/broken.conf"
-    connect("bravo").check_output(f"echo 'include {DIRECTORY}/previou*/server.crt;' > {broken}")
-    with Load() as load:
-        result = fail("regenerate")
-    requests, failed = load.result()
-    assert requests["new"] and failed == []
-    assert "bravo: " in result.output and "nginx refuses its configuration" in result.output
-    assert "Every pair that worked before works again." in result.output
-    assert {name: current(name) for name in members()} == before
-    connect("bravo").check_output(f"rm {broken}")
-    succeed("regenerate")
-    assert not set(before.values()) & {current(name) for name in members()}
-    settled()
+# Each of the next three begins with what the one before it left, so it shows too that the rotation goes on from there;
+# the last of them goes to the end.
 
 
 def test_a_full_disk_at_make_is_named_and_harms_nobody() -> None:
-    before = {name: current(name) for name in members()}
+    before = currents()
     host = connect("charlie")
     host.run(f"dd if=/dev/zero of={DIRECTORY}/filler bs=1k")
     result = fail("regenerate")
     assert "charlie: " in result.output and "there is no space left" in result.output
-    assert {name: current(name) for name in members()} == before
+    assert currents() == before
     succeed("verify")
     host.check_output(f"rm {DIRECTORY}/filler")
-    succeed("regenerate")
-    assert not set(before.values()) & {current(name) for name in members()}
-    settled()
 
 
 def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
-    before = {name: current(name) for name in members()}
+    before = currents()
     run = Run("regenerate")
     run.until("Trust exactly what the ledger says the others have")
     run.until("Connect to every peer")
@@ -179,15 +242,30 @@ def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
     assert others["alpha", "charlie"] == others["charlie", "alpha"] == "ok"
     power("bravo", on=True)
     connect("bravo").check_output("systemd-run --quiet --unit upstream python3 /usr/local/bin/upstream.py")
-    succeed("regenerate")
-    assert not set(before.values()) & {current(name) for name in members()}
-    settled()
 
 
 def _verified_without(name: str) -> list[dict[str, str]]:
     assert name in fail("verify").output
     found: list[dict[str, str]] = report()["pairs"]
     return found
+
+
+def test_a_reload_that_fails_after_the_switch_rolls_everything_back() -> None:
+    before = currents()
+    # A foreign file that is sound until there are previous certificates, and broken from then on.
+    broken = "/etc/nginx/conf.d/broken.conf"
+    connect("bravo").check_output(f"echo 'include {DIRECTORY}/previou*/server.crt;' > {broken}")
+    with Load() as load:
+        result = fail("regenerate")
+    requests, failed = load.result()
+    assert requests["new"] and failed == []
+    assert "bravo: " in result.output and "nginx refuses its configuration" in result.output
+    assert "Every pair that worked before works again." in result.output
+    assert currents() == before
+    connect("bravo").check_output(f"rm {broken}")
+    succeed("regenerate")
+    assert not set(before.values()) & set(currents().values())
+    settled()
 
 
 def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
@@ -213,15 +291,6 @@ def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
     requests, failed = load.result()
     print(f"\n{sum(requests.values())} requests while {len(moments)} rotations were killed, {len(failed)} failures")
     assert failed == [], f"seed {seed}"
-    settled()
-
-
-def test_a_second_control_node_stops_and_names_the_first() -> None:
-    run = Run("regenerate")
-    run.until("Trust exactly what the ledger says the others have")
-    result = fail("regenerate", "-e", '{"esync_regenerate": ["alpha"]}')
-    assert "has been rotating it since" in result.output
-    assert run.wait().code == 0
     settled()
 
 
