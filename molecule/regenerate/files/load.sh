@@ -30,7 +30,7 @@ again() { # PAUSE WAY ADDRESS PATH
 for address in "$@"; do
   for way in ${WAYS:-new long kept}; do
     case $way in
-      # A new connection each time; an answer that takes ten seconds; a connection for all requests.
+      # A new connection each time; an answer that takes five seconds; a connection for all requests.
       new) again 1 new "$address" /esync/health & ;;
       long) again 0 long "$address" /slow & ;;
       kept) python3 /usr/local/bin/kept.py "$address" & ;;

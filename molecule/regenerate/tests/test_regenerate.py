@@ -159,7 +159,7 @@ def test_ten_rotations_under_load_lose_no_request(rotations: Rotations) -> None:
     print(f"\n{sum(requests.values())} requests ({dict(requests)}) during {count} rotations, ", end="")
     print(f"{len(rotations.failed)} failures")
     assert count == 10
-    # A long answer takes ten seconds, so a fast machine has few of them; of the others there is one each second.
+    # A long answer takes five seconds, so a fast machine has few of them; of the others there is one each second.
     assert min(requests["new"], requests["kept"]) >= 10 * len(pairs())
     assert requests["long"] >= len(pairs())
     assert rotations.failed == []
