@@ -51,12 +51,12 @@ PYTEST = r"\b[1-9]\d* passed\b"
 
 # Molecule's scenarios, and about how many seconds each takes alone.
 SCENARIOS = {
-    "default": 150,
-    "endpoint": 200,
-    "regenerate": 500,
-    "remove": 120,
-    "diagnosis": 240,
-    "apply": 150,
+    "default": 60,
+    "endpoint": 100,
+    "regenerate": 350,
+    "remove": 60,
+    "diagnosis": 220,
+    "apply": 80,
     "sites": 120,
     "cluster": 170,
 }
@@ -75,7 +75,7 @@ PARTS = {
         [[f"{BIN}/mypy", "--cache-dir", "/dev/null", "-p", "ansible_collections.esync.mesh.plugins"]],
         r"^Success: no issues found.*",
     ),
-    "unit": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/unit"]], PYTEST, takes=150),
+    "unit": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/unit"]], PYTEST, takes=80),
     "interop": Part(
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/interop"]],
         PYTEST,
