@@ -61,6 +61,13 @@ def calling(**changes):
 
 CALLING = calling()
 BAD_CALL = calling(verdict="failed", cause="not_tls", detail="Seen so.", remedy="Mend it.", answered={})
+# The last one has two sites, and one of them does not work for one caller.
+SITED_MEMBERS = [*MEMBERS[:2], {**MEMBERS[2], "sites": [{"name": "shop"}, {"name": "news"}]}]
+SITED = {
+    "a": host("a", [result("b"), result("c", site="shop"), {**FAILED, "site": "news"}]),
+    "b": host("b", [result("a"), result("c", site="shop"), result("c", site="news")]),
+    "c": GOOD["c"],
+}
 SCENARIOS = {
     # What the hosts registered, and the options.
     "good": (GOOD, {"title": "After the test"}),
@@ -73,6 +80,7 @@ SCENARIOS = {
     "cluster_bad": (BAD_CALL, {"clusters": [WEB]}),
     "cluster_worse": (BAD_CALL, {"clusters": [WEB], "baseline": ["server-c -> [cluster web]"]}),
     "cluster_bad_before": (BAD_CALL, {"clusters": [WEB], "baseline": BEFORE}),
+    "sites": (SITED, {"members": SITED_MEMBERS, "endpoint": "nginx", "baseline": ["server-a -> server-c [news]"]}),
     "nothing": ({**GOOD, "c": host("c", [])}, {}),
     "unwritable": (GOOD, {"report_directory": "/proc/nowhere"}),
 }
@@ -161,6 +169,14 @@ def test_only_what_worked_before_can_be_worse_now(reports):
     found, _mesh = reports[0]["worse"]
     assert found["failed"]
     assert found["worse"] == ["server-a -> server-c: endpoint_not_listening. Seen so."]
+
+
+def test_each_site_is_reported_and_compared_by_itself(reports):
+    found, mesh = reports[0]["sites"]
+    assert [server["sites"] for server in mesh["servers"]] == [[], [], ["shop", "news"]]
+    assert mesh["summary"] | {"expected": 8, "ok": 7, "failed": 1} == mesh["summary"]
+    assert found["failed"]
+    assert found["worse"] == ["server-a -> server-c [news]: endpoint_not_listening. Seen so."]
 
 
 def test_a_server_that_could_not_be_reached_fails_the_run(reports):
