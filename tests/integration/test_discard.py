@@ -38,6 +38,7 @@ def test_one_run_discards_one_server_and_the_run_after_that_changes_nothing(mesh
     mesh.write()
 
     old = generations(mesh)
+    (old["b"] / "b_SyncServer.key").write_bytes(b"")
     result = mesh.succeed("establish", "-e", f"{OPTION}=b")
     warning = result.prose.index("WARNING: all keys and certificates of b are destroyed")
     assert warning < result.prose.index("TASK [esync.mesh.esync : Make or keep the certificate sets]")
