@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.handed import HandedPlan, Held, plan_handed
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
@@ -44,17 +43,12 @@ OPTIONS: dict[str, Any] = {
 _SENT_ON = ("directory", "name", "state", "file_group", "web_roots")
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """See the module's documentation."""
 
-    TRANSFERS_FILES = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        options = plain(options)
-        variables = task_vars or {}
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         if options["state"] == "fetched":
             # Not as a failure, for that would be hidden together with what was fetched.
             try:

@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import (
     COMPROMISED,
     REMOVED,
@@ -40,17 +38,12 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControlAction):
     """Runs wholly on the control node; see the module's documentation."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        options = plain(options)
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         ledger = Ledger(Path(options["ledger"]))
         name = options["name"]
         shown = read_generations(options["generations"], f"the certificates shown by {name}")

@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.guests import Found, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
 
@@ -28,18 +26,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControlAction):
     """Runs wholly on the control node; see the module's documentation."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        options = plain(options)
-        hostvars = (task_vars or {})["hostvars"]
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        hostvars = variables["hostvars"]
         found = [
             Found.read(str(folder["name"]), str(folder["folder"]), item)
             for folder in (plain(hostvars[host].get(options["variable"]) or {}) for host in options["hosts"])

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
 from ansible_collections.esync.mesh.plugins.plugin_utils import sites
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import (
     Cluster,
     Member,
@@ -44,17 +42,12 @@ OPTIONS: dict[str, Any] = {
 _INTERNAL = ("web_roots", "machine", "sites", "asked", "endpoint", "trust_model", "formats", "passphrase")
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControlAction):
     """Runs wholly on the control node; see the module's documentation."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        variables = task_vars or {}
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         defaults = {**_defaults(variables, options), "salt": secrets.token_bytes(16)}
         members: list[Member] = []
         wanted: dict[str, Any] = {}

@@ -13,12 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
 from ansible_collections.esync.mesh.plugins.plugin_utils import junit, metrics, page
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.diagnosed import View, combine, view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import Known, Problem, problems_of
@@ -70,23 +69,18 @@ WRITERS: Mapping[str, Writer] = {
 """File name to its content: from the mesh, the time in UTC, and what the file held before."""
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControlAction):
     """Runs wholly on the control node; see the module's documentation."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        options = plain(options)
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         if self._task.check_mode:
             result.update(changed=False, msg="No pair is tested in check mode.", worked=[], worse=[])
             return result
         ledger = {record.name: record for record in Ledger(Path(options["ledger"])).read_all()}
         now = _utc(time.time())
-        mesh = _observe(options, task_vars or {}, ledger, now)
+        mesh = _observe(options, variables, ledger, now)
         folder = Path(options["report_directory"])
         for name, write in WRITERS.items():
             replace_file(folder / name, _encodable(write(mesh, now, _read(folder / name))))

@@ -11,11 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of, entries_from
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import (
@@ -40,16 +38,12 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """See the module's documentation."""
 
-    TRANSFERS_FILES = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        options = plain(options)
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         name = options["name"]
         ledger = Ledger(Path(options["ledger"]))
         records = {record.name: record for record in ledger.read_all()}
@@ -62,7 +56,7 @@ class ActionModule(ActionBase):
         changed = plan.changed
         # Nobody to trust yet, and no trust in force: nothing to write (all others are absent).
         if changed and (plan.entries or known) and not self._task.check_mode:
-            reply = self._send(options, plan, records, task_vars or {})
+            reply = self._send(options, plan, records, variables)
             if reply.get("failed") or reply.get("unreachable"):
                 return reply
         if not self._task.check_mode and name in records:

@@ -14,10 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.esync.mesh.plugins.module_utils.trust import entries_from, model_of
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
 
 OPTIONS: dict[str, Any] = {
@@ -32,18 +30,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControlAction):
     """Runs wholly on the control node; see the module's documentation."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
+    SPEC = OPTIONS
 
-    @guarded
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        options = plain(options)
-        hostvars = (task_vars or {})["hostvars"]
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        hostvars = variables["hostvars"]
         servers = [_server(member, hostvars, options["variable"]) for member in options["members"]]
         me = Holder(f"{getpass.getuser()}@{socket.gethostname()}", os.getppid(), _started(os.getppid()) or 0)
         now = time.gmtime()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, unexpected
 
@@ -39,3 +40,31 @@ def guarded(run: Run) -> Run:
 def plain(value: Any) -> Any:
     """A copy made of nothing but JSON's own types: Ansible tags and wraps the values of variables."""
     return json.loads(json.dumps(value, default=str))
+
+
+class Action(ActionBase):
+    """What every action begins with: its options are read by ``SPEC``, and what goes wrong ends in a failed result."""
+
+    TRANSFERS_FILES = False
+    SPEC: ClassVar[dict[str, Any]] = {}
+
+    @guarded
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec(argument_spec=self.SPEC)
+        return self.act(result, plain(options), task_vars or {})
+
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Do the work.
+
+        :param result: what Ansible begins every result with. :param variables: those of the task.
+        :returns: the whole result.
+        :raises EsyncError: what is told to the user.
+        """
+        raise NotImplementedError
+
+
+class ControlAction(Action):
+    """An action that runs wholly on the control node."""
+
+    _requires_connection = False
