@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible import constants as C
+
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
 from ansible_collections.esync.mesh.plugins.plugin_utils import sites
@@ -51,6 +53,7 @@ class ActionModule(ControlAction):
         defaults = {**_defaults(variables, options), "salt": secrets.token_bytes(16)}
         members: list[Member] = []
         wanted: dict[str, Any] = {}
+        _refuse_debugging(options["group"], variables)
         unreadable: list[EsyncError] = []
         for host in variables["groups"].get(options["group"], []):
             try:
@@ -69,6 +72,22 @@ class ActionModule(ControlAction):
             clusters=plain([asdict(cluster) for cluster in clusters_of(members)]),
         )
         return result
+
+
+def _refuse_debugging(group: str, variables: Mapping[str, Any]) -> None:
+    """In debug mode Ansible prints the arguments of every module, secret ones too.
+
+    :raises EsyncError: kind ``debugging``.
+    """
+    hosts = variables["groups"].get(group, [])
+    if C.config.get_config_value("DEFAULT_DEBUG") and any(
+        "esync_pfx_passphrase" in variables["hostvars"][host] for host in hosts
+    ):
+        raise EsyncError(
+            "ANSIBLE_DEBUG prints whatever modules return and are given, and esync_pfx_passphrase is given to them",
+            "Run without ANSIBLE_DEBUG",
+            kind="debugging",
+        )
 
 
 def _defaults(variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,54 @@ def test_nothing_leaks(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     assert leaks(secrets, left_behind(mesh)) == []
 
 
+def test_nothing_leaks_where_client_sets_are_handed_over(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = make_mesh("a", "b", esync_trust_model="handed_over", esync_pfx_passphrase=GIVEN)
+    log = mesh.root / "report" / "ansible.log"
+    log.parent.mkdir()
+    # Whatever keeps results: the fact cache, a callback that writes each result to a file, and the log.
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "jsonfile")
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(mesh.root / "facts"))
+    monkeypatch.setenv("ANSIBLE_CALLBACKS_ENABLED", "ansible.builtin.tree")
+    monkeypatch.setenv("ANSIBLE_CALLBACK_TREE_DIR", str(mesh.root / "report" / "tree"))
+    monkeypatch.setenv("ANSIBLE_LOG_PATH", str(log))
+    outputs = [("establish", verbose(mesh, "establish"))]
+    secrets = [Secret("the given passphrase", GIVEN.encode()), *handed_secrets(mesh)]
+    assert any("handed" in secret.name for secret in secrets)
+    outputs.append(("regenerate", verbose(mesh, "regenerate")))
+    secrets += handed_secrets(mesh)
+    held = mesh.host("a") / "handed-over" / "b_SyncClient.key"
+    held.write_bytes(held.read_bytes()[:-40])
+    outputs.append(("check over damage", verbose(mesh, "check")))
+    # A set that cannot be read, and one that is sent anew.
+    mine = mesh.current("b") / "b_SyncClient.pfx"
+    sound = mine.read_bytes()
+    mine.write_bytes(sound[:-60])
+    outputs.append(("establish over damage", verbose(mesh, "establish")))
+    mine.write_bytes(sound)
+    outputs.append(("repair", verbose(mesh, "repair")))
+    with monkeypatch.context() as patched:
+        patched.setenv("ANSIBLE_DEBUG", "1")
+        held.unlink()
+        outputs.append(("establish in debug mode", verbose(mesh, "establish")))
+    assert "ANSIBLE_DEBUG prints whatever modules return and are given" in outputs[-1][1].decode()
+    with monkeypatch.context() as patched:
+        patched.setenv("ANSIBLE_KEEP_REMOTE_FILES", "1")
+        outputs.append(("establish with files that are kept", verbose(mesh, "establish")))
+    assert "without pipelining Ansible writes what it sends" in outputs[-1][1].decode()
+    assert all(b"PLAY RECAP" in text for _name, text in outputs)
+    assert b"PLAY RECAP" in log.read_bytes()
+    assert list((mesh.root / "report" / "tree").iterdir())
+    assert leaks(secrets, outputs) == []
+    assert leaks(secrets, left_behind(mesh)) == []
+
+
+def handed_secrets(mesh: Mesh) -> list[Secret]:
+    """Every key that is on the hosts, and every .pfx file, which is encrypted and nobody's business all the same."""
+    files = [path for path in sorted((mesh.root / "hosts").rglob("*.pfx")) if not path.is_symlink()]
+    pfx = [Secret(f"{path.parent.parent.name}/{path.name}", path.read_bytes()) for path in files]
+    return [*secrets_of([mesh.root / "hosts"]), *pfx]
+
+
 def damage(mesh: Mesh) -> None:
     for name, file in (
         ("flipped", "flipped_SyncServer.key"),
