@@ -21,6 +21,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.plan import (
     asked,
     guests_of,
     plan_trust,
+    refuse_guests,
     refuse_other_model,
 )
 
@@ -50,6 +51,7 @@ class ActionModule(Action):
         members = [str(member["name"]) for member in options["members"]]
         known, intact = _known_trust(options["trust"])
         model = options["trust_model"]
+        refuse_guests(members, records, model)
         if not options["change_model"]:
             refuse_other_model(name, known, model)
         plan = plan_trust(name, members, records, known, intact, options["distrust"], options["allow_shrink"], model)

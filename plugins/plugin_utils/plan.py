@@ -153,6 +153,21 @@ def refuse_other_model(server: str, known: Sequence[Entry] | None, model: str) -
     )
 
 
+def refuse_guests(members: Sequence[str], ledger: Mapping[str, Record], model: str) -> None:
+    """Refuse guests where client sets are handed over: they would have to be handed the private keys of this mesh.
+
+    :raises EsyncError: kind ``guests_need_pins``.
+    """
+    guests = guests_of(members, ledger)
+    if guests and model != PINNED:
+        raise EsyncError(
+            f"the ledger has guests ({_few(guests)}), who call with their own client sets, "
+            f"and with esync_trust_model: {OVER} nobody is accepted with those",
+            f"Remove them with the remove playbook, or set esync_trust_model to {PINNED}",
+            kind="guests_need_pins",
+        )
+
+
 def asked(server: str, members: Sequence[str], ledger: Mapping[str, Record]) -> dict[str, str]:
     """What the ledger alone asks a server to trust, in short: peer to the digest of that peer's certificates.
 

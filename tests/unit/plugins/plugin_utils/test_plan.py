@@ -11,7 +11,13 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded, withdrawn
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import asked, debts_of, plan_trust, refuse_other_model
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import (
+    asked,
+    debts_of,
+    plan_trust,
+    refuse_guests,
+    refuse_other_model,
+)
 
 NOW = "2026-11-23T00:00:00Z"
 MEMBERS = ("a", "b", "c")
@@ -262,3 +268,15 @@ def test_a_trust_of_another_model_is_refused(ledger, found, wanted):
 def test_without_a_trust_any_model_will_do():
     refuse_other_model("a", None, "handed_over")
     refuse_other_model("a", (), "pinned")
+
+
+def test_guests_and_handing_over_do_not_go_together(ledger):
+    members = ("a", "b")
+    ledger["c"] = dataclasses.replace(ledger["c"], origin="applied")
+    refuse_guests(members, ledger, "pinned")
+    refuse_guests(MEMBERS, ledger, "handed_over")
+    for model in ("handed_over", "both"):
+        with pytest.raises(EsyncError) as caught:
+            refuse_guests(members, ledger, model)
+        assert caught.value.kind == "guests_need_pins"
+        assert "guests (c)" in str(caught.value)
