@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from conftest import Mesh
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+_RESULT = re.compile(r'"client_fingerprint": "(\w+)"[^}]+"to": "(\w+)", "verdict": "ok"')
 PASSPHRASE = "the passphrase of the mesh: Jt4hVq8sLw2n"
 
 
@@ -48,6 +50,13 @@ def by_hand(mesh: Mesh) -> set[tuple[str, str, str]]:
     """What callers have to show: to each peer that peer's own client certificate."""
     own = clients(mesh)
     return {(source, target, own[target]) for source in mesh.names for target in mesh.names if source != target}
+
+
+def refused(output: str) -> set[tuple[str, str]]:
+    """What was shown before anything old was destroyed, and seen refused: the peer, and the fingerprint."""
+    before, found, _after = output.partition("Refuse to go on where a retired certificate is still accepted")
+    assert found
+    return {(peer, shown) for shown, peer in _RESULT.findall(before.rpartition("Connect to every peer")[2])}
 
 
 def test_each_is_shown_its_own_client_set_and_again_changes_nothing(handed: Mesh) -> None:
@@ -95,7 +104,8 @@ def test_damage_is_told_and_repaired(handed: Mesh) -> None:
 
 def test_all_are_rotated_and_nothing_old_is_left(handed: Mesh) -> None:
     before = clients(handed)
-    handed.succeed("regenerate")
+    output = handed.succeed("regenerate", "-v").output
+    assert refused(output) == {(name, before[name]) for name in handed.names}
     assert not set(before.values()) & set(clients(handed).values())
     assert shown(handed) == by_hand(handed)
     for name in handed.names:
@@ -135,14 +145,16 @@ def test_a_mesh_goes_over_and_back(make_mesh) -> None:
     before = mesh.snapshot()
     assert "Run the regenerate playbook, which goes from one model to the other" in mesh.fail("establish").prose
     assert mesh.snapshot() == before
-    mesh.succeed("regenerate")
+    output = mesh.succeed("regenerate", "-v").output
+    assert refused(output) == {("a", pinned["b"]), ("b", pinned["a"])}
     assert shown(mesh) == by_hand(mesh)
     assert not set(pinned.values()) & set(clients(mesh).values()), "what was made to stay was never handed over"
     assert set(mesh.succeed("establish").changed.values()) == {0}
     handed_over = clients(mesh)
     mesh.settings["esync_trust_model"] = "pinned"
     mesh.write()
-    mesh.succeed("regenerate")
+    output = mesh.succeed("regenerate", "-v").output
+    assert refused(output) == {("a", handed_over["a"]), ("b", handed_over["b"])}
     own = clients(mesh)
     assert shown(mesh) == {("a", "b", own["a"]), ("b", "a", own["b"])}
     assert not set(handed_over.values()) & set(own.values())
