@@ -74,20 +74,27 @@ class ActionModule(ControlAction):
         return result
 
 
+_DEBUGGING = {
+    "DEFAULT_DEBUG": "ANSIBLE_DEBUG prints whatever modules return and are given",
+    "DEFAULT_KEEP_REMOTE_FILES": "ANSIBLE_KEEP_REMOTE_FILES leaves whatever modules are given in files on the hosts",
+}
+
+
 def _refuse_debugging(group: str, variables: Mapping[str, Any]) -> None:
-    """In debug mode Ansible prints the arguments of every module, secret ones too.
+    """Refuse what makes Ansible show or keep the arguments of every module, secret ones too.
 
     :raises EsyncError: kind ``debugging``.
     """
     hosts = variables["groups"].get(group, [])
-    if C.config.get_config_value("DEFAULT_DEBUG") and any(
-        "esync_pfx_passphrase" in variables["hostvars"][host] for host in hosts
-    ):
-        raise EsyncError(
-            "ANSIBLE_DEBUG prints whatever modules return and are given, and esync_pfx_passphrase is given to them",
-            "Run without ANSIBLE_DEBUG",
-            kind="debugging",
-        )
+    if not any("esync_pfx_passphrase" in variables["hostvars"][host] for host in hosts):
+        return
+    for setting, what in _DEBUGGING.items():
+        if C.config.get_config_value(setting):
+            raise EsyncError(
+                f"{what}, and esync_pfx_passphrase is given to them",
+                f"Run without {what.partition(' ')[0]}",
+                kind="debugging",
+            )
 
 
 def _defaults(variables: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

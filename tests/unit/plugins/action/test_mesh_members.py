@@ -146,7 +146,10 @@ def test_one_trust_model_and_one_passphrase_for_all_and_the_passphrase_is_never_
 
 def test_a_passphrase_and_debug_mode_do_not_go_together(play, monkeypatch):
     hosts = {name: {"esync_directory": f"/x/{name}", "esync_pfx_passphrase": "Very-Secret"} for name in "ab"}
-    monkeypatch.setenv("ANSIBLE_DEBUG", "1")
-    run = play([{**JUDGE, "ignore_errors": True}], hosts)
-    assert run.results["a"]["r_judged"]["error"]["kind"] == "debugging"
-    assert "Very-Secret" not in run.output
+    for setting in ("ANSIBLE_DEBUG", "ANSIBLE_KEEP_REMOTE_FILES"):
+        with monkeypatch.context() as patched:
+            patched.setenv(setting, "1")
+            run = play([{**JUDGE, "ignore_errors": True}], hosts)
+        assert run.results["a"]["r_judged"]["error"]["kind"] == "debugging"
+        assert setting in run.results["a"]["r_judged"]["msg"]
+        assert "Very-Secret" not in run.output
