@@ -59,7 +59,7 @@ def call(name, address):
 def again(name, address):
     while not os.path.exists("/run/load.stop"):
         call(name, address)
-        time.sleep(0.3)
+        time.sleep(1)
 
 
 for path in ("/run/load.stop", "/run/load.log"):
