@@ -254,7 +254,7 @@ def test_servers_with_different_versions_are_told_apart(mesh: Mesh) -> None:
     assert causes["a", "c"][0] is None
     assert "version_mismatch" in result.prose
     # What works with another version is still rotated under the protection of its pairs.
-    assert "4 failed" in mesh.fail("regenerate").prose
+    assert "4 failed" in mesh.fail("regenerate", "-e", "esync_regenerate=a").prose
     assert {pair["cause"] for pair in mesh.report()["pairs"]} == {None, "version_mismatch"}
 
 

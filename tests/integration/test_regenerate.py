@@ -258,7 +258,7 @@ def test_killed_in_any_stage_it_is_simply_run_again(mesh: Mesh, row: str) -> Non
 def test_killed_at_random_moments_it_always_converges(mesh: Mesh) -> None:
     seed = random.randrange(1 << 30)
     dice = random.Random(seed)
-    for number in range(4):
+    for number in range(2):
         process = mesh.start("regenerate")
         # A rotation from end to end has about sixty tasks.
         for _task in itertools.islice(tasks(process), dice.randint(5, 55)):
