@@ -281,8 +281,10 @@ def _trust(known: Known) -> Iterator[Problem]:
 
 
 def _handed(known: Known) -> Iterator[Problem]:
-    """The client sets that it holds of its peers; what is there and damaged is told already."""
-    spoilt = any(error.get("kind") == "damaged_handed" for error in known.read.get("problems") or ())
+    """The client sets that it holds of its peers; what is there and damaged, or may not be read, is told already."""
+    spoilt = not known.read.get("readable", True) or any(
+        error.get("kind") == "damaged_handed" for error in known.read.get("problems") or ()
+    )
     if known.not_handed and not spoilt:
         yield _made(known, "handed_lacks", f"It lacks {_few(known.not_handed)}.")
     if known.handed_too_much:

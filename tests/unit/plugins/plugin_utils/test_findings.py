@@ -234,6 +234,9 @@ def test_client_sets_that_were_handed_over(sound: Known) -> None:
     assert told(replace(sound, handed_too_much=["c_SyncClient"])) == [
         ("handed_exceeds", "fault", None, "It holds c_SyncClient.")
     ]
+    closed = error("no_permission", "/etc/esync/handed")
+    found = told(replace(sound, not_handed=["b_SyncClient"]), problems=[closed], readable=False)
+    assert "handed_lacks" not in [kind for kind, *_rest in found], "what may not be read is not judged"
     damage = error("damaged_handed", "/etc/esync/handed/1/b_SyncClient.key")
     found = told(replace(sound, not_handed=["b_SyncClient"]), problems=[damage])
     assert found == [("damaged_handed", "fault", "/etc/esync/handed/1/b_SyncClient.key", "It is empty.")]
