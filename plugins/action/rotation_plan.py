@@ -73,6 +73,7 @@ def _server(member: Mapping[str, Any], hostvars: Mapping[str, Any], variable: st
         tuple(str(reason) for reason in found.get("due") or ()),
         {str(key): str(value) for key, value in rotation.items()} if rotation else None,
         model_of(name, entries_from((plain(found.get("trust")) or {}).get("entries") or ())),
+        bool(found.get("handed")),
     )
 
 

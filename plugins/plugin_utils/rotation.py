@@ -56,6 +56,7 @@ class Server:
     :param generations: state (current, next, previous) to generation id.
     :param due: why its current certificates should be rotated; empty if they should not.
     :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
+    :param holds: whether it holds client sets that its peers handed to it.
     :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
     """
 
@@ -65,6 +66,7 @@ class Server:
     due: tuple[str, ...] = ()
     lock: Mapping[str, str] | None = None
     model: str | None = None
+    holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,9 @@ def _model_change(servers: Sequence[Server], wish: Wish) -> tuple[bool, str]:
     :raises EsyncError: kind ``breach_and_model``.
     """
     found = [server.model for server in servers if server.model]
-    changes = any(model != wish.model for model in found)
+    # What was handed over is destroyed last of all, and not before it was shown once more.
+    left = wish.model == PINNED and any(server.holds for server in servers)
+    changes = left or any(model != wish.model for model in found)
     other = next(model for model in MODELS if model != wish.model)
     if changes and wish.compromised:
         raise EsyncError(

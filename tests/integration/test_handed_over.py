@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Mesh
 from cryptography.hazmat.primitives.serialization import pkcs12
+from processes import kill
 
 _RESULT = re.compile(r'"client_fingerprint": "(\w+)"[^}]+"to": "(\w+)", "verdict": "ok"')
 PASSPHRASE = "the passphrase of the mesh: Jt4hVq8sLw2n"
@@ -133,7 +134,15 @@ def test_a_removal_replaces_what_the_removed_server_holds(handed: Mesh) -> None:
     assert handed.report()["summary"] == {"servers": 2, "expected": 2, "ok": 2, "failed": 0, "untested": 0}
 
 
-def test_a_mesh_goes_over_and_back(make_mesh) -> None:
+def killed_at(mesh: Mesh, task: str) -> None:
+    """A rotation that is killed when a task begins."""
+    process = mesh.start("regenerate")
+    assert process.stdout
+    assert any(line.startswith("TASK [") and task in line for line in process.stdout), f"{task} did not come up"
+    kill(process)
+
+
+def test_a_mesh_goes_over_and_back_also_when_it_is_killed_on_the_way(make_mesh) -> None:
     mesh = make_mesh("a", "b")
     mesh.succeed("establish")
     mesh.settings["esync_trust_model"] = "handed_over"
@@ -145,6 +154,8 @@ def test_a_mesh_goes_over_and_back(make_mesh) -> None:
     before = mesh.snapshot()
     assert "Run the regenerate playbook, which goes from one model to the other" in mesh.fail("establish").prose
     assert mesh.snapshot() == before
+    killed_at(mesh, "Hold exactly the client sets that the peers have")
+    assert {mesh.trust(name)["model"] for name in mesh.names} == {"both"}
     output = mesh.succeed("regenerate", "-v").output
     assert refused(output) == {("a", pinned["b"]), ("b", pinned["a"])}
     assert shown(mesh) == by_hand(mesh)
@@ -153,6 +164,9 @@ def test_a_mesh_goes_over_and_back(make_mesh) -> None:
     handed_over = clients(mesh)
     mesh.settings["esync_trust_model"] = "pinned"
     mesh.write()
+    # Out of use already, and not yet proved refused.
+    killed_at(mesh, "Let the endpoints refuse them")
+    assert all((mesh.host(name) / "handed-before").is_symlink() for name in mesh.names)
     output = mesh.succeed("regenerate", "-v").output
     assert refused(output) == {("a", handed_over["a"]), ("b", handed_over["b"])}
     own = clients(mesh)

@@ -200,3 +200,10 @@ def test_a_breach_and_a_change_of_the_model_are_two_runs():
     with pytest.raises(EsyncError) as caught:
         plan([by("a", "pinned"), by("b", "pinned")], Wish(compromised=("a",), model="handed_over"))
     assert caught.value.kind == "breach_and_model"
+
+
+def test_a_change_to_pins_goes_on_until_nothing_that_was_handed_over_is_left():
+    servers = [replace(by("a", "pinned"), holds=True), by("b", "pinned")]
+    found = plan(servers, Wish(model="pinned"))
+    assert (found.changes_model, found.model_before) == (True, "pinned")
+    assert not plan([replace(by("a", "handed_over"), holds=True)], Wish(model="handed_over")).changes_model
