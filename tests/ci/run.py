@@ -59,7 +59,6 @@ SCENARIOS = {
     "apply": 80,
     "sites": 120,
     "cluster": 170,
-    "handed_over": 180,
 }
 
 PARTS = {
