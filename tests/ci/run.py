@@ -59,6 +59,7 @@ SCENARIOS = {
     "apply": 80,
     "sites": 120,
     "cluster": 170,
+    "handed_over": 180,
 }
 
 PARTS = {

@@ -50,9 +50,10 @@ def secrets_of(folders: Iterable[Path]) -> list[Secret]:
 def _of_key(path: Path) -> Iterator[Secret]:
     pem = path.read_bytes()
     body = b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
-    yield Secret(f"{path.name} as DER", base64.b64decode(body))
+    der = base64.b64decode(body)
     key = serialization.load_pem_private_key(pem, None)
     if isinstance(key, rsa.RSAPrivateKey):
+        yield Secret(f"{path.name} as DER", der)
         numbers = key.private_numbers()
         for part in ("d", "p", "q"):
             value = getattr(numbers, part)
@@ -60,7 +61,10 @@ def _of_key(path: Path) -> Iterator[Secret]:
             yield Secret(f"{path.name} {part}", value.to_bytes(length, "big"))
             yield Secret(f"{path.name} {part}, little-endian", value.to_bytes(length, "little"))
     elif isinstance(key, ec.EllipticCurvePrivateKey):
-        yield Secret(f"{path.name} d", key.private_numbers().private_value.to_bytes(32, "big"))
+        value = key.private_numbers().private_value.to_bytes(32, "big")
+        # What follows is the public key, which stands in every certificate.
+        yield Secret(f"{path.name} as DER", der[: der.index(value) + len(value)])
+        yield Secret(f"{path.name} d", value)
 
 
 def needles(secret: Secret) -> Iterator[bytes]:
