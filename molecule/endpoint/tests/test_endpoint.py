@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from hosts import address, connect, members, pairs
+from runs import wait_until
 
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 DIRECTORY = "/etc/esync"
@@ -303,6 +304,8 @@ def test_a_change_by_hand_is_undone_and_meanwhile_an_unnamed_certificate_is_refu
     host = connect("bravo")
     before = digest("bravo")
     host.check_output(f"sed -i 's!include .*clients.map;!!' {CONFIGURATION}; systemctl reload nginx")
+    # nginx takes up a reload a little after the command has ended; the workers of before may answer until then.
+    wait_until(lambda: ask("alpha", "bravo").status == 403)
     host.check_output("timeout 10 sh -c 'while pgrep -f \"[w]orker process is shutting down\"; do sleep 0.1; done'")
     # The bundle accepts it, but nobody knows whose it is.
     answer = ask("alpha", "bravo")
