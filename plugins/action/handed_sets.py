@@ -20,6 +20,7 @@ from ansible import constants as C
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.handed import HandedPlan, Held, plan_handed
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
@@ -37,6 +38,9 @@ OPTIONS: dict[str, Any] = {
     "set_variable": {"type": "str", "default": "__esync_set"},
     "fetched_variable": {"type": "str", "default": "__esync_fetched"},
     "pfx_passphrase": {"type": "str", "no_log": True},
+    "folder": {"type": "path"},
+    "folder_passphrase": {"type": "str", "no_log": True},
+    "folder_variable": {"type": "str", "default": "__esync_folder"},
     "file_group": {"type": "str"},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
@@ -60,8 +64,9 @@ class ActionModule(Action):
         held = _held(variables["hostvars"][host], options)
         if options["state"] == "withdrawn":
             return {**result, **self._withdraw(options, held, variables)}
-        ledger = _ledger(options)
-        names = [str(member["name"]) for member in options["members"]] if options["state"] == "present" else []
+        present = options["state"] == "present"
+        ledger = _ledger(options) if present else {}
+        names = [str(member["name"]) for member in options["members"]] if present else []
         plan = plan_handed(options["name"], names, ledger, held, options["newest"])
         return {**result, **self._hold(options, plan, variables)}
 
@@ -104,16 +109,21 @@ class ActionModule(Action):
         for member in options["members"]:
             found = variables["hostvars"][member["host"]].get(options["fetched_variable"]) or {}
             fetched.update({str(key): str(text) for key, text in plain(found.get("sets") or {}).items()})
+        carried = _carried(options, variables)
         # In check mode nothing is fetched, and what would be is shown.
-        entries = plan.wanted if self._task.check_mode else plan.obtainable(list(fetched))
+        entries = plan.wanted if self._task.check_mode else plan.obtainable([*fetched, *carried])
         changed = plan.changes(entries)
         if changed and not self._task.check_mode:
-            sent = {entry.fingerprint: fetched[entry.fingerprint] for entry in entries if entry in plan.lacking}
+            taken = [entry.fingerprint for entry in entries if entry in plan.lacking]
+            sent = {fingerprint: fetched[fingerprint] for fingerprint in taken if fingerprint in fetched}
             arguments = {key: options[key] for key in _SENT_ON}
             arguments["entries"] = [asdict(entry) for entry in entries]
             if sent:
                 arguments["pfx_passphrase"] = options["pfx_passphrase"]
                 arguments["payload"] = json.dumps(sent)
+            if set(taken) - set(sent):
+                # The host reads its own folder: these keys do not travel.
+                arguments.update({key: options[key] for key in ("folder", "folder_passphrase")})
             reply = self._call(arguments, variables, options["name"], secret=bool(sent))
             if reply.get("failed") or reply.get("unreachable"):
                 return reply
@@ -191,6 +201,18 @@ def _held(variables: Any, options: Mapping[str, Any]) -> Held:
         if "handed" in said:
             return Held.read(plain(said["handed"]))
     return Held()
+
+
+def _carried(options: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:
+    """The client sets that lie in the host's folder, as exchange_folder_info judged them: fingerprints."""
+    if not options["folder"]:
+        return []
+    found = variables["hostvars"][variables["inventory_hostname"]].get(options["folder_variable"]) or {}
+    return [
+        str(generation[CLIENT]["fingerprint"])
+        for one in plain(found.get("sets") or [])
+        for generation in one["generations"]
+    ]
 
 
 def _told(changed: bool, held: Held, before: Any, owed: Any) -> dict[str, Any]:

@@ -51,8 +51,9 @@ class ActionModule(Action):
         members = [str(member["name"]) for member in options["members"]]
         known, intact = _known_trust(options["trust"])
         model = options["trust_model"]
-        refuse_guests(members, records, model)
-        if not options["change_model"]:
+        if options["change_model"]:
+            refuse_guests(members, records)
+        else:
             refuse_other_model(name, known, model)
         plan = plan_trust(name, members, records, known, intact, options["distrust"], options["allow_shrink"], model)
         changed = plan.changed

@@ -142,7 +142,7 @@ CAUSES: Dict[str, Cause] = {
         "The caller was not handed the peer's client set",
         "The peer accepts only its own client set (esync_trust_model: handed_over), and the caller does not have it, "
         "or not the wanted generation of it.",
-        "Run establish for both, which hands the client sets over.",
+        "Run establish for both, which hands the client sets over; that of a guest comes in a folder: run apply.",
     ),
     "no_trust": Cause(
         "The caller has no trust in force",

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder by which public certificates go from one place to another by hand (docs/apply.md).
+"""The folder by which certificates go from one place to another by hand (docs/apply.md).
+
+Private keys are in it only where client sets are handed over (docs/handed-over.md).
 
 It comes from elsewhere, so nothing in it is believed: everything is judged, and everything wrong is told at once.
 """
@@ -14,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -26,7 +29,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.files import (
     refuse_web_roots,
     temporary_name,
 )
-from ansible_collections.esync.mesh.plugins.module_utils.inspection import signed_by_itself
+from ansible_collections.esync.mesh.plugins.module_utils.inspection import consistent, signed_by_itself
 
 try:
     from cryptography.x509 import BasicConstraints, ExtensionNotFound, KeyUsage, Version, load_der_x509_certificate
@@ -56,21 +59,24 @@ class Asked:
     :param own: fingerprints of the server's own certificates.
     :param now: the time, UTC.
     :param passphrase: of the ``.pfx`` and ``.pvk`` files, if it was given.
+    :param handed_over: whether every client set must come with its private key, to be shown to the server it is of.
     """
 
     server: str
     own: FrozenSet[str]
     now: datetime.datetime
     passphrase: Optional[bytes] = field(default=None, repr=False)
+    handed_over: bool = False
 
 
 @dataclass(frozen=True)
 class RemoteSet:
-    """The public certificates of one server.
+    """The certificates of one server.
 
     :param generations: state to role to certificate; the current one is always there.
     :param address: where it listens, None if no manifest says so.
     :param endpoint: what listens there, None if no manifest says so.
+    :param client_sets: state to the client's ``.pfx`` file, of those that are to be handed over.
     """
 
     name: str
@@ -78,6 +84,14 @@ class RemoteSet:
     address: Optional[str] = None
     port: Optional[int] = None
     endpoint: Optional[str] = None
+    client_sets: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def private(self) -> Dict[str, str]:
+        """The files of it that hold private keys, by name: SHA-256."""
+        return {
+            client_file(self.name, state): hashlib.sha256(data).hexdigest() for state, data in self.client_sets.items()
+        }
 
     def facts(self) -> Dict[str, Any]:
         """The set as modules return it; public data only. A temporary endpoint cannot be reached from elsewhere."""
@@ -108,10 +122,12 @@ class Found:
     """What a folder holds.
 
     :param keys: the files in it that hold private keys, which it does not need.
+    :param client_sets: those that it needs.
     """
 
     sets: Tuple[RemoteSet, ...]
     keys: Tuple[str, ...]
+    client_sets: Tuple[str, ...] = ()
 
 
 def spelled(fingerprint: str) -> str:
@@ -133,6 +149,32 @@ def read(path: str, asked: Asked, web_roots: Sequence[str]) -> Found:
         reader = _Reader(folder, asked)
         found = reader.read()
         raise_all(reader.errors)
+    return found
+
+
+def read_client_sets(
+    path: str, server: str, peers: Sequence[str], passphrase: bytes, web_roots: Sequence[str]
+) -> Dict[str, bytes]:
+    """The client sets that some servers hand over in a folder: fingerprint to the ``.pfx`` file.
+
+    Whoever takes one in compares it with what it should be.
+
+    :param server: the server that the folder lies on. :param passphrase: of the files.
+    :raises EsyncError: the folder cannot be used, or a file in it does not open.
+    """
+    found: Dict[str, bytes] = {}
+    with _opened(path, server, web_roots) as folder:
+        entries = folder.entries()
+        wanted = [client_file(peer, state) for peer in peers for state in names.STATES]
+        for entry in sorted(set(wanted) & set(entries)):
+            data = folder.read(entry, limit=x509.MAX_BYTES)
+            try:
+                _key, der = pkcs12.read_pfx(data, entry, passphrase)
+            except EsyncError as error:
+                raise EsyncError(
+                    error.cause, _COPY, kind=error.kind, server=server, path=f"{folder.path}/{entry}"
+                ) from None
+            found[hashlib.sha256(der).hexdigest()] = data
     return found
 
 
@@ -180,7 +222,7 @@ class _Reader:
         self.entries = folder.entries()
         self.errors: List[EsyncError] = []
         self.public: Dict[str, Dict[Tuple[str, str], str]] = {}
-        self.keys: Dict[str, Dict[str, str]] = {}
+        self.keys: Dict[str, Dict[str, Tuple[str, str]]] = {}
         self.manifests: Dict[str, str] = {}
 
     def wrong(self, entry: Optional[str], cause: str, remedy: str, kind: str) -> None:
@@ -197,8 +239,11 @@ class _Reader:
         sets = [self._set(name) for name in servers]
         found = tuple(one for one in sets if one)
         self._doubled_certificates(found)
-        keys = tuple(entry for files in self.keys.values() for entry in files)
-        return Found(found, tuple(sorted(keys)))
+        keys = {entry for files in self.keys.values() for entry in files}
+        needed = {client_file(one.name, state) for one in found for state in one.generations} & keys
+        if not self.asked.handed_over:
+            needed = set()
+        return Found(found, tuple(sorted(keys - needed)), tuple(sorted(needed)))
 
     def _sort_in(self, entry: str) -> None:
         match = _FILE.match(entry)
@@ -220,6 +265,8 @@ class _Reader:
             spelling = manifest_file(name)
         elif suffix == "cer":
             spelling = names.remote_file(name, role, state)
+        elif self.asked.handed_over and suffix == "pfx" and role == names.CLIENT:
+            spelling = client_file(name, state)
         else:
             spelling = f"{names.set_name(name, role)}.{suffix}"
         if entry != spelling:
@@ -246,7 +293,7 @@ class _Reader:
         elif suffix == "cer":
             self.public.setdefault(name, {})[state, role] = entry
         else:
-            self.keys.setdefault(name, {})[entry] = role
+            self.keys.setdefault(name, {})[entry] = state, role
 
     def _doubled_names(self, servers: Sequence[str]) -> None:
         seen: Dict[str, str] = {}
@@ -275,8 +322,10 @@ class _Reader:
                 None, f"the set of {name} is incomplete: {' and '.join(missing)} is missing", _COPY, "incomplete_set"
             )
         certificates = {key: self._certificate(name, key[1], entry) for key, entry in files.items()}
-        for entry, role in self.keys.get(name, {}).items():
-            self._key(entry, certificates.get((names.CURRENT, role)))
+        for entry, key in self.keys.get(name, {}).items():
+            self._key(entry, certificates.get(key))
+        if self.asked.handed_over:
+            self._client_sets(name, states)
         manifest = self._manifest(name, certificates) if name in self.manifests and not missing else None
         if len(self.errors) > before:
             return None
@@ -285,6 +334,27 @@ class _Reader:
         if manifest:
             return RemoteSet(name, generations, manifest["address"], manifest["port"], manifest["endpoint"])
         return RemoteSet(name, generations)
+
+    def _client_sets(self, name: str, states: Sequence[str]) -> None:
+        """Is there what this server is to show to the other one?"""
+        for state in states:
+            entry = client_file(name, state)
+            if entry not in self.keys.get(name, {}):
+                self.wrong(
+                    entry,
+                    f"it is missing: {name} accepts only callers that show its own client set "
+                    "(esync_trust_model: handed_over), and its private key is in that file",
+                    f"Have it exported by {name}, by the export playbook with esync_trust_model: handed_over, or copy "
+                    "it by hand",
+                    "missing_client_set",
+                )
+            elif self.asked.passphrase is None:
+                self.wrong(
+                    entry,
+                    "it cannot be opened without its passphrase, and this server needs the private key in it",
+                    "Give the passphrase of the mesh that it comes from in esync_folder_passphrase",
+                    "passphrase_needed",
+                )
 
     def _content(self, entry: str) -> Optional[bytes]:
         try:
@@ -348,7 +418,7 @@ class _Reader:
             return  # told already
         if stored is not None and stored != certificate.der:
             self.wrong(entry, "it holds another certificate than the .cer file beside it", _COPY, "mismatch")
-        elif x509.public_key_of(key) != certificate.public_key:
+        elif x509.public_key_of(key) != certificate.public_key or (self.asked.handed_over and not consistent(key)):
             self.wrong(entry, "its private key does not belong to the .cer file beside it", _COPY, "mismatch")
 
     def _manifest(
@@ -376,6 +446,12 @@ class _Reader:
                     _COPY,
                     "manifest_differs",
                 )
+        for key_file, digest in manifest["private_keys"].items():
+            if (
+                key_file in self.keys.get(name, {})
+                and hashlib.sha256(self._content(key_file) or b"").hexdigest() != digest
+            ):
+                self.wrong(key_file, f"it is not the file that {entry} says it is", _COPY, "manifest_differs")
         return manifest
 
     def _doubled_certificates(self, sets: Sequence[RemoteSet]) -> None:
@@ -431,9 +507,14 @@ def manifest_file(name: str) -> str:
     return f"{name}_Sync.json"
 
 
+def client_file(name: str, state: str) -> str:
+    """The file by which a server hands a client set over, private key included."""
+    return f"{names.remote_stem(name, names.CLIENT, state)}.pfx"
+
+
 def render_manifest(one: RemoteSet) -> bytes:
-    """Who it is, where it listens, and the fingerprints to be read aloud."""
-    manifest = {
+    """Who it is, where it listens, the fingerprints to be read aloud, and which files hold private keys."""
+    manifest: Dict[str, Any] = {
         "version": VERSION,
         "name": one.name,
         "address": one.address,
@@ -445,11 +526,15 @@ def render_manifest(one: RemoteSet) -> bytes:
             if state in one.generations
         ],
     }
+    if one.private:
+        manifest["private_keys"] = one.private
     return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 
 def parse_manifest(data: bytes) -> Optional[Dict[str, Any]]:
-    """``name``, ``address``, ``port``, ``endpoint``, and ``fingerprints`` by state and role; None if it is none."""
+    """``name``, ``address``, ``port``, ``endpoint``, ``fingerprints`` by state and role, and ``private_keys``, the
+    SHA-256 of each file that holds one; None if it is no manifest.
+    """
     try:
         found = json.loads(data.decode("utf-8"))
         address, port = found["address"], found["port"]
@@ -470,13 +555,18 @@ def parse_manifest(data: bytes) -> Optional[Dict[str, Any]]:
             for one in found["generations"]
             for role in names.ROLES
         }
+        private = {str(entry): str(digest) for entry, digest in found.get("private_keys", {}).items()}
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if len(fingerprints) != len(names.ROLES) * len(found["generations"]):
         return None
     if any(state not in names.STATES for state, _role in fingerprints):
         return None
-    return {**{key: found[key] for key in ("name", "address", "port", "endpoint")}, "fingerprints": fingerprints}
+    return {
+        **{key: found[key] for key in ("name", "address", "port", "endpoint")},
+        "fingerprints": fingerprints,
+        "private_keys": private,
+    }
 
 
 # -- writing ---------------------------------------------------------------------------------------------------
@@ -489,12 +579,15 @@ def contents(one: RemoteSet) -> Dict[str, bytes]:
         for state, certificates in one.generations.items()
         for role, certificate in certificates.items()
     }
+    files.update({client_file(one.name, state): data for state, data in one.client_sets.items()})
     files[manifest_file(one.name)] = render_manifest(one)
     return files
 
 
 def write(path: str, one: RemoteSet, web_roots: Sequence[str], check: bool = False) -> bool:
-    """Make a folder with a server's public certificates: it appears whole, or not at all.
+    """Make a folder with a server's certificates: it appears whole, or not at all.
+
+    With private keys in it, it is for nobody but its owner.
 
     :returns: whether anything changed.
     :raises EsyncError: something is there that is not an unchanged earlier export of this server (kind ``exists``), or
@@ -517,10 +610,10 @@ def write(path: str, one: RemoteSet, web_roots: Sequence[str], check: bool = Fal
             path=path,
         )
     wanted = contents(one)
-    if there and _is_export(path, one.name) == wanted:
+    if there and _is_export(path, one.name) == wanted and (not one.private or _is_narrow(path)):
         return False
     if not check:
-        _replace(path, wanted, there)
+        _replace(path, wanted, there, bool(one.private))
     return True
 
 
@@ -542,6 +635,7 @@ def _is_export(path: str, name: str) -> Dict[str, bytes]:
             (names.remote_file(name, role, state), fingerprint)
             for (state, role), fingerprint in manifest["fingerprints"].items()
         }
+        listed |= set(manifest["private_keys"].items())
     there = {(entry, hashlib.sha256(data).hexdigest()) for entry, data in found.items() if data is not text}
     if not listed or listed != there:
         raise EsyncError(
@@ -554,13 +648,20 @@ def _is_export(path: str, name: str) -> Dict[str, bytes]:
     return found
 
 
-def _replace(path: str, wanted: Mapping[str, bytes], there: bool) -> None:
+def _is_narrow(path: str) -> bool:
+    """Is it a folder that nobody but its owner may look into?"""
+    with Folder.open(path) as folder:
+        found = [(folder.status(), 0o700), *((folder.status(entry), 0o600) for entry in folder.entries())]
+    return all(status is not None and stat.S_IMODE(status.st_mode) == mode for status, mode in found)
+
+
+def _replace(path: str, wanted: Mapping[str, bytes], there: bool, private: bool) -> None:
     parent = os.path.dirname(path)
     fresh, old = (os.path.join(parent, temporary_name()) for _number in range(2))
     try:
-        with Folder.open(fresh, create_mode=0o755) as folder:
+        with Folder.open(fresh, create_mode=0o700 if private else 0o755) as folder:
             for entry, data in wanted.items():
-                folder.write(entry, data, 0o644)
+                folder.write(entry, data, 0o600 if private else 0o644)
         if there:
             os.rename(path, old)
         # Onto something that was put there meanwhile it fails, unless that is an empty folder.
@@ -570,5 +671,5 @@ def _replace(path: str, wanted: Mapping[str, bytes], there: bool) -> None:
     finally:
         with Folder.open(parent, any_owner=True) as folder:
             for leftover in (fresh, old):
-                folder.remove_tree(os.path.basename(leftover))
+                folder.remove_tree(os.path.basename(leftover), wipe=True)
             folder.sync()

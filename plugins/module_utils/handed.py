@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import layout, names, pkcs12, x509
@@ -79,6 +79,17 @@ class Change:
     entries: Tuple[Entry, ...]
     added: Tuple[Entry, ...] = ()
     removed: Tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Client sets that came in a folder (docs/apply.md), under a passphrase of their own.
+
+    :param sets: fingerprint to ``.pfx`` file.
+    """
+
+    sets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    passphrase: bytes = field(default=b"", repr=False)
 
 
 def digest_of(entries: Iterable[Entry]) -> str:
@@ -274,11 +285,13 @@ def apply(
     folder_name: str,
     gid: Optional[int] = None,
     check: bool = False,
+    carried: Optional[Carried] = None,
 ) -> Change:
     """Put exactly the sets in ``wanted`` in force, and destroy all others; call it under the lock of ``base``.
 
     :param sent: fingerprint to ``.pfx`` file, of those that the host may lack; the others are taken from what it holds.
     :param passphrase: of the files that are sent. :param gid: the group that may read the keys, if any.
+    :param carried: what lies on the host in a folder from elsewhere.
     :raises EsyncError: a set that is not what it should be (kind ``bad_handed_set``), or that is missing (kind
         ``missing_handed_sets``); what is in force then stays as it is.
     """
@@ -300,7 +313,7 @@ def apply(
         raise EsyncError(
             "nobody is handed a set of its own", "Give every server another name", kind="own_name", server=server
         )
-    sets = _collect(base, server, entries, sent, passphrase, before)
+    sets = _collect(base, server, entries, sent, passphrase, before, carried or Carried())
     if change.changed and not check:
         if entries:
             _write(base, server, entries, sets, folder_name, gid)
@@ -337,6 +350,7 @@ def _collect(
     sent: Mapping[str, bytes],
     passphrase: Optional[bytes],
     before: Optional[Handed],
+    carried: Carried,
 ) -> Dict[str, _Files]:
     """Every wanted set by fingerprint, each judged before anything is written."""
     found: Dict[str, _Files] = {}
@@ -350,6 +364,8 @@ def _collect(
             continue
         if entry.fingerprint in sent and passphrase:
             found[entry.fingerprint] = _opened(server, entry, sent[entry.fingerprint], passphrase)
+        elif entry.fingerprint in carried.sets:
+            found[entry.fingerprint] = _opened(server, entry, carried.sets[entry.fingerprint], carried.passphrase)
         else:
             missing.append(entry)
     if missing:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: exchange_folder
-short_description: Put a server's public certificates into a folder, to be carried elsewhere
+short_description: Put a server's certificates into a folder, to be carried elsewhere
 description:
   - Makes a folder on the host with the server's public certificates of every live generation, and a manifest with its
     name, its address and the fingerprints, in groups of four digits to be read aloud.
-  - Never writes a private key.
+  - Never writes a private key, unless client sets are to be handed over (O(handed_over)). Then the folder and its files
+    are for their owner only, and the manifest names the files that hold keys.
   - The folder appears whole or not at all. An earlier export that nobody has changed is replaced, anything else is
     refused.
 author:
@@ -36,6 +37,15 @@ options:
     type: str
     choices: [temporary, nginx, external]
     default: temporary
+  handed_over:
+    description:
+      - Put the client sets there too, private keys included, as C(.pfx) files under O(pfx_passphrase), for meshes with
+        C(esync_trust_model=handed_over).
+    type: bool
+    default: false
+  pfx_passphrase:
+    description: The mesh's passphrase, under which the C(.pfx) files are.
+    type: str
   web_roots:
     description: Folders under which the folder may not lie.
     type: list
@@ -69,6 +79,11 @@ files:
   type: list
   elements: str
   returned: success
+private:
+  description: Those of the files that hold private keys.
+  type: list
+  elements: str
+  returned: success
 aloud:
   description: The fingerprint of every certificate, in groups of four digits.
   type: list
@@ -77,11 +92,11 @@ aloud:
 """
 
 from contextlib import ExitStack
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils import names
+from ansible_collections.esync.mesh.plugins.module_utils import handed, names
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
@@ -95,6 +110,8 @@ SPEC: Dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "endpoint": {"type": "str", "choices": list(ENDPOINTS), "default": ENDPOINTS[0]},
+    "handed_over": {"type": "bool", "default": False},
+    "pfx_passphrase": {"type": "str", "no_log": True},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
 
@@ -125,20 +142,43 @@ def exchange_folder(module: AnsibleModule) -> Dict[str, Any]:
                 server=name,
                 path=options["directory"],
             )
+    client_sets = _client_sets(options, found) if options["handed_over"] else {}
     one = RemoteSet(
         name,
         {state: generation.certificates for state, generation in found.generations.items()},
         options["address"],
         options["port"],
         options["endpoint"],
+        client_sets,
     )
     changed = write(options["folder"], one, options["web_roots"], module.check_mode)
+    if one.private:
+        module.warn(
+            f"{name}: {options['folder']} holds private keys ({', '.join(sorted(one.private))}). Whoever has them and "
+            "the passphrase can call this server as one of its peers: carry the folder so that nobody else can read "
+            "it, and destroy it here and there when it was applied."
+        )
     return {
         "changed": changed,
         "folder": options["folder"],
         "files": sorted(contents(one)),
+        "private": sorted(one.private),
         "aloud": one.aloud(),
     }
+
+
+def _client_sets(options: Mapping[str, Any], found: Inspection) -> Dict[str, bytes]:
+    """The client sets of every live generation, by state.
+
+    :raises EsyncError: one of them does not open with the mesh's passphrase, or is damaged.
+    """
+    wanted = {
+        state: generation.certificates[names.CLIENT].fingerprint for state, generation in found.generations.items()
+    }
+    passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
+    with Folder.open(options["directory"]) as base:
+        packed = handed.pack(base, options["name"], passphrase, wanted.values())
+    return {state: packed[fingerprint] for state, fingerprint in wanted.items()}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ description:
   - Fails, naming every offender at once, if anything in it is foreign, incomplete, doubled, damaged, out of its time,
     in the wrong place, no regular file, or if others could have put it there.
   - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
+  - Where client sets are handed over (O(handed_over)), every client certificate must come with its C(.pfx) file.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -26,6 +27,10 @@ options:
   passphrase:
     description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; left out, no C(.pfx) is opened.
     type: str
+  handed_over:
+    description: Whether this server is to show to each of the others the client set that it handed over.
+    type: bool
+    default: false
   web_roots:
     description: Folders under which the folder may not lie.
     type: list
@@ -72,7 +77,12 @@ aloud:
   elements: str
   returned: success
 keys:
-  description: The files that hold private keys. They are not needed here.
+  description: The files that hold private keys and are not needed here.
+  type: list
+  elements: str
+  returned: success
+client_sets:
+  description: The files that hold private keys and are needed here, with O(handed_over=true).
   type: list
   elements: str
   returned: success
@@ -94,6 +104,7 @@ SPEC: Dict[str, Any] = {
     **SERVER,
     "folder": {"type": "path", "required": True},
     "passphrase": {"type": "str", "no_log": True},
+    "handed_over": {"type": "bool", "default": False},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
 
@@ -114,12 +125,18 @@ def exchange_folder_info(module: AnsibleModule) -> Dict[str, Any]:
         ),
         now=sets_adapter.clock(),
         passphrase=options["passphrase"].encode("utf-8") if options["passphrase"] else None,
+        handed_over=options["handed_over"],
     )
     found = read(options["folder"], asked, options["web_roots"])
     if found.keys:
         module.warn(
             f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not needed "
             "here, and whoever reads them can pass for these servers: destroy them, and consider new sets there."
+        )
+    if found.client_sets:
+        module.warn(
+            f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.client_sets)}), to be taken "
+            "in here. Destroy the folder when it was applied."
         )
     return {
         "changed": False,
@@ -128,6 +145,7 @@ def exchange_folder_info(module: AnsibleModule) -> Dict[str, Any]:
         "sets": [one.facts() for one in found.sets],
         "aloud": [line for one in found.sets for line in one.aloud()],
         "keys": list(found.keys),
+        "client_sets": list(found.client_sets),
     }
 
 

@@ -16,6 +16,7 @@ description:
   - Refuses to work where Ansible would write what is sent to a temporary file (without pipelining), or print it
     (C(ANSIBLE_DEBUG)).
   - What is taken in is opened and compared with the ledger before anything is written.
+  - The sets of guests are read by the host itself from the folder that they came in, O(folder), and do not travel.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -24,7 +25,8 @@ options:
   state:
     description:
       - V(fetched) reads those client sets of this server that one of O(hosts) lacks; such a task needs C(no_log).
-      - V(present) makes this server hold exactly the current sets of all others, and destroys the keys of all others.
+      - V(present) makes this server hold exactly the live sets of all peers, guests included, and destroys the keys
+        of all others.
       - V(withdrawn) takes what it holds out of use, and keeps it until V(present) or V(absent) destroys it.
       - V(absent) destroys what it holds.
     type: str
@@ -61,6 +63,16 @@ options:
   pfx_passphrase:
     description: The mesh's passphrase, under which the sets travel.
     type: str
+  folder:
+    description: A folder on the host in which client sets of other servers came, judged before.
+    type: path
+  folder_passphrase:
+    description: The passphrase of the C(.pfx) files in O(folder).
+    type: str
+  folder_variable:
+    description: The registered result of M(esync.mesh.exchange_folder_info) for O(folder).
+    type: str
+    default: __esync_folder
   file_group:
     description: A group that may read the private keys.
     type: str
@@ -130,7 +142,8 @@ removed:
   elements: str
   returned: with another state
 owed:
-  description: The servers whose sets it lacks, because they could not be fetched in this run.
+  description:
+    - The servers whose sets it lacks, because they could not be fetched in this run. Those of guests come in a folder.
   type: list
   elements: str
   returned: with another state
@@ -141,7 +154,7 @@ import binascii
 import json
 import time
 import uuid
-from typing import Any, Dict
+from typing import Any, Dict, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -149,6 +162,7 @@ from ansible_collections.esync.mesh.plugins.module_utils import handed
 from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
+from ansible_collections.esync.mesh.plugins.module_utils.folder import read_client_sets
 from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
 from ansible_collections.esync.mesh.plugins.module_utils.sets_adapter import gid_of
 
@@ -163,6 +177,9 @@ SPEC: Dict[str, Any] = {
     "set_variable": {"type": "str", "default": "__esync_set"},
     "fetched_variable": {"type": "str", "default": "__esync_fetched"},
     "pfx_passphrase": {"type": "str", "no_log": True},
+    "folder": {"type": "path"},
+    "folder_passphrase": {"type": "str", "no_log": True},
+    "folder_variable": {"type": "str", "default": "__esync_folder"},
     "file_group": {"type": "str"},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
     "entries": {"type": "list", "elements": "dict", "default": []},
@@ -193,8 +210,19 @@ def handed_sets(module: AnsibleModule) -> Dict[str, Any]:
             time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + uuid.uuid4().hex[:8],
             gid_of(options["file_group"], name),
             module.check_mode,
+            _carried(options, entries),
         )
     return {"changed": change.changed}
+
+
+def _carried(options: Mapping[str, Any], entries: Sequence[handed.Entry]) -> handed.Carried:
+    """What lies in the folder of the servers whose sets are wanted."""
+    if not options["folder"]:
+        return handed.Carried()
+    passphrase = (options["folder_passphrase"] or "").encode("utf-8")
+    peers = sorted({entry.peer for entry in entries})
+    sets = read_client_sets(options["folder"], options["name"], peers, passphrase, options["web_roots"])
+    return handed.Carried(sets, passphrase)
 
 
 def _sent(payload: Any, name: str) -> Dict[str, bytes]:

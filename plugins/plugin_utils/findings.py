@@ -68,7 +68,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "handed_lacks": Kind(
         "It was not handed the client sets of all its peers",
-        f"{_ESTABLISH} over the whole group, which hands them over",
+        f"{_ESTABLISH} over the whole group, which hands them over; those of a guest come in a folder: run apply",
     ),
     "handed_exceeds": Kind(
         "It holds client sets of peers that it should not",

@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of, entries_from
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, NEXT
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import guests_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class HandedPlan:
     held: Held
 
     def obtainable(self, fetched: Sequence[str]) -> tuple[Entry, ...]:
-        """What it can hold now: of a set that it lacks, only those that were fetched.
+        """What it can hold now: of a set that it lacks, only those that were fetched, or that lie on the host.
 
         :param fetched: fingerprints.
         """
@@ -63,14 +64,14 @@ class HandedPlan:
 def plan_handed(
     server: str, members: Sequence[str], ledger: Mapping[str, Record], held: Held, newest: bool = False
 ) -> HandedPlan:
-    """Plan what a server holds.
+    """Plan what a server holds: the sets of the other members, and those that guests handed over in a folder.
 
     :param members: the names of the mesh, ``server`` among them or not.
     :param newest: only the newest generation of each, while a mesh goes over to this model: the older ones were made to
         stay where they are.
     """
     wanted = set()
-    for peer in members:
+    for peer in (*members, *guests_of(members, ledger)):
         record = ledger.get(peer)
         if record is None or peer.lower() == server.lower():
             continue

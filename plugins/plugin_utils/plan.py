@@ -153,18 +153,19 @@ def refuse_other_model(server: str, known: Sequence[Entry] | None, model: str) -
     )
 
 
-def refuse_guests(members: Sequence[str], ledger: Mapping[str, Record], model: str) -> None:
-    """Refuse guests where client sets are handed over: they would have to be handed the private keys of this mesh.
+def refuse_guests(members: Sequence[str], ledger: Mapping[str, Record]) -> None:
+    """Refuse guests while the trust model changes: what they know and hold of this mesh is by the old one only.
 
-    :raises EsyncError: kind ``guests_need_pins``.
+    :raises EsyncError: kind ``guests_of_other_model``.
     """
     guests = guests_of(members, ledger)
-    if guests and model != PINNED:
+    if guests:
         raise EsyncError(
-            f"the ledger has guests ({_few(guests)}), who call with their own client sets, "
-            f"and with esync_trust_model: {OVER} nobody is accepted with those",
-            f"Remove them with the remove playbook, or set esync_trust_model to {PINNED}",
-            kind="guests_need_pins",
+            f"the ledger has guests ({_few(guests)}), with what they showed or handed over by the old trust model, and "
+            "nobody here can give them what the new one needs",
+            "Go back to the old esync_trust_model and remove them with the remove playbook; change the model, and "
+            "export and apply anew, both meshes with the same esync_trust_model",
+            kind="guests_of_other_model",
         )
 
 

@@ -21,6 +21,7 @@ from conftest import ROOT, Mesh
 sys.path[1:1] = [str(ROOT / "playbooks" / "collections"), str(ROOT / "tests" / "unit")]
 
 from hostile_folders import CASES, PASSPHRASE, Hostile, certificate, told  # noqa: E402 - found by the path above
+from secret_scanner import Secret, everything_below, leaks, secrets_of  # noqa: E402 - found by the path above
 
 from ansible_collections.esync.mesh.plugins.module_utils import listener  # noqa: E402 - likewise
 
@@ -146,6 +147,102 @@ def test_two_meshes_are_joined_and_stay_joined(two: list[Mesh]) -> None:
     result = here.fail("apply", "-e", f"esync_folder={folders[there.root]}")
     assert "lost all trust" in result.prose
     assert here.trusted("a") == {"b", "y"}
+
+
+def held(mesh: Mesh, name: str) -> dict[str, bytes]:
+    """The client sets that a server was handed: stem to private key."""
+    return {path.stem: path.read_bytes() for path in (mesh.host(name) / "handed-over").glob("*.key")}
+
+
+def client_key(mesh: Mesh, name: str) -> bytes:
+    return (mesh.current(name) / f"{name}_SyncClient.key").read_bytes()
+
+
+def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_path: Path) -> None:
+    two = here, there = meshes(tmp_path)
+    outputs: list[tuple[str, bytes]] = []
+    passphrases = {"here": "the passphrase of the one mesh: b7Kq", "there": "the passphrase of the other: w3Zt"}
+    opening = {}
+    for mesh, other in ((here, "there"), (there, "here")):
+        mesh.settings = {"esync_trust_model": "handed_over", "esync_pfx_passphrase": passphrases[mesh.root.name]}
+        mesh.write()
+        mesh.succeed("establish")
+        secret = mesh.root / "opening.json"
+        secret.write_text(json.dumps({"esync_folder_passphrase": passphrases[other]}))
+        opening[mesh.root] = ("-vvvv", "--diff", "-e", f"@{secret}")
+
+    for mesh in two:
+        result = export(mesh, "-vvvv", *(["-e", "esync_endpoint=external"] if mesh is there else []))
+        assert "holds private keys" in result.prose
+        outputs.append((f"export {mesh.root.name}", result.output.encode()))
+    out = there.root / "out-x"
+    assert out.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in out.iterdir()} == dict.fromkeys(
+        ["x_Sync.json", "x_SyncClient.cer", "x_SyncClient.pfx", "x_SyncServer.cer"], 0o600
+    )
+    assert list(json.loads((out / "x_Sync.json").read_text())["private_keys"]) == ["x_SyncClient.pfx"]
+    assert set(export(here).changed.values()) == {0}
+    folders = {mesh.root: carry(mesh) for mesh in two}
+
+    # Without the private key, or without the passphrase, nothing is taken in.
+    before = here.snapshot()
+    kept = (folders[there.root] / "y_SyncClient.pfx").read_bytes()
+    (folders[there.root] / "y_SyncClient.pfx").unlink()
+    result = here.fail("apply", "-e", f"esync_folder={folders[there.root]}")
+    assert "y_SyncClient.pfx: it is missing: y accepts only callers that show its own client set" in result.prose
+    assert "x_SyncClient.pfx: it cannot be opened without its passphrase" in result.prose
+    assert "y_SyncClient.pfx: it cannot" not in result.prose
+    assert here.snapshot() == before
+    (folders[there.root] / "y_SyncClient.pfx").write_bytes(kept)
+
+    outputs.append(("apply there", apply(there, folders[here.root], *opening[there.root]).output.encode()))
+    assert held(there, "x") == {
+        "a_SyncClient": client_key(here, "a"),
+        "b_SyncClient": client_key(here, "b"),
+        "y_SyncClient": client_key(there, "y"),
+    }
+    with listening(there, "x"), listening(there, "y"):
+        result = apply(here, folders[there.root], *opening[here.root])
+        outputs.append(("apply here", result.output.encode()))
+        assert result.output.count("Every guest answered as it should.") >= 2
+        assert {entry["peer"] for entry in here.trust("a")["entries"] if entry["role"] == "client"} == {"a"}
+        before = here.snapshot()
+        assert set(apply(here, folders[there.root], *opening[here.root]).changed.values()) == {0}
+        for playbook in ("establish", "check", "verify"):
+            assert set(here.succeed(playbook).changed.values()) == {0}
+        assert here.snapshot() == before
+    mine = held(here, "a")["x_SyncClient"]
+    assert mine == client_key(there, "x")
+
+    # Their sets outlive a rotation of this mesh, and a member that lost one is told.
+    outputs.append(("regenerate", here.succeed("regenerate", "-vvvv").output.encode()))
+    assert held(here, "a")["x_SyncClient"] == mine
+    (here.host("b") / "handed-over" / "y_SyncClient.key").unlink()
+    result = here.succeed("establish")
+    assert "b lacks the client sets of y, who belong to another mesh" in result.prose
+    assert set(held(here, "b")) == {"a_SyncClient", "x_SyncClient"}
+    here.fail("check")
+    assert [(one["server"], one["kind"]) for one in here.report()["problems"]] == [("b", "handed_lacks")]
+    apply(here, folders[there.root], *opening[here.root])
+    assert set(held(here, "b")) == {"a_SyncClient", "x_SyncClient", "y_SyncClient"}
+
+    # A guest that is removed knows the client sets of all, so they are replaced, and its own is destroyed.
+    old = client_key(here, "a")
+    here.succeed("remove", "-e", "esync_remove=x")
+    assert client_key(here, "a") != old
+    assert set(held(here, "a")) == {"b_SyncClient", "y_SyncClient"}
+    here.settings["esync_trust_model"] = "pinned"
+    here.write()
+    before = here.snapshot("rotation.json")
+    assert "the ledger has guests (y)" in here.fail("regenerate").prose
+    assert here.snapshot("rotation.json") == before
+
+    secrets = secrets_of([mesh.root / "hosts" for mesh in two])
+    secrets += [Secret(f"passphrase {name}", text.encode()) for name, text in passphrases.items()]
+    secrets.append(Secret("y_SyncClient.pfx", kept))
+    assert leaks(secrets, outputs) == []
+    left = [everything_below(mesh.root / name) for mesh in two for name in ("ledger", "report", "tmp", "remote-tmp")]
+    assert leaks(secrets, [one for found in left for one in found]) == []
 
 
 def test_a_rotation_is_announced_before_it_switches(two: list[Mesh]) -> None:

@@ -79,3 +79,15 @@ def test_a_server_outside_the_mesh_is_not_held(ledger, generation):
     plan = plan_handed("a", ("a", "b"), ledger, Held.read(said(client(generation, "b"), client(generation, "c"))))
     assert plan.wanted == (client(generation, "b"),)
     assert plan.changes(plan.obtainable([]))
+
+
+def test_a_guest_is_held_like_a_member_and_not_dropped(ledger, generation):
+    ledger["c"] = dataclasses.replace(ledger["c"], origin="applied")
+    plan = plan_handed("a", ("a", "b"), ledger, Held.read(said(client(generation, "b"), client(generation, "c"))))
+    assert plan.wanted == (client(generation, "b"), client(generation, "c"))
+    assert plan.lacking == ()
+    assert not plan.changes(plan.obtainable([]))
+    # What it was never given is owed, and what it has stays.
+    plan = plan_handed("a", ("a", "b"), ledger, Held.read(said(client(generation, "b"))))
+    assert plan.lacking == (client(generation, "c"),)
+    assert plan.obtainable([]) == (client(generation, "b"),)

@@ -270,13 +270,16 @@ def test_without_a_trust_any_model_will_do():
     refuse_other_model("a", (), "pinned")
 
 
-def test_guests_and_handing_over_do_not_go_together(ledger):
-    members = ("a", "b")
+def test_guests_stop_a_change_of_the_model(ledger):
     ledger["c"] = dataclasses.replace(ledger["c"], origin="applied")
-    refuse_guests(members, ledger, "pinned")
-    refuse_guests(MEMBERS, ledger, "handed_over")
-    for model in ("handed_over", "both"):
-        with pytest.raises(EsyncError) as caught:
-            refuse_guests(members, ledger, model)
-        assert caught.value.kind == "guests_need_pins"
-        assert "guests (c)" in str(caught.value)
+    refuse_guests(MEMBERS, ledger)
+    with pytest.raises(EsyncError) as caught:
+        refuse_guests(("a", "b"), ledger)
+    assert caught.value.kind == "guests_of_other_model"
+    assert "guests (c)" in str(caught.value)
+
+
+def test_a_guest_is_pinned_as_a_server_only_where_client_sets_are_handed_over(ledger):
+    ledger["c"] = dataclasses.replace(ledger["c"], origin="applied")
+    plan = plan_trust("a", ("a", "b"), ledger, None, model="handed_over")
+    assert {(entry.peer, entry.role) for entry in plan.entries} == {("a", "client"), ("b", "server"), ("c", "server")}
