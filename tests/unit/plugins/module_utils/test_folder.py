@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import hostile_folders
 import pytest
 from hostile_folders import CASES, NOW, PASSPHRASE, Hostile, certificate, key, told
 
-from ansible_collections.esync.mesh.plugins.module_utils import folder, names, pvk
+from ansible_collections.esync.mesh.plugins.module_utils import folder, names, pkcs12, pvk
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 
 OWN = certificate("here", "server")
@@ -173,6 +174,87 @@ def test_no_export_under_a_web_root_or_where_others_may_write(tmp_path: Path) ->
             folder.write(str(tmp_path / kind / "out"), exported(tmp_path), roots)
         assert caught.value.kind == kind
         assert not (tmp_path / kind / "out").exists()
+
+
+def packed(name: str, label: str = "") -> bytes:
+    """A client set as it is handed over."""
+    mine = certificate(name, "client", label)
+    return pkcs12.write_pfx(name, key(f"{name}client{label}"), mine.der, PASSPHRASE.encode(), pkcs12.MODERN)
+
+
+def handed_over(path: Path, passphrase: str | None = PASSPHRASE) -> folder.Found:
+    return folder.read(str(path), replace(asked(passphrase), handed_over=True), ())
+
+
+def refused(path: Path, passphrase: str | None = PASSPHRASE) -> set[tuple[str, str]]:
+    with pytest.raises(EsyncError) as caught:
+        handed_over(path, passphrase)
+    assert PASSPHRASE not in str(caught.value)
+    return {
+        (error.kind, str(error.path).replace(str(path), "").strip("/"))
+        for error in getattr(caught.value, "errors", [caught.value])
+    }
+
+
+def test_where_client_sets_are_handed_over_each_must_be_there_and_open(hostile: Hostile) -> None:
+    hostile.add("guest", names.NEXT, label="new")
+    entries = ("guest_SyncClient.pfx", "guest_SyncClient.next.pfx")
+    assert refused(hostile.path) == {("missing_client_set", entry) for entry in entries}
+    for entry, label in zip(entries, ("", "new")):
+        hostile.put(entry, packed("guest", label=label))
+    assert refused(hostile.path, None) == {("passphrase_needed", entry) for entry in entries}
+    assert refused(hostile.path, "another") == {("damaged_file", entry) for entry in entries}
+    found = handed_over(hostile.path)
+    assert found.client_sets == tuple(sorted(entries))
+    assert found.keys == ()
+    # Elsewhere they are not needed, and those of another generation have no place.
+    assert refusals(hostile.path) == {("doubled_file", entries[1])}
+
+
+@pytest.mark.parametrize(("name", "label"), [("guest", "old"), ("other", "")])
+def test_a_client_set_that_does_not_fit_is_refused(name: str, label: str, hostile: Hostile) -> None:
+    hostile.put("guest_SyncClient.pfx", packed(name, label))
+    assert refused(hostile.path) == {("mismatch", "guest_SyncClient.pfx")}
+
+
+def test_the_client_sets_of_a_folder_by_fingerprint(hostile: Hostile) -> None:
+    hostile.put("guest_SyncClient.pfx", packed("guest"))
+    hostile.put("other_SyncClient.pfx", packed("other"))
+    found = folder.read_client_sets(str(hostile.path), "here", ["guest", "missing"], PASSPHRASE.encode(), ())
+    data = (hostile.path / "guest_SyncClient.pfx").read_bytes()
+    assert found == {certificate("guest", "client").fingerprint: data}
+    with pytest.raises(EsyncError) as caught:
+        folder.read_client_sets(str(hostile.path), "here", ["guest"], b"another", ())
+    assert (caught.value.kind, caught.value.path) == ("damaged_file", f"{hostile.path}/guest_SyncClient.pfx")
+
+
+def handing(path: Path, label: str = "") -> folder.RemoteSet:
+    one = exported(path, label=label)
+    return replace(one, client_sets={state: packed("here", label=f"{label}{state}") for state in one.generations})
+
+
+def test_client_sets_are_exported_for_nobody_but_the_owner_and_can_be_applied(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    one = handing(tmp_path)
+    assert folder.write(str(path), one, ())
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert {entry.stat().st_mode & 0o777 for entry in path.iterdir()} == {0o600}
+    assert set(one.private) == {"here_SyncClient.pfx", "here_SyncClient.next.pfx"}
+    assert json.loads((path / "here_Sync.json").read_text())["private_keys"] == one.private
+    assert not folder.write(str(path), one, ())
+    (path / "here_SyncClient.pfx").chmod(0o644)
+    assert folder.write(str(path), one, ()), "what others could read is made anew"
+    assert (path / "here_SyncClient.pfx").stat().st_mode & 0o777 == 0o600
+    there = folder.Asked("there", frozenset(), NOW, PASSPHRASE.encode(), handed_over=True)
+    assert folder.read(str(path), there, ()).sets == (one,)
+    # The manifest tells a key file that was exchanged on its way.
+    (path / "here_SyncClient.pfx").write_bytes(packed("here", label="current"))
+    with pytest.raises(EsyncError) as caught:
+        folder.read(str(path), there, ())
+    assert caught.value.kind == "manifest_differs"
+    with pytest.raises(EsyncError) as caught:
+        folder.write(str(path), handing(tmp_path, "new"), ())
+    assert caught.value.kind == "exists"
 
 
 def test_the_passphrase_is_in_no_text() -> None:

@@ -336,3 +336,18 @@ def test_malformed_entries(change):
 def test_doubled_entries():
     with pytest.raises(EsyncError):
         entries_from([dataclasses.asdict(one) for one in (entry("b"), entry("b", 2))])
+
+
+def test_a_set_that_was_carried_in_a_folder_is_judged_like_one_that_was_sent(base):
+    certificate, key, _pfx = made("c")
+    theirs = pkcs12.write_pfx("c", key, certificate.der, b"of another mesh", "modern")
+    carried = handed.Carried({certificate.fingerprint: theirs}, b"of another mesh")
+    assert "another" not in repr(carried)
+    change = take(base, [entry("b"), entry("c")], sent("b"), carried=carried)
+    assert change.added == (entry("b"), entry("c"))
+    assert read(base, "a").entries == (entry("b"), entry("c"))
+    wrong = handed.Carried({entry("d").fingerprint: theirs}, b"of another mesh")
+    with pytest.raises(EsyncError) as caught:
+        take(base, [entry("b"), entry("c"), entry("d")], name="two", carried=wrong)
+    assert caught.value.kind == "bad_handed_set"
+    assert read(base, "a").entries == (entry("b"), entry("c"))
