@@ -109,9 +109,10 @@ class ActionModule(Action):
         for member in options["members"]:
             found = variables["hostvars"][member["host"]].get(options["fetched_variable"]) or {}
             fetched.update({str(key): str(text) for key, text in plain(found.get("sets") or {}).items()})
-        carried = _carried(options, variables)
         # In check mode nothing is fetched, and what would be is shown.
-        entries = plan.wanted if self._task.check_mode else plan.obtainable([*fetched, *carried])
+        names = [str(member["name"]) for member in options["members"]] if self._task.check_mode else []
+        would_be = [entry.fingerprint for entry in plan.lacking if entry.peer in names]
+        entries = plan.obtainable([*fetched, *would_be, *_carried(options, variables)])
         changed = plan.changes(entries)
         if changed and not self._task.check_mode:
             taken = [entry.fingerprint for entry in entries if entry in plan.lacking]

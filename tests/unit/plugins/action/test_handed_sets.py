@@ -133,3 +133,68 @@ def test_what_would_write_or_print_the_sets_is_refused(play, tmp_path, monkeypat
     assert "without pipelining" in run.results["a"]["r_problem"]["__esync_fetched.problem"]
     assert "no_log" in run.results["a"]["r_printed"]["__esync_fetched.problem"]
     assert not list(tmp_path.rglob("handed*"))
+
+
+def test_a_host_takes_the_client_set_of_a_guest_from_its_own_folder(play, tmp_path, monkeypatch):
+    # Without pipelining, for nothing private is sent.
+    monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
+    one = tasks(tmp_path)
+    ledger, folder = f"{tmp_path}/ledger", f"{tmp_path}/folder"
+    # Host b plays the guest: of the mesh, only a is a member.
+    take = {**one["take"]["esync.mesh.handed_sets"], "members": MEMBERS[:1]}
+    carried = {**take, "folder": folder, "folder_passphrase": PASSPHRASE}
+    run = play(
+        [
+            *one["make"],
+            {
+                "name": "Export",
+                "esync.mesh.exchange_folder": {
+                    "name": "b",
+                    "directory": f"{tmp_path}/b",
+                    "folder": folder,
+                    "address": "127.0.0.1",
+                    "port": 1,
+                    "handed_over": True,
+                    "pfx_passphrase": PASSPHRASE,
+                },
+                "when": "inventory_hostname == 'b'",
+            },
+            {
+                "name": "Judge",
+                "esync.mesh.exchange_folder_info": {
+                    "name": "a",
+                    "directory": f"{tmp_path}/a",
+                    "folder": folder,
+                    "handed_over": True,
+                    "passphrase": PASSPHRASE,
+                },
+                "register": "__esync_folder",
+                "when": "inventory_hostname == 'a'",
+            },
+            {
+                "name": "Forget the member b",
+                "ansible.builtin.file": {"path": f"{ledger}/b.json", "state": "absent"},
+                "run_once": True,
+            },
+            {
+                "name": "Know the guest b",
+                "esync.mesh.ledger_guests": {"ledger": ledger, "members": MEMBERS[:1], "hosts": ["a"]},
+                "run_once": True,
+            },
+            *kept({**one["take"], "esync.mesh.handed_sets": take, "when": "inventory_hostname == 'a'"}, "owed"),
+            *kept({**one["take"], "esync.mesh.handed_sets": carried, "when": "inventory_hostname == 'a'"}, "taken"),
+            *kept({**one["take"], "esync.mesh.handed_sets": take, "when": "inventory_hostname == 'a'"}, "same"),
+        ],
+        hosts=HOSTS,
+        arguments=["-vvvv", "--diff"],
+    )
+    assert run.code == 0, run.output
+    found = {key.removeprefix("r_"): value[key.removeprefix("r_")] for key, value in run.results["a"].items()}
+    assert (found["owed"]["changed"], found["owed"]["owed"]) == (False, ["b"])
+    assert (found["taken"]["changed"], found["taken"]["owed"]) == (True, [])
+    assert found["taken"]["added"] == ["b_SyncClient"]
+    assert not found["same"]["changed"]
+    own = tmp_path / "b" / "current" / "b_SyncClient.key"
+    assert (tmp_path / "a" / "handed-over" / "b_SyncClient.key").read_bytes() == own.read_bytes()
+    assert PASSPHRASE not in run.output
+    assert "PRIVATE KEY" not in run.output
