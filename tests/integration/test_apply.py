@@ -234,9 +234,9 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     assert set(held(here, "a")) == {"b_SyncClient", "y_SyncClient"}
     here.settings["esync_trust_model"] = "pinned"
     here.write()
-    before = here.snapshot("rotation.json")
+    before = here.snapshot()
     assert "the ledger has guests (y)" in here.fail("regenerate").prose
-    assert here.snapshot("rotation.json") == before
+    assert here.snapshot() == before
 
     secrets += secrets_of([mesh.root / "hosts" for mesh in two])
     secrets += [Secret(f"passphrase {name}", text.encode()) for name, text in passphrases.items()]
