@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.esync.mesh.plugins.module_utils.names import CURRENT, ROLES, SERVER, STATES
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
 
 FAULT, NOTE, NOT_JUDGED = "fault", "note", "not_judged"
 SEVERITIES = (FAULT, NOTE, NOT_JUDGED)
@@ -230,14 +231,14 @@ def _why_due(known: Known, reason: str) -> str:
     if reason == "not_yet_valid":
         return f"They begin at {max(str(current[role]['not_before']) for role in ROLES)}."
     if reason == "subject_alt_names_differ":
-        return f"They hold {_few([str(name) for name in current[SERVER]['alt_names']])}."
+        return f"They hold {few([str(name) for name in current[SERVER]['alt_names']])}."
     return ""
 
 
 def _left(known: Known) -> Iterator[Problem]:
     kept = [str(name) for name in known.planned.get("kept") or ()]
     if kept:
-        yield _made(known, "left_group", f"It trusts {_few(kept)}.")
+        yield _made(known, "left_group", f"It trusts {few(kept)}.")
 
 
 def _clock(known: Known) -> Iterator[Problem]:
@@ -269,15 +270,15 @@ def _trust(known: Known) -> Iterator[Problem]:
     removed = [str(name) for name in known.planned.get("removed") or ()]
     if known.read.get("trust") is None:
         if not damaged and added:
-            yield _made(known, "no_trust", f"The ledger has {_few(added)} for it.")
+            yield _made(known, "no_trust", f"The ledger has {few(added)} for it.")
         return
     # What is there and damaged is told already, file by file.
     hurt = {str(error.get("path")).rpartition("/")[2] for error in damaged}
     lacking = [name for name in added if name not in hurt]
     if lacking:
-        yield _made(known, "trust_lacks", f"It lacks {_few(lacking)}.")
+        yield _made(known, "trust_lacks", f"It lacks {few(lacking)}.")
     if removed:
-        yield _made(known, "trust_exceeds", f"It holds {_few(removed)}.")
+        yield _made(known, "trust_exceeds", f"It holds {few(removed)}.")
 
 
 def _handed(known: Known) -> Iterator[Problem]:
@@ -286,9 +287,9 @@ def _handed(known: Known) -> Iterator[Problem]:
         error.get("kind") == "damaged_handed" for error in known.read.get("problems") or ()
     )
     if known.not_handed and not spoilt:
-        yield _made(known, "handed_lacks", f"It lacks {_few(known.not_handed)}.")
+        yield _made(known, "handed_lacks", f"It lacks {few(known.not_handed)}.")
     if known.handed_too_much:
-        yield _made(known, "handed_exceeds", f"It holds {_few(known.handed_too_much)}.")
+        yield _made(known, "handed_exceeds", f"It holds {few(known.handed_too_much)}.")
 
 
 def _ledger(known: Known) -> Iterator[Problem]:
@@ -341,11 +342,6 @@ def _by_state(generations: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str
 
 def _end(certificates: Mapping[str, Any]) -> str:
     return min(str(certificates[role]["not_after"]) for role in ROLES)
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = [*names[:5], f"{len(names) - 5} more"] if len(names) > 6 else list(names)
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
 def _sentence(text: str) -> str:

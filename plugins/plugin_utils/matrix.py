@@ -17,6 +17,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connect
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
 
 VERSION = 1
 OK, FAILED, UNTESTED = "ok", "failed", "untested"
@@ -405,7 +406,7 @@ class Trouble:
         first = self.pairs[0].label
         if len(self.pairs) == 1:
             return first
-        return f"{few(self.servers)} ({len(self.pairs)} pairs, such as {first})"
+        return f"{few(self.servers, most=3)} ({len(self.pairs)} pairs, such as {first})"
 
     @property
     def detail(self) -> str:
@@ -525,7 +526,7 @@ class LetIn:
 
     @property
     def detail(self) -> str:
-        who = few(list(dict.fromkeys(refusal.source for refusal in self.refusals)))
+        who = few(list(dict.fromkeys(refusal.source for refusal in self.refusals)), most=3)
         return f"It let in {who}, showing {_listed(self.refusals)}."
 
     @property
@@ -575,7 +576,7 @@ class Ailment:
         first = self.first
         where = f"{first.path}: " if first.path else ""
         said = " ".join(text for text in (first.evidence, first.remedy) if text)
-        head = f"{few(self.servers)}: {first.kind}"
+        head = f"{few(self.servers, most=3)}: {first.kind}"
         if len(self.problems) > 1:
             example = f"{first.server}: " if len(self.servers) > 1 else ""
             head += f" ({len(self.problems)} of them, such as {example}{where.rstrip(': ') or first.cause})"
@@ -629,7 +630,7 @@ def _debt_lines(debts: Sequence[Debt]) -> list[str]:
     for debt in debts:
         servers.setdefault(debt.text, []).append(debt.server)
     lines = [
-        printable(f"Owed to {few(names)}{', each' if len(names) > 1 else ''}: {text}")
+        printable(f"Owed to {few(names, most=3)}{', each' if len(names) > 1 else ''}: {text}")
         for text, names in servers.items()
     ]
     rest = lines[DEBT_LIMIT:]
@@ -666,12 +667,6 @@ def _sign(pair: Pair) -> str:
 def printable(text: str) -> str:
     """A text that moves no cursor: what a peer answered may be part of it."""
     return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def few(names: Sequence[str]) -> str:
-    """A few names, and how many more there are."""
-    shown = [*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else list(names)
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
 def _sentence(text: str) -> str:

@@ -16,6 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncErro
 from ansible_collections.esync.mesh.plugins.module_utils.names import MODELS, OVER, PINNED, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils import sites as websites
 from ansible_collections.esync.mesh.plugins.plugin_utils.sites import Site
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
 
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),
@@ -290,9 +291,7 @@ def _by_model(members: Sequence[Member]) -> Iterable[EsyncError]:
 
 
 def _names(members: Sequence[Member]) -> str:
-    names = [member.name for member in members]
-    shown = [*names[:5], f"{len(names) - 5} more"] if len(names) > 6 else names
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+    return few([member.name for member in members])
 
 
 def _ports(member: Member) -> list[int]:

@@ -38,13 +38,13 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     Trouble,
     ailments_of,
     cost_lines,
-    few,
     let_in_of,
     title_of,
     troubles_of,
     verdict,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils.metrics import seconds_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
 
 ASSETS = Path(__file__).with_name("assets")
 DAY = 86400
@@ -225,7 +225,7 @@ def _wrong_calls(group: Sequence[Connection]) -> str:
     """A trouble of a cluster, however many call it."""
     first = group[0]
     kind = "failed" if any(one.verdict == FAILED for one in group) else "untested"
-    callers = _text(few([one.source for one in group]))
+    callers = _text(few([one.source for one in group], most=3))
     who = f"{callers} <span class=arrow>→</span> cluster {_text(first.cluster)}"
     key = f"<code>{_text(first.cause or first.verdict)}</code>"
     many = f' <span class="many">{len(group):,} callers</span>' if len(group) > 1 else ""
@@ -278,7 +278,7 @@ def _trouble(index: int, trouble: Trouble) -> str:
     if count == 1:
         who = f"{_text(first.source)} <span class=arrow>→</span> {_text(first.place)}"
     else:
-        who = _text(few(trouble.servers))
+        who = _text(few(trouble.servers, most=3))
     many = f' <span class="many">{count:,} pairs</span>' if count > 1 else ""
     keys = ", ".join(f"<code>{_text(cause)}</code>" for cause in trouble.causes)
     return "\n".join(
@@ -385,7 +385,7 @@ def _ailment(ailment: Ailment) -> str:
     return "\n".join(
         [
             f'<li class="{first.severity}">',
-            f"<h3>{_sign(_SEVERITIES[first.severity])}<span>{_text(few(ailment.servers))}</span></h3>",
+            f"<h3>{_sign(_SEVERITIES[first.severity])}<span>{_text(few(ailment.servers, most=3))}</span></h3>",
             f'<p class="title">{_text(first.cause)} <span class="key"><code>{_text(first.kind)}</code></span></p>',
             *rows,
             f"<p>and {rest:,} more; mesh.json has them all</p>" if rest > 0 else "",

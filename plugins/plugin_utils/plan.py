@@ -14,6 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.names import BOTH, CLIE
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import APPLIED
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def refuse_guests(members: Sequence[str], ledger: Mapping[str, Record]) -> None:
     guests = guests_of(members, ledger)
     if guests:
         raise EsyncError(
-            f"the ledger has guests ({_few(guests)}), with what they showed or handed over by the old trust model, and "
+            f"the ledger has guests ({few(guests)}), with what they showed or handed over by the old trust model, and "
             "nobody here can give them what the new one needs",
             "Go back to the old esync_trust_model and remove them with the remove playbook; change the model, and "
             "export and apply anew, both meshes with the same esync_trust_model",
@@ -207,8 +208,8 @@ def debts_of(members: Sequence[str], ledger: Mapping[str, Record]) -> list[Debt]
             before = record.trust or {}
             missing = tuple(peer for peer in now if before.get(peer) != now[peer])
             surplus = [peer for peer in before if peer not in now]
-            parts = [f"the certificates of {_few(missing)}"] if missing else []
-            parts += [f"the news that {_few(surplus)} lost all trust"] if surplus else []
+            parts = [f"the certificates of {few(missing)}"] if missing else []
+            parts += [f"the news that {few(surplus)} lost all trust"] if surplus else []
             debts.append(Debt(name, "trust", missing, f"it has still to receive {' and '.join(parts)}"))
     return debts
 
@@ -219,11 +220,6 @@ def _why_unknown(record: Record | None) -> str:
     if record.removed_at:
         return "it was removed and has not joined again, so the others do not know its new certificates, nor it theirs"
     return "its certificates lost all trust, and new ones have still to be made and exchanged"
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = [*names[:5], f"{len(names) - 5} more"] if len(names) > 6 else list(names)
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
 def _of_record(record: Record) -> set[Entry]:
