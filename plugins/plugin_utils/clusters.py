@@ -11,18 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils import absence
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 
 LINE_LIMIT = 20
-_AWAY = {"unreachable": "host_unreachable", "failed": "host_failed"}
-_AWAY_TEXTS = {
-    "unreachable": "The control node could not reach {}.",
-    "failed": "{} failed earlier in this run.",
-}
-_AWAY_REMEDIES = {
-    "unreachable": "Bring the server back (power, network, ssh), and run again.",
-    "failed": "Its error stands above; mend it and run again.",
-}
 
 
 @dataclass(frozen=True)
@@ -104,15 +96,9 @@ def _connection(
     if outside:
         text = f"{' and '.join(outside)} took no part in this run."
         return Connection(source, cluster.name, "untested", detail=text, in_scope=False)
-    for end in ends:
-        state = states[end]
-        if state in _AWAY:
-            return Connection(
-                source, cluster.name, "untested", _AWAY[state], _AWAY_TEXTS[state].format(end), _AWAY_REMEDIES[state]
-            )
-    text = f"{source} returned no result for it."
-    remedy = "Look at what went wrong before, and run again."
-    return Connection(source, cluster.name, "untested", "not_tested", text, remedy)
+    away = next((end for end in ends if states[end] in absence.AWAY), None)
+    why = absence.away(away, states[away]) if away else absence.no_result(source)
+    return Connection(source, cluster.name, "untested", why.cause, why.detail, why.remedy)
 
 
 def to_json(clusters: Iterable[Cluster], connections: Sequence[Connection]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
 from ansible_collections.esync.mesh.plugins.module_utils.names import OVER, PINNED
+from ansible_collections.esync.mesh.plugins.plugin_utils import absence
 from ansible_collections.esync.mesh.plugins.plugin_utils import clusters as balanced
 from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connection
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
@@ -58,7 +59,6 @@ _UNTESTED_TITLES = {
     "host_failed": "The server failed earlier in this run",
     "not_tested": "The server returned no result",
 }
-_UNREACHABLE_REMEDY = "Bring the server back (power, network, ssh), and run again."
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,7 @@ def _tested(source: Server, result: Mapping[str, Any]) -> Pair:
 def _untested(source: Server, target: Server, endpoint: str) -> Pair:
     ends = (source, target) if endpoint == TEMPORARY else (source,)
     outside = [end.name for end in ends if end.state == "not_in_run"]
-    dead = [end for end in (source, target) if end.state in ("unreachable", "failed")]
+    dead = [end for end in (source, target) if end.state in absence.AWAY]
     if outside:
         text = f"{' and '.join(outside)} took no part in this run."
         return Pair(source.name, target.name, UNTESTED, detail=text, in_scope=False)
@@ -310,32 +310,9 @@ def _untested(source: Server, target: Server, endpoint: str) -> Pair:
     if closed:
         text = f"Ansible's user on {' and '.join(closed)} may not read the keys there, so nothing was tested with them."
         return Pair(source.name, target.name, UNTESTED, detail=text, in_scope=False)
-    if not dead:
-        return Pair(
-            source.name,
-            target.name,
-            UNTESTED,
-            cause="not_tested",
-            detail=f"{source.name} returned no result for it.",
-            remedy="Look at what went wrong before, and run again.",
-            blamed=source.name,
-        )
-    first = dead[0]
-    if first.state == "unreachable":
-        text = f"The control node could not reach {first.name}."
-        return Pair(
-            source.name, target.name, UNTESTED, "host_unreachable", text, _UNREACHABLE_REMEDY, blamed=first.name
-        )
-    text = f"{first.name} failed earlier in this run."
-    return Pair(
-        source.name,
-        target.name,
-        UNTESTED,
-        "host_failed",
-        text,
-        "Its error stands above; mend it and run again.",
-        blamed=first.name,
-    )
+    blamed = dead[0] if dead else source
+    why = absence.away(blamed.name, blamed.state) if dead else absence.no_result(source.name)
+    return Pair(source.name, target.name, UNTESTED, why.cause, why.detail, why.remedy, blamed=blamed.name)
 
 
 def to_json(mesh: Mesh, generated_at: str) -> dict[str, Any]:
