@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, 
 from ansible_collections.esync.mesh.plugins.module_utils import layout, names, pkcs12, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
-from ansible_collections.esync.mesh.plugins.module_utils.inspection import consistent
+from ansible_collections.esync.mesh.plugins.module_utils.inspection import DISCARD, consistent
 
 VERSION = 1
 SUFFIXES = ("crt", "key", "pfx")
@@ -264,7 +264,7 @@ def pack(base: Folder, server: str, passphrase: bytes, wanted: Iterable[str]) ->
             if der != certificate.der:
                 raise EsyncError(
                     f"it holds another certificate than {stem}.crt",
-                    "Restore it, or have the sets of this server made anew with esync_discard_existing: true",
+                    DISCARD,
                     kind="mismatch",
                     server=server,
                     path=path,

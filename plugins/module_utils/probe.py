@@ -186,13 +186,9 @@ def probe_clusters(clusters: Sequence[Peer], settings: Settings) -> List[Dict[st
         return []
     # Versions are compared with each member by itself.
     settings = replace(settings, product_version=None)
-    try:
-        caller = _prepare(settings)
-    except EsyncError as error:
-        finding = diagnosis.judge_own_files(settings.name, error)
-        if finding is None:
-            raise
-        return [_cluster_result(cluster, [Outcome(finding)]) for cluster in clusters]
+    caller = _prepared(settings, [None])[None]
+    if isinstance(caller, Finding):
+        return [_cluster_result(cluster, [Outcome(caller)]) for cluster in clusters]
     calls = [cluster for cluster in clusters for _number in range(attempts_for(len(cluster.members)))]
     with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(calls)))) as pool:
         # All that is asked before the rest is whether the balancer passes on what comes.
@@ -436,27 +432,39 @@ def _resolve(pair: Pair, waited: float) -> Sequence[Any]:
 def _callers(peers: Sequence[Peer], settings: Settings) -> List[Union[_Caller, Finding]]:
     """For each peer what it is called with, or why it cannot be."""
     alike = settings.trust_model != OVER or settings.present not in (*STATES, SAME_SUBJECT)
+    prepared = _prepared(settings, [None] if alike else [peer.name for peer in peers])
+    return [prepared[None if alike else peer.name] for peer in peers]
+
+
+def _prepared(settings: Settings, peers: Sequence[Optional[str]]) -> Dict[Optional[str], Union[_Caller, Finding]]:
+    """What this server shows to each peer, or why its files cannot be used for that. :param peers: None for all alike.
+
+    :raises EsyncError: something else than its files is wrong.
+    """
+    own = tls.own_certificates(settings.directory)
+    trust: Optional[tls.Trust] = None
     prepared: Dict[Optional[str], Union[_Caller, Finding]] = {}
-    for peer in [None] if alike else [peer.name for peer in peers]:
+    for peer in dict.fromkeys(peers):
         try:
-            prepared[peer] = _prepare(settings, peer)
+            if trust is None and settings.present != PLAIN:
+                trust = tls.read_trust(settings.directory)
+            prepared[peer] = _prepare(settings, own, trust, peer)
         except EsyncError as error:
             finding = diagnosis.judge_own_files(settings.name, error)
             if finding is None:
                 raise
             prepared[peer] = finding
-    return [prepared[None if alike else peer.name] for peer in peers]
+    return prepared
 
 
-def _prepare(settings: Settings, peer: Optional[str] = None) -> _Caller:
+def _prepare(settings: Settings, own: Mapping[str, str], trust: Optional[tls.Trust], peer: Optional[str]) -> _Caller:
     """What this server shows to all of its peers, or to one of them if they are told apart.
 
+    :param trust: the one in force; None to speak without TLS.
     :raises EsyncError: its files cannot be used.
     """
-    own = tls.own_certificates(settings.directory)
-    if settings.present == PLAIN:
+    if trust is None:
         return _Caller(settings, None, own)
-    trust = tls.read_trust(settings.directory)
     known = {entry.fingerprint: f"{entry.peer} {entry.role} {entry.state}" for entry in trust.entries}
     known.update(settings.known)
     context = tls.client_context(trust)

@@ -47,8 +47,10 @@ except ImportError:
     _HAS_DATES = False
 
 HEALTH = "/esync/health"
-THROUGH = "X-Esync-Cluster"
 """What is asked for and answered in a test, on every endpoint that speaks HTTP."""
+
+THROUGH = "X-Esync-Cluster"
+"""The header by which a request says that it comes through the balancer of a cluster, and which one."""
 
 _LIMIT = 64 << 20
 # Python has names for OpenSSL's flags only from some version on (facts: 3.10 for this one).
