@@ -22,7 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncErro
 from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.handed import HandedPlan, Held, plan_handed
+from ansible_collections.esync.mesh.plugins.plugin_utils.handed import HandedPlan, Held, plan_handed, sets_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
 
@@ -61,7 +61,7 @@ class ActionModule(Action):
                 result.update(changed=False, sets={}, problem=str(error))
             return result
         host = variables["inventory_hostname"]
-        held = _held(variables["hostvars"][host], options)
+        held = Held.read(plain(_said(variables["hostvars"][host], options)))
         if options["state"] == "withdrawn":
             return {**result, **self._withdraw(options, held, variables)}
         present = options["state"] == "present"
@@ -72,14 +72,15 @@ class ActionModule(Action):
 
     def _fetch(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, str]:
         """This server's sets that one of the others lacks: fingerprint to PKCS#12 in base64."""
-        ledger = _ledger(options)
-        names = [str(member["name"]) for member in options["members"]]
+        record = _ledger(options).get(options["name"])
+        own = sets_of(record, options["newest"]) if record else ()
         lacking: set[Entry] = set()
         for member in options["members"]:
             if member["host"] in options["hosts"] and member["name"] != options["name"]:
-                held = _held(variables["hostvars"][member["host"]], options)
-                plan = plan_handed(str(member["name"]), names, ledger, held, options["newest"])
-                lacking |= {entry for entry in plan.lacking if entry.peer == options["name"]}
+                # Every server looks at every other: by fingerprints only; its own task judges what it holds.
+                said = _said(variables["hostvars"][member["host"]], options) or {}
+                have = {one["fingerprint"] for one in said.get("entries", ())}
+                lacking.update(entry for entry in own if entry.fingerprint not in have)
         if not lacking or self._task.check_mode:
             return {}
         if not self._task.no_log:
@@ -195,13 +196,13 @@ def _ledger(options: Mapping[str, Any]) -> dict[str, Record]:
     return {record.name: record for record in Ledger(Path(options["ledger"])).read_all()}
 
 
-def _held(variables: Any, options: Mapping[str, Any]) -> Held:
-    """What a host holds, by what was last registered of it."""
+def _said(variables: Any, options: Mapping[str, Any]) -> Any:
+    """What was last registered of what a host holds; None if it holds nothing."""
     for variable in (options["held_variable"], options["set_variable"]):
         said = variables.get(variable) or {}
         if "handed" in said:
-            return Held.read(plain(said["handed"]))
-    return Held()
+            return said["handed"]
+    return None
 
 
 def _carried(options: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:

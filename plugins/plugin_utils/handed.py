@@ -61,24 +61,32 @@ class HandedPlan:
         return tuple(sorted(entries)) != tuple(sorted(self.held.entries)) or not self.held.whole
 
 
+def sets_of(record: Record, newest: bool = False) -> tuple[Entry, ...]:
+    """The client sets that a server hands to its peers.
+
+    :param newest: only the newest generation, while a mesh goes over to this model: the older ones were made to stay
+        where they are.
+    """
+    states = [generation.state for generation in record.generations]
+    return tuple(
+        Entry(record.name, generation.state, str(generation.certificates[CLIENT]["fingerprint"]))
+        for generation in record.generations
+        if not newest or generation.state == (NEXT if NEXT in states else CURRENT)
+    )
+
+
 def plan_handed(
     server: str, members: Sequence[str], ledger: Mapping[str, Record], held: Held, newest: bool = False
 ) -> HandedPlan:
     """Plan what a server holds: the sets of the other members, and those that guests handed over in a folder.
 
     :param members: the names of the mesh, ``server`` among them or not.
-    :param newest: only the newest generation of each, while a mesh goes over to this model: the older ones were made to
-        stay where they are.
+    :param newest: as for :func:`sets_of`.
     """
-    wanted = set()
+    wanted: set[Entry] = set()
     for peer in (*members, *guests_of(members, ledger)):
-        record = ledger.get(peer)
-        if record is None or peer.lower() == server.lower():
-            continue
-        states = [generation.state for generation in record.generations]
-        for generation in record.generations:
-            if not newest or generation.state == (NEXT if NEXT in states else CURRENT):
-                wanted.add(Entry(peer, generation.state, str(generation.certificates[CLIENT]["fingerprint"])))
+        if peer in ledger and peer.lower() != server.lower():
+            wanted.update(sets_of(ledger[peer], newest))
     have = {entry.fingerprint for entry in held.entries}
     lacking = [entry for entry in wanted if entry.fingerprint not in have]
     return HandedPlan(tuple(sorted(wanted)), tuple(sorted(lacking)), held)
