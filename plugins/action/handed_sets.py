@@ -19,7 +19,8 @@ from typing import Any
 from ansible import constants as C
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.handed import HandedPlan, Held, plan_handed, sets_of

@@ -11,8 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
-from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of, entries_from
+from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, entries_from
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger

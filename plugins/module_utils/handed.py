@@ -11,19 +11,17 @@ force.
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils import layout, names, pkcs12, x509
+from ansible_collections.esync.mesh.plugins.module_utils import indexed, layout, names, pkcs12, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.inspection import DISCARD, consistent
 
-VERSION = 1
 SUFFIXES = ("crt", "key", "pfx")
-_LIMIT = 16 << 20
 _Files = Mapping[str, bytes]
 
 
@@ -42,6 +40,11 @@ class Entry:
     @property
     def stem(self) -> str:
         return names.remote_stem(self.peer, names.CLIENT, self.state)
+
+    @property
+    def called(self) -> str:
+        """The entry for messages."""
+        return f"the entry for the client set of {self.peer!r} ({self.state})"
 
     def file_name(self, suffix: str) -> str:
         return f"{self.stem}.{suffix}"
@@ -92,36 +95,12 @@ class Carried:
     passphrase: bytes = field(default=b"", repr=False)
 
 
-def digest_of(entries: Iterable[Entry]) -> str:
-    """SHA-256 over the sorted entries, the same on the host and on the control node."""
-    rows = [[entry.peer, entry.state, entry.fingerprint] for entry in sorted(entries)]
-    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
-
-
 def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Entry, ...]:
     """Entries from JSON, judged: known states, sound names, nothing doubled.
 
     :raises EsyncError: kind ``bad_entry``.
     """
-    found: Set[Entry] = set()
-    files: Set[str] = set()
-    for item in items:
-        entry = Entry(str(item["peer"]), str(item["state"]), str(item["fingerprint"]))
-        sound = (
-            not names.problems(entry.peer)
-            and entry.state in names.STATES
-            and len(entry.fingerprint) == 64
-            and not set(entry.fingerprint) - set("0123456789abcdef")
-        )
-        if not sound or entry.stem.lower() in files:
-            raise EsyncError(
-                f"the entry for the client set of {entry.peer!r} ({entry.state}) is malformed or doubled",
-                "Run establish over the whole group",
-                kind="bad_entry",
-            )
-        files.add(entry.stem.lower())
-        found.add(entry)
-    return tuple(sorted(found))
+    return indexed.entries_from(items, Entry)
 
 
 # -- reading --------------------------------------------------------------------------------------------------
@@ -142,14 +121,9 @@ def read(base: Folder, server: str, gid: Optional[int] = None) -> Optional[Hande
         if target is None:
             # A run that was killed may have left keys that no link names.
             return None if base.status(names.HANDED) is None else Handed((), "", damaged=("..",))
-        top, _slash, folder = target.partition("/")
-        if top != names.HANDED or not folder or "/" in folder:
-            raise ValueError
+        folder = indexed.target_in(target, names.HANDED)
         with base.child(names.HANDED) as outer, outer.child(folder) as inside:
-            data = json.loads(inside.read(layout.HANDED_INDEX, _LIMIT).decode("utf-8"))
-            entries = entries_from(data["entries"])
-            if data["version"] != VERSION or data["server"] != server or data["digest"] != digest_of(entries):
-                raise ValueError
+            data, entries = indexed.read_index(inside, layout.HANDED_INDEX, server, entries_from)
             hashes = {
                 entry.file_name(suffix): str(item["files"][suffix])
                 for entry, item in zip(entries, sorted(data["entries"], key=_order))
@@ -418,40 +392,28 @@ def _write(
     in_force = {(base.link_target(name) or "").rpartition("/")[2] for name in (names.HANDED_OVER, names.HANDED_BEFORE)}
     if base.status(names.HANDED) is None:
         base.make_child(names.HANDED, layout.folder_mode(gid), gid).close()
-    index = {
-        "version": VERSION,
-        "server": server,
-        "digest": digest_of(wanted),
-        "entries": [
-            {
-                **vars(entry),
-                "files": {
-                    suffix: hashlib.sha256(data).hexdigest() for suffix, data in sorted(sets[entry.fingerprint].items())
-                },
-            }
-            for entry in wanted
-        ],
-    }
+    rows = [
+        {
+            **vars(entry),
+            "files": {
+                suffix: hashlib.sha256(data).hexdigest() for suffix, data in sorted(sets[entry.fingerprint].items())
+            },
+        }
+        for entry in wanted
+    ]
     with base.child(names.HANDED) as top:
         top.set_mode(layout.folder_mode(gid), gid)
         # Callers use what is in force until the link is switched.
-        _clear(top, keep=in_force)
+        indexed.clear(top, keep=in_force, wipe=True)
         with top.make_child(folder_name, layout.folder_mode(gid), gid) as inside:
             for entry in wanted:
                 for suffix, data in sets[entry.fingerprint].items():
                     name = entry.file_name(suffix)
                     inside.write(name, data, layout.file_mode(name, gid), layout.file_gid(name, gid))
-            text = (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii")
-            inside.write(layout.HANDED_INDEX, text, layout.PUBLIC_MODE)
+            indexed.write_index(inside, layout.HANDED_INDEX, server, wanted, rows)
             inside.sync()
         top.sync()
         base.set_link(names.HANDED_OVER, f"{names.HANDED}/{folder_name}")
         base.remove(names.HANDED_BEFORE)
         base.sync()
-        _clear(top, keep={folder_name})
-
-
-def _clear(top: Folder, keep: Set[str]) -> None:
-    for name in top.entries():
-        if name not in keep:
-            top.remove_tree(name, wipe=True)
+        indexed.clear(top, keep={folder_name}, wipe=True)

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import stat
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils import names
+from ansible_collections.esync.mesh.plugins.module_utils import indexed, names
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.x509 import Certificate, parse_certificate
 
-VERSION = 1
 INDEX = "trust.json"
 _BUNDLES = ((names.SERVER, "servers.pem"), (names.CLIENT, "clients.pem"))
 _MAP = "clients.map"
-_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, order=True)
@@ -44,6 +42,11 @@ class Entry:
     @property
     def file_name(self) -> str:
         return names.remote_file(self.peer, self.role, self.state)
+
+    @property
+    def called(self) -> str:
+        """The entry for messages."""
+        return f"the trust entry for {self.peer!r} ({self.role}, {self.state})"
 
 
 @dataclass(frozen=True)
@@ -86,37 +89,12 @@ def model_of(server: str, entries: Iterable[Entry]) -> Optional[str]:
     return (names.OVER if True in own else names.PINNED) if own else None
 
 
-def digest_of(entries: Iterable[Entry]) -> str:
-    """SHA-256 over the sorted entries, the same on the host and on the control node."""
-    rows = [[entry.peer, entry.role, entry.state, entry.fingerprint] for entry in sorted(entries)]
-    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
-
-
 def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Entry, ...]:
     """Entries from JSON, judged: known roles and states, sound names, nothing doubled.
 
     :raises EsyncError: kind ``bad_entry``.
     """
-    found: Set[Entry] = set()
-    files: Set[str] = set()
-    for item in items:
-        entry = Entry(str(item["peer"]), str(item["role"]), str(item["state"]), str(item["fingerprint"]))
-        sound = (
-            not names.problems(entry.peer)
-            and entry.role in names.ROLES
-            and entry.state in names.STATES
-            and len(entry.fingerprint) == 64
-            and not set(entry.fingerprint) - set("0123456789abcdef")
-        )
-        if not sound or entry.file_name.lower() in files:
-            raise EsyncError(
-                f"the trust entry for {entry.peer!r} ({entry.role}, {entry.state}) is malformed or doubled",
-                "Run establish over the whole group",
-                kind="bad_entry",
-            )
-        files.add(entry.file_name.lower())
-        found.add(entry)
-    return tuple(sorted(found))
+    return indexed.entries_from(items, Entry)
 
 
 def read(base: Folder, server: str) -> Optional[Trust]:
@@ -129,14 +107,9 @@ def read(base: Folder, server: str) -> Optional[Trust]:
     if target is None:
         return None
     try:
-        remote, _slash, folder = target.partition("/")
-        if remote != names.REMOTE or not folder or "/" in folder:
-            raise ValueError
+        folder = indexed.target_in(target, names.REMOTE)
         with base.child(names.REMOTE) as top, top.child(folder) as inside:
-            data = json.loads(inside.read(INDEX, _LIMIT).decode("utf-8"))
-            entries = entries_from(data["entries"])
-            if data["version"] != VERSION or data["server"] != server or data["digest"] != digest_of(entries):
-                raise ValueError
+            _data, entries = indexed.read_index(inside, INDEX, server, entries_from)
             return _compared(inside, entries, folder, server)
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
         raise EsyncError(
@@ -161,7 +134,7 @@ def _compared(inside: Folder, entries: Sequence[Entry], folder: str, server: str
     damaged = {entry.file_name for entry in entries if entry not in ders}
     for name, text in _derived(ders, server).items():
         try:
-            if inside.read(name, _LIMIT) != text:
+            if inside.read(name, indexed.LIMIT) != text:
                 damaged.add(name)
         except EsyncError:
             damaged.add(name)
@@ -301,31 +274,24 @@ def _write(
     folder_name: str,
     before: Optional[Trust],
 ) -> None:
-    index = {
-        "version": VERSION,
-        "server": server,
-        "model": model_of(server, wanted),
-        "digest": digest_of(wanted),
-        "entries": [vars(entry) for entry in wanted],
-    }
     in_force = (base.link_target(names.TRUSTED) or "").rpartition("/")[2]
     if base.status(names.REMOTE) is None:
         base.make_child(names.REMOTE, 0o755).close()
     with base.child(names.REMOTE) as top:
         top.set_mode(0o755)
         # Services read what is in force, damaged or not, until the link is switched.
-        _clear(top, keep={in_force})
+        indexed.clear(top, keep={in_force})
         with top.make_child(folder_name, 0o755) as inside:
             _fill(inside, top, wanted, certificates, before)
             for name, text in _derived(
                 {entry: certificates[entry.fingerprint].der for entry in wanted}, server
             ).items():
                 inside.write(name, text, 0o644)
-            inside.write(INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii"), 0o644)
+            indexed.write_index(inside, INDEX, server, wanted, map(vars, wanted), model=model_of(server, wanted))
             inside.sync()
         top.sync()
         base.set_link(names.TRUSTED, f"{names.REMOTE}/{folder_name}")
-        _clear(top, keep={folder_name})
+        indexed.clear(top, keep={folder_name})
 
 
 def _fill(
@@ -353,9 +319,3 @@ def _fill(
     for entry in wanted:
         if entry.file_name not in linked:
             inside.write(entry.file_name, certificates[entry.fingerprint].der, 0o644)
-
-
-def _clear(top: Folder, keep: Set[str]) -> None:
-    for name in top.entries():
-        if name not in keep:
-            top.remove_tree(name)

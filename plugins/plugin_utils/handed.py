@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of, entries_from
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, entries_from
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, NEXT
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import guests_of

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import BOTH, CLIENT, OVER, PINNED, ROLES, SERVER
-from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, digest_of, model_of
+from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import APPLIED
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.words import few

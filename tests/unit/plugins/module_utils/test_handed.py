@@ -17,7 +17,8 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils import handed, pkcs12, x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import TEMPORARY, Folder
-from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, apply, digest_of, entries_from, read
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, apply, entries_from, read
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 
 from .conftest import killed
 

@@ -18,10 +18,10 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils import x509
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import TEMPORARY, Folder
+from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.trust import (
     Entry,
     apply,
-    digest_of,
     entries_from,
     model_of,
     read,
