@@ -11,7 +11,8 @@ from collections import Counter
 from typing import Any
 
 from hosts import address, connect, members, pairs
-from runs import fail, ledger, report, succeed, wait_until
+from load import Load
+from runs import fail, ledger, report, succeed
 
 DIRECTORY = "/etc/esync"
 WEB = ("web1", "web2", "web3", "web4", "web5")
@@ -45,35 +46,22 @@ def ask(caller: str, cluster: str, credentials: str = f"{DIRECTORY}/current", co
     return found
 
 
-class Load:
+class BalancedLoad(Load):
     """The servers of the one cluster call the other through the balancer, in new connections and in long-lived ones."""
 
-    def __enter__(self) -> Load:
-        for name in DB:
-            # Each address is called by processes of its own, once a second each.
-            connect(name).check_output(
-                "systemd-run --quiet --collect --unit load --setenv 'WAYS=new kept'"
-                f" /usr/local/bin/load.sh {' '.join([address('balancer')] * 3)}"
-            )
-        wait_until(lambda: all({line.split()[0] for line in _log(name)} == {"new", "kept"} for name in DB))
-        return self
-
-    def __exit__(self, *_unused: object) -> None:
-        for name in DB:
-            connect(name).check_output("touch /run/load.stop")
-        for name in DB:
-            connect(name).check_output("timeout 90 sh -c 'while systemctl --quiet is-active load; do sleep 0.2; done'")
+    def __init__(self) -> None:
+        # Each address is called by processes of its own, once a second each.
+        callees = " ".join([address("balancer")] * 3)
+        super().__init__(
+            dict.fromkeys(DB, f"--setenv 'WAYS=new kept' /usr/local/bin/load.sh {callees}"),
+            lambda lines: {line.split()[0] for line in lines} == {"new", "kept"},
+        )
 
     def result(self, *names: str) -> tuple[Counter[str], list[str]]:
         """Requests of these callers by the way they were made, and the lines of those that failed."""
-        lines = [f"{name}: {line}" for name in names for line in _log(name)]
+        lines = self.lines(*names)
         failed = [line for line in lines if line.split()[3:5] != ["200", "0"]]
         return Counter(line.split()[1] for line in lines), failed
-
-
-def _log(name: str) -> list[str]:
-    found: list[str] = connect(name).run("cat /run/load.log").stdout.splitlines()
-    return found
 
 
 def haproxy(command: str) -> str:
@@ -119,7 +107,7 @@ def test_curl_finds_the_name_of_the_cluster_and_a_pinned_member() -> None:
 
 def test_a_rotation_of_all_loses_no_request_through_the_balancer() -> None:
     before = {name: ledger(name)["generations"][0]["server"]["fingerprint"] for name in members()}
-    with Load() as load:
+    with BalancedLoad() as load:
         succeed("regenerate")
     requests, failed = load.result(*DB)
     print(f"\n{requests.total()} requests ({dict(requests)}) during a rotation, {len(failed)} failures")
@@ -162,7 +150,7 @@ def test_what_the_balancer_does_wrong_is_told() -> None:
 
 def test_members_are_removed_from_their_clusters_without_a_failed_request() -> None:
     connect("web5").check_output(f"cp -rL {DIRECTORY}/current /root/kept")
-    with Load() as load:
+    with BalancedLoad() as load:
         # First out of the balancer, then out of the mesh.
         for server in ("web/web5", "db/db2"):
             haproxy(f"set server {server} state drain")

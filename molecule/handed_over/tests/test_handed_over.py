@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from hosts import address, connect, members, pairs
-from runs import ledger, report, succeed, wait_until
+from load import Load
+from runs import ledger, report, succeed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests" / "integration"))
 from secret_scanner import Secret, everything_below, leaks, secrets_of  # noqa: E402  only found by the line above
@@ -25,33 +26,22 @@ HANDED = f"{DIRECTORY}/handed-over"
 PASSPHRASE = b"the passphrase of this mesh Rk7wTz3qLm9"
 
 
-class Load:
+class HandedLoad(Load):
     """Every server calls every other, several times a second."""
 
-    def __enter__(self) -> Load:
-        for name in members():
-            others = " ".join(f"{other}={address(other)}" for other in members() if other != name)
-            connect(name).check_output(
-                f"systemd-run --quiet --collect --unit load python3 /usr/local/bin/load.py {others}"
-            )
-        wait_until(lambda: all(len(_log(name)) > 3 for name in members()))
-        return self
-
-    def __exit__(self, *_unused: object) -> None:
-        for name in members():
-            connect(name).check_output("touch /run/load.stop")
-        for name in members():
-            connect(name).check_output("timeout 60 sh -c 'while systemctl --quiet is-active load; do sleep 0.2; done'")
+    def __init__(self) -> None:
+        others = {
+            name: " ".join(f"{other}={address(other)}" for other in members() if other != name) for name in members()
+        }
+        super().__init__(
+            {name: f"python3 /usr/local/bin/load.py {callees}" for name, callees in others.items()},
+            lambda lines: len(lines) > 3,
+        )
 
     def result(self) -> tuple[Counter[str], list[str]]:
         """Requests by whose client set was shown, and the lines of those that failed."""
-        lines = [f"{name}: {line}" for name in members() for line in _log(name)]
+        lines = self.lines()
         return Counter(line.split()[2] for line in lines), [line for line in lines if line.split()[3] != "200"]
-
-
-def _log(name: str) -> list[str]:
-    found: list[str] = connect(name).run("cat /run/load.log").stdout.splitlines()
-    return found
 
 
 def call(source: str, target: str, stem: str) -> str:
@@ -121,7 +111,7 @@ def test_a_server_lets_in_whoever_shows_the_set_that_it_handed_over_and_nobody_e
 def test_rotated_and_changed_to_pins_and_back_under_load(run) -> None:
     for name in members():
         connect(name).check_output(f"rm -rf /root/old && mkdir /root/old && cp -rL {HANDED} /root/old/one")
-    with Load() as load:
+    with HandedLoad() as load:
         run("regenerate")
         for source, target in pairs():
             assert not call(source, target, f"/root/old/one/{target}_SyncClient"), "retired, and held no more"

@@ -14,42 +14,28 @@ from dataclasses import dataclass
 
 import pytest
 from hosts import address, connect, members, pairs, power
-from runs import Result, Run, fail, ledger, report, succeed, wait_until
+from load import Load
+from runs import Result, Run, fail, ledger, report, succeed
 
 PORT = 8732
 DIRECTORY = "/etc/esync"
 
 
-class Load:
+class CurlLoad(Load):
     """Every server calls every other with curl, in new connections and in long-lived ones."""
 
-    def __enter__(self) -> Load:
-        for name in members():
-            others = " ".join(address(other) for other in members() if other != name)
-            connect(name).check_output(f"systemd-run --quiet --collect --unit load /usr/local/bin/load.sh {others}")
-        wait_until(lambda: all(self._ways(name) == {"new", "kept", "long"} for name in members()))
-        return self
-
-    @staticmethod
-    def _ways(name: str) -> set[str]:
-        return {line.split()[0] for line in _log(name)}
-
-    def __exit__(self, *_unused: object) -> None:
-        for name in members():
-            connect(name).check_output("touch /run/load.stop")
-        for name in members():
-            connect(name).check_output("timeout 90 sh -c 'while systemctl --quiet is-active load; do sleep 0.2; done'")
+    def __init__(self) -> None:
+        others = {name: " ".join(address(other) for other in members() if other != name) for name in members()}
+        super().__init__(
+            {name: f"/usr/local/bin/load.sh {callees}" for name, callees in others.items()},
+            lambda lines: {line.split()[0] for line in lines} == {"new", "kept", "long"},
+        )
 
     def result(self) -> tuple[Counter[str], list[str]]:
         """Requests by the way they were made, and the lines of those that failed."""
-        lines = [f"{name}: {line}" for name in members() for line in _log(name)]
+        lines = self.lines()
         failed = [line for line in lines if line.split()[3:5] != ["200", "0"]]
         return Counter(line.split()[1] for line in lines), failed
-
-
-def _log(name: str) -> list[str]:
-    found: list[str] = connect(name).run("cat /run/load.log").stdout.splitlines()
-    return found
 
 
 def current(name: str) -> str:
@@ -107,7 +93,7 @@ VERSIONS = ("tls1_2", "tls1_3")
 def rotations() -> Rotations:
     """Ten rotations of all servers and one of alpha alone, under load from the first to the last."""
     fingerprints = [currents()]
-    with Load() as load:
+    with CurlLoad() as load:
         for number in range(10):
             if number == 0:
                 run = Run("regenerate")
@@ -187,7 +173,7 @@ def test_a_retired_certificate_is_refused_in_new_connections_and_in_resumed_ones
 
 
 def test_the_load_notices_a_rotation_that_retires_too_early() -> None:
-    with Load() as load:
+    with CurlLoad() as load:
         # The order of a rotation by hand: new certificates first, the exchange after that.
         succeed("establish", "-e", "esync_discard_existing=true")
     requests, failed = load.result()
@@ -255,7 +241,7 @@ def test_a_reload_that_fails_after_the_switch_rolls_everything_back() -> None:
     # A foreign file that is sound until there are previous certificates, and broken from then on.
     broken = "/etc/nginx/conf.d/broken.conf"
     connect("bravo").check_output(f"echo 'include {DIRECTORY}/previou*/server.crt;' > {broken}")
-    with Load() as load:
+    with CurlLoad() as load:
         result = fail("regenerate")
     requests, failed = load.result()
     assert requests["new"] and failed == []
@@ -279,7 +265,7 @@ def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
         "Make next the current",
         "Destroy the keys of the previous certificates",
     ]
-    with Load() as load:
+    with CurlLoad() as load:
         for moment in moments:
             run = Run("regenerate")
             run.until(moment)
@@ -296,7 +282,7 @@ def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
 
 def test_a_breach_leaves_the_pairs_of_the_others_alone() -> None:
     old = ledger("alpha")["generations"][0]["server"]["fingerprint"]
-    with Load() as load:
+    with CurlLoad() as load:
         succeed("regenerate", "-e", "esync_compromised=alpha")
     requests, failed = load.result()
     assert requests["new"]
