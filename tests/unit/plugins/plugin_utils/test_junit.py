@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from clustered_mesh import with_clusters
+
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.junit import document
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble, summary
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 
 NOW = "2026-11-23T19:00:00Z"
 
@@ -151,15 +152,6 @@ def test_a_case_for_each_site():
         "b -> a": [],
         "b [shop] refuses a, showing no certificate": [],
     }
-
-
-def with_clusters():
-    """a calls the cluster of b through its balancer, and fails; c is not in the run."""
-    servers = [Server(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
-    failed = {"cluster": "web", "verdict": "failed", "cause": "not_tls", "detail": "<Seen>.", "remedy": "Mend it."}
-    web, solo = Cluster("web", "::1", 8732, ("b",)), Cluster("solo", "lb", 9000, ("c",))
-    calls = {"a": [failed, {"cluster": "solo", "verdict": "ok", "answered": {"c": 2}}]}
-    return assemble(servers, {}, "nginx", clusters=[web, solo], connections=calls)
 
 
 def test_a_case_for_each_server_that_calls_a_cluster():

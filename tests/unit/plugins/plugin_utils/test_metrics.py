@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from clustered_mesh import with_clusters
 
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.metrics import seconds_of, text
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
@@ -142,15 +142,6 @@ def test_problems_of_servers_and_who_let_somebody_in():
     found = samples(text(assemble(servers, {}, "temporary", problems=problems, refusals={"b": tried}), NOW))
     assert [found["esync_server_problems", f'server="{name}"'] for name in "abc"] == [2, 0, 0]
     assert [found["esync_callers_let_in", f'server="{name}"'] for name in "abc"] == [0, 0, 2]
-
-
-def with_clusters():
-    """a calls the cluster of b through its balancer, and fails; c is not in the run."""
-    servers = [Server(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
-    failed = {"cluster": "web", "verdict": "failed", "cause": "not_tls", "detail": "<Seen>.", "remedy": "Mend it."}
-    web, solo = Cluster("web", "::1", 8732, ("b",)), Cluster("solo", "lb", 9000, ("c",))
-    calls = {"a": [failed, {"cluster": "solo", "verdict": "ok", "answered": {"c": 2}}]}
-    return assemble(servers, {}, "nginx", clusters=[web, solo], connections=calls)
 
 
 def test_clusters_by_the_server_that_calls_them():

@@ -14,10 +14,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from clustered_mesh import with_clusters
 
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.page import document
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
 
@@ -273,15 +273,6 @@ def test_what_handing_over_costs_stands_in_the_page():
     assert ("p", {"class": "cost"}) in Page(text).elements
     assert "can pose as any other" in text
     assert "can pose as any other" not in document(mesh(), NOW)
-
-
-def with_clusters():
-    """a calls the cluster of b through its balancer, and fails; c is not in the run."""
-    servers = [Server(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
-    failed = {"cluster": "web", "verdict": "failed", "cause": "not_tls", "detail": "<Seen>.", "remedy": "Mend it."}
-    web, solo = Cluster("web", "::1", 8732, ("b",)), Cluster("solo", "lb", 9000, ("c",))
-    calls = {"a": [failed, {"cluster": "solo", "verdict": "ok", "answered": {"c": 2}}]}
-    return assemble(servers, {}, "nginx", clusters=[web, solo], connections=calls)
 
 
 def test_clusters_and_what_is_wrong_with_them():
