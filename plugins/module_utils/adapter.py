@@ -18,6 +18,13 @@ SERVER: Dict[str, Any] = {
 }
 """What every module of a server takes; their documentation is the fragment C(server)."""
 
+SITE: Dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "server_name": {"type": "str"},
+}
+"""Where a site is served, as modules that look at it take it."""
+
 
 def run(
     argument_spec: Dict[str, Any],

@@ -11,7 +11,7 @@ import grp
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils import endpoint, handed, layout, names, pkcs12, trust, x509
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, SITE
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 from ansible_collections.esync.mesh.plugins.module_utils.generations import Settings
@@ -33,16 +33,7 @@ SPEC: Dict[str, Any] = {
             "files": {"type": "list", "elements": "path", "default": []},
             "port": {"type": "int"},
             "address": {"type": "str"},
-            "sites": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "port": {"type": "int", "required": True},
-                    "server_name": {"type": "str"},
-                },
-            },
+            "sites": {"type": "list", "elements": "dict", "default": [], "options": SITE},
         },
     },
     "product_version": {"type": "raw"},

@@ -111,7 +111,7 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, SITE, run
 from ansible_collections.esync.mesh.plugins.module_utils.endpoint import External, places_of, reload_external
 
 SPEC: Dict[str, Any] = {
@@ -122,12 +122,7 @@ SPEC: Dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "server_name": {"type": "str"},
-            "reload": {"type": "list", "elements": "str", "default": []},
-        },
+        "options": {**SITE, "reload": {"type": "list", "elements": "str", "default": []}},
     },
     "reload": {"type": "bool", "default": False},
     "restart": {"type": "bool", "default": False},

@@ -116,7 +116,7 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
+from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, SITE, run
 from ansible_collections.esync.mesh.plugins.module_utils.endpoint import places_of
 from ansible_collections.esync.mesh.plugins.module_utils.nginx import Settings, absent, present
 
@@ -124,16 +124,7 @@ SPEC: Dict[str, Any] = {
     **SERVER,
     "port": {"type": "int", "default": 8732},
     "loaded": {"type": "str", "default": ""},
-    "sites": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "server_name": {"type": "str"},
-        },
-    },
+    "sites": {"type": "list", "elements": "dict", "default": [], "options": SITE},
     "note": {"type": "bool", "default": True},
     "reload": {"type": "bool", "default": False},
     "restart": {"type": "bool", "default": False},
