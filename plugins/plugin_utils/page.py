@@ -207,15 +207,29 @@ def _troubles(troubles: Sequence[Trouble], let_in: Sequence[LetIn], calls: Seque
     )
 
 
+def _explained(title: str, keys: Iterable[str], told: Iterable[str], remedy: str) -> list[str]:
+    """The lines that say of something wrong what it is, what was seen, and what to do.
+
+    :param told: what was seen, as HTML.
+    """
+    names = ", ".join(f"<code>{_text(key)}</code>" for key in keys)
+    return [
+        f'<p class="title">{_text(title)} <span class="key">{names}</span></p>',
+        *told,
+        f'<p class="remedy"><b>What to do</b> {_text(remedy)}</p>' if remedy else "",
+    ]
+
+
+def _detail(text: str) -> list[str]:
+    return [f"<p>{_text(text)}</p>" if text else ""]
+
+
 def _let_in(one: LetIn) -> str:
-    title = CAUSES[NOT_REFUSED].title
     return "\n".join(
         [
             "<li>",
             f"<h3>{_sign('failed')}<span>{_text(one.server)}</span></h3>",
-            f'<p class="title">{_text(title)} <span class="key"><code>{NOT_REFUSED}</code></span></p>',
-            f"<p>{_text(one.detail)}</p>",
-            f'<p class="remedy"><b>What to do</b> {_text(one.remedy)}</p>' if one.remedy else "",
+            *_explained(CAUSES[NOT_REFUSED].title, [NOT_REFUSED], _detail(one.detail), one.remedy),
             "</li>",
         ]
     )
@@ -227,15 +241,12 @@ def _wrong_calls(group: Sequence[Connection]) -> str:
     kind = "failed" if any(one.verdict == FAILED for one in group) else "untested"
     callers = _text(few([one.source for one in group], most=3))
     who = f"{callers} <span class=arrow>→</span> cluster {_text(first.cluster)}"
-    key = f"<code>{_text(first.cause or first.verdict)}</code>"
     many = f' <span class="many">{len(group):,} callers</span>' if len(group) > 1 else ""
     return "\n".join(
         [
             "<li>",
             f"<h3>{_sign(kind)}<span>{who}</span>{many}</h3>",
-            f'<p class="title">{_text(first.title)} <span class="key">{key}</span></p>',
-            f"<p>{_text(first.detail)}</p>" if first.detail else "",
-            f'<p class="remedy"><b>What to do</b> {_text(first.remedy)}</p>' if first.remedy else "",
+            *_explained(first.title, [first.cause or first.verdict], _detail(first.detail), first.remedy),
             "</li>",
         ]
     )
@@ -280,14 +291,11 @@ def _trouble(index: int, trouble: Trouble) -> str:
     else:
         who = _text(few(trouble.servers, most=3))
     many = f' <span class="many">{count:,} pairs</span>' if count > 1 else ""
-    keys = ", ".join(f"<code>{_text(cause)}</code>" for cause in trouble.causes)
     return "\n".join(
         [
             "<li>",
             f"<h3>{_sign(kind)}<span>{who}</span>{many}</h3>",
-            f'<p class="title">{_text(title_of(first))} <span class="key">{keys}</span></p>',
-            f"<p>{_text(first.detail)}</p>" if first.detail else "",
-            f'<p class="remedy"><b>What to do</b> {_text(first.remedy)}</p>' if first.remedy else "",
+            *_explained(title_of(first), trouble.causes, _detail(first.detail), first.remedy),
             f'<button type="button" data-trouble="{index}">Show in the matrix</button>',
             "</li>",
         ]
@@ -382,14 +390,12 @@ def _ailment(ailment: Ailment) -> str:
         if parts:
             rows.append(f"<p>{' '.join(parts)}</p>")
     rest = len(seen) - SEEN_LIMIT
+    rows.append(f"<p>and {rest:,} more; mesh.json has them all</p>" if rest > 0 else "")
     return "\n".join(
         [
             f'<li class="{first.severity}">',
             f"<h3>{_sign(_SEVERITIES[first.severity])}<span>{_text(few(ailment.servers, most=3))}</span></h3>",
-            f'<p class="title">{_text(first.cause)} <span class="key"><code>{_text(first.kind)}</code></span></p>',
-            *rows,
-            f"<p>and {rest:,} more; mesh.json has them all</p>" if rest > 0 else "",
-            f'<p class="remedy"><b>What to do</b> {_text(first.remedy)}</p>' if first.remedy else "",
+            *_explained(first.cause, [first.kind], rows, first.remedy),
             "</li>",
         ]
     )
