@@ -38,7 +38,7 @@ class Connection:
 
     @property
     def label(self) -> str:
-        return f"{self.source} -> [cluster {self.cluster}]"
+        return label_of(self.source, self.cluster)
 
     @property
     def wrong(self) -> bool:
@@ -53,6 +53,11 @@ class Connection:
     def __str__(self) -> str:
         said = [self.detail, self.remedy]
         return " ".join([f"{self.label}: {self.cause or self.verdict}.", *filter(None, said)])
+
+
+def label_of(source: str, cluster: str) -> str:
+    """The calls of a server to a cluster in messages; no pair looks like it."""
+    return f"{source} -> [cluster {cluster}]"
 
 
 def connect(

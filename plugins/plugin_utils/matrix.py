@@ -18,7 +18,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connect
 from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, NOT_JUDGED, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
-from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few, place_of
 
 VERSION = 1
 OK, FAILED, UNTESTED = "ok", "failed", "untested"
@@ -105,12 +105,12 @@ class Pair:
 
     @property
     def label(self) -> str:
-        return f"{self.source} -> {_place(self.target, self.site)}"
+        return f"{self.source} -> {place_of(self.target, self.site)}"
 
     @property
     def place(self) -> str:
         """What is called: the server, with the site."""
-        return _place(self.target, self.site)
+        return place_of(self.target, self.site)
 
     @property
     def wrong(self) -> bool:
@@ -143,7 +143,7 @@ class Refusal:
     @property
     def place(self) -> str:
         """The server that had to refuse, with the site."""
-        return _place(self.target, self.site)
+        return place_of(self.target, self.site)
 
     @property
     def shown(self) -> str:
@@ -631,10 +631,6 @@ def _matrix(mesh: Mesh) -> list[str]:
         lines.append(f"{index:>{number}} {name:<{width - number - 1}} {row}")
     legend = [f"{sign} {text}" for sign, text in _LEGEND.items() if sign in signs.values()]
     return lines + ([f"{'':<{width}} {', '.join(legend)}"] if legend else [])
-
-
-def _place(server: str, site: str | None) -> str:
-    return f"{server} [{site}]" if site else server
 
 
 def _sign(pair: Pair) -> str:

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import label_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import place_of
+
 RENEW, RESTORE, EXCHANGE, RESTART = "renew", "restore", "exchange", "restart"
 
 ACTIONS: Mapping[str, str] = {
@@ -123,7 +126,7 @@ def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> Repair
         if pair["verdict"] == "ok" or pair["cause"] is None:
             continue
         cause, target = str(pair["cause"]), str(pair["to"])
-        label = f"{pair['from']} -> {_place(pair)}"
+        label = f"{pair['from']} -> {place_of(target, pair.get('site'))}"
         if cause in _ENDPOINT_CAUSES and pair["verdict"] == "failed":
             if target not in troubled:
                 want(target, RESTART, f"{label}: {cause}")
@@ -137,11 +140,12 @@ def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> Repair
                 and not troubled & set(cluster["members"])
                 and not wanted.keys() & set(cluster["members"])
             ):
-                name = f"{call['from']} -> [cluster {cluster['name']}]"
+                name = label_of(call["from"], cluster["name"])
                 left.append(f"{name}: {call['cause']}. {call['detail']} {call['remedy']}".strip())
     for refusal in report["refusals"]:
         if refusal["verdict"] == "failed":
-            left.append(f"{_place(refusal)}: {refusal['cause']}. {refusal['detail']} {refusal['remedy']}".strip())
+            place = place_of(str(refusal["to"]), refusal.get("site"))
+            left.append(f"{place}: {refusal['cause']}. {refusal['detail']} {refusal['remedy']}".strip())
     servers = {server: tuple(one for one in ACTIONS if one in wanted[server]) for server in sorted(wanted)}
     lines = [f"{server}: {ACTIONS[one]} ({wanted[server][one]})." for server in servers for one in servers[server]]
     shown = tuple(dict.fromkeys(left))
@@ -153,8 +157,3 @@ def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> Repair
             *(f"Left as it is: {text}" for text in shown),
         ),
     )
-
-
-def _place(called: Mapping[str, Any]) -> str:
-    """The server of a pair or refusal that is called, with the site."""
-    return f"{called['to']} [{called['site']}]" if called.get("site") else str(called["to"])

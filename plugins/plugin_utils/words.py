@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def place_of(server: str, site: str | None) -> str:
+    """What is called: the server, with the site if one of its sites is meant."""
+    return f"{server} [{site}]" if site else server
+
+
 def few(names: Sequence[str], most: int = 5) -> str:
     """A few names, and how many more there are.
 

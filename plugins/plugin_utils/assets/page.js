@@ -44,7 +44,7 @@
       units.push({ place, site, code: site ? site[2] : codes[place], trouble: site ? site[11] : troubleOf[place] });
     }
   }
-  const wrong = (place) => codes[place] === "x" || codes[place] === "?";
+  const wrong = (code) => code === "x" || code === "?";
 
   const pairAt = (place, site) => {
     const from = Math.floor(place / n);
@@ -283,7 +283,7 @@
     const next = (step) => {
       for (let count = 1; count <= n * n; count += 1) {
         const place = (((chosen < 0 && step > 0 ? -1 : Math.max(chosen, 0)) + step * count) % (n * n) + n * n) % (n * n);
-        if (wrong(place) && matches[place]) return place;
+        if (wrong(codes[place]) && matches[place]) return place;
       }
       return chosen;
     };
@@ -345,8 +345,7 @@
     const found = names.map((name) => !sought || name.toLowerCase().includes(sought));
     matches = new Uint8Array(n * n);
     listed = units.filter(({ place, code, trouble: cause }) => {
-      const bad = code === "x" || code === "?";
-      const fits = (verdict === "all" || (verdict === "wrong" ? bad : code === verdict || (verdict === "?" && code === ".")))
+      const fits = (verdict === "all" || (verdict === "wrong" ? wrong(code) : code === verdict || (verdict === "?" && code === ".")))
         && (found[Math.floor(place / n)] || found[place % n]) && (trouble < 0 || cause === trouble);
       if (fits) matches[place] = 1;
       return fits;

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
+from ansible_collections.esync.mesh.plugins.plugin_utils.words import few, place_of
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
 )
 def test_some_names_are_told_and_the_number_of_the_rest(names, most, text):
     assert few(list(names), most) == text
+
+
+def test_a_site_stands_after_its_server():
+    assert (place_of("a", None), place_of("a", "shop")) == ("a", "a [shop]")
