@@ -80,6 +80,10 @@ def test_the_life_of_handed_sets(play, tmp_path, monkeypatch):
             *one["make"],
             {**one["take"], "check_mode": True},
             *kept(one["take"], "owed"),
+            # Nobody but the hosts that are named is looked at, so that what others lack is not fetched in vain.
+            {**one["fetch"], "esync.mesh.handed_sets": {**one["fetch"]["esync.mesh.handed_sets"], "hosts": ["a"]}},
+            {"name": "Count", "ansible.builtin.set_fact": {"alone": "{{ __esync_fetched.sets | length }}"}},
+            {"name": "Show", "ansible.builtin.debug": {"var": "alone"}, "register": "r_alone"},
             one["fetch"],
             {"name": "Count", "ansible.builtin.set_fact": {"fetched": "{{ __esync_fetched.sets | length }}"}},
             {"name": "Show", "ansible.builtin.debug": {"var": "fetched"}, "register": "r_fetched"},
@@ -99,7 +103,8 @@ def test_the_life_of_handed_sets(play, tmp_path, monkeypatch):
     found = {key.removeprefix("r_"): value[key.removeprefix("r_")] for key, value in run.results["a"].items()}
     assert found["owed"]["owed"] == ["b"]
     assert not found["owed"]["changed"]
-    assert (found["fetched"], found["again"]) == (1, 0)
+    assert (found["alone"], found["fetched"], found["again"]) == (0, 1, 0)
+    assert run.results["b"]["r_alone"]["alone"] == 1
     assert found["taken"]["changed"]
     assert found["taken"]["added"] == ["b_SyncClient"]
     (entry,) = found["taken"]["handed"]["entries"]

@@ -291,6 +291,23 @@ def test_every_site_has_its_command_and_is_read_back(mesh):
     assert f"site b, port {places[1].port} serves no certificate" in str(caught.value)
 
 
+def test_a_site_of_a_service_is_read_back_by_its_name(mesh):
+    make(mesh / "current", "a")
+    make(mesh / "other", "b")
+    named, usual = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _number in range(2))
+    named.load_cert_chain(str(mesh / "current" / "server.crt"), str(mesh / "current" / "server.key"))
+
+    def choose(connection, name, _context):
+        if name == "shop.example":
+            connection.context = named
+
+    usual.sni_callback = choose
+    with serving(mesh / "other", context=usual) as port:
+        (place,) = endpoint.places_of(1, [{"name": "shop", "port": port, "server_name": "shop.example"}])
+        assert reload_external(external(mesh, port, "true", sites=((place, ()),))) == ["not_loaded"]
+        assert reload_external(external(mesh, port, "true", sites=((place, ()),))) == []
+
+
 def test_a_restart_without_commands_for_it_is_a_reload(mesh):
     make(mesh / "current", "a")
     count = ["sh", "-c", f"echo reload >> {mesh}/count"]
