@@ -11,21 +11,45 @@ distribution, whose older cryptography is what hosts have. The two write differe
 from __future__ import annotations
 
 import datetime
+import itertools
+import math
 import sys
 from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "playbooks" / "collections"))
 
 from ansible_collections.esync.mesh.plugins.module_utils import pkcs12, pvk, x509
 
 PASSPHRASE = "7Hq2-kTz9-wB4x-Lm0s"
-KEYS = {"rsa2048": ("rsa", 2048), "rsa3072": ("rsa", 3072), "ecdsa": ("ecdsa", 256)}
+SHORT = "rsa2048-short"
+KEYS = {"rsa2048": ("rsa", 2048), "rsa3072": ("rsa", 3072), SHORT: ("rsa", 2048), "ecdsa": ("ecdsa", 256)}
+
+
+def short_key() -> Any:
+    """An RSA key of 2048 bits whose d begins with a zero byte, as one key of 256 does: some programs stumble there.
+
+    Tried are all pairs of the primes of some keys, for each prime costs more time than all its products.
+    """
+    primes: list[int] = []
+    while True:
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_numbers()
+        fresh = [made.p, made.q]
+        for p, q in itertools.product(fresh, primes):
+            d = pow(65537, -1, (p - 1) * (q - 1) // math.gcd(p - 1, q - 1))
+            if (p * q).bit_length() == 2048 and d.bit_length() <= 2040:
+                public = rsa.RSAPublicNumbers(65537, p * q)
+                numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+                return numbers.private_key()
+        primes += fresh
 
 
 def main(folder: Path) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     for name, (key_type, key_size) in KEYS.items():
-        key = x509.generate_key(key_type, key_size)
+        key = short_key() if name == SHORT else x509.generate_key(key_type, key_size)
         profile = x509.Profile(name, (name, "münchen.example", "192.0.2.1", "2001:db8::1"), key_type, key_size, 365)
         server = x509.self_sign(key, "server", profile, now)
         # The same subject with another role: what stands beside it in a bundle.

@@ -13,10 +13,12 @@ using System;
 using System.Collections;
 using System.Collections.Generic;
 using System.IO;
+using System.Linq;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 
@@ -69,8 +71,37 @@ public static class Peer
         var attributes = new Hashtable { { PKCS9.localKeyId, identifier } };
         var store = new PKCS12 { Password = "memory" };
         store.AddCertificate(new Mono.Security.X509.X509Certificate(certificate), attributes);
-        store.AddPkcs8ShroudedKeyBag(key.RSA, attributes);
+        store.AddPkcs8ShroudedKeyBag(new Trimmed(key.RSA), attributes);
         return new X509Certificate2(store.GetBytes(), "memory", X509KeyStorageFlags.Exportable);
+    }
+
+    // Mono's writer of PKCS#8 keeps the leading zeros of some numbers: no DER, and refused by Mono's own TLS.
+    private sealed class Trimmed : RSA
+    {
+        private readonly RSA key;
+
+        public Trimmed(RSA key)
+        {
+            this.key = key;
+        }
+
+        public override RSAParameters ExportParameters(bool includePrivateParameters)
+        {
+            RSAParameters parts = key.ExportParameters(includePrivateParameters);
+            parts.D = Trim(parts.D);
+            parts.InverseQ = Trim(parts.InverseQ);
+            return parts;
+        }
+
+        public override void ImportParameters(RSAParameters parameters)
+        {
+            throw new NotSupportedException();
+        }
+
+        private static byte[] Trim(byte[] number)
+        {
+            return number.SkipWhile(digit => digit == 0).ToArray();
+        }
     }
 
     private static bool IsPinned(object sender, X509Certificate shown, X509Chain chain, SslPolicyErrors errors)

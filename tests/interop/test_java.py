@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Material, Run, blocks
+from make_material import KEYS
 
 from ansible_collections.esync.mesh.plugins.module_utils import pkcs12
 
@@ -36,7 +37,7 @@ def test_certificate(
     together.write_bytes(b"".join(Path(material.path(suffix)).read_bytes() for material in chosen))
     printed = run("keytool", "-printcert", "-rfc", "-file", str(together))
     found = [b"-----BEGIN" + part for part in printed.split(b"-----BEGIN")[1:]]
-    assert len(found) == len(chosen) == 3
+    assert len(found) == len(chosen) == len(KEYS)
     for material, part in zip(chosen, found):
         pem = blocks(part.replace(b"\r\n", b"\n"))["CERTIFICATE"]
         assert run("openssl", "x509", "-outform", "DER", stdin=pem) == material.certificate(suffix)

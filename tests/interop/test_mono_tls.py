@@ -21,9 +21,9 @@ from pathlib import Path
 import jinja2
 import pytest
 from conftest import HERE, Run
-from make_material import PASSPHRASE
+from make_material import PASSPHRASE, short_key
 
-from ansible_collections.esync.mesh.plugins.module_utils import generations, names, trust
+from ansible_collections.esync.mesh.plugins.module_utils import generations, names, trust, x509
 from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
 
 TEMPLATE = HERE.parents[1] / "roles" / "esync_endpoint" / "templates" / "esync-mesh.conf.j2"
@@ -33,7 +33,10 @@ DOTNET, NGINX, STRANGER = "dotnet", "nginx-host", "stranger"
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directories of three servers; the stranger trusts nobody and is trusted by nobody."""
+    """The directories of three servers; the stranger trusts nobody and is trusted by nobody.
+
+    The program is given the keys that are the hardest to read.
+    """
     root = tmp_path_factory.mktemp("mesh")
     found = {}
     for name in (DOTNET, NGINX, STRANGER):
@@ -46,7 +49,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
             passphrase=PASSPHRASE.encode("ascii"),
             pfx_encryption="compat",
         )
-        with Folder.open(str(root / name), 0o755) as base:
+        with Folder.open(str(root / name), 0o755) as base, pytest.MonkeyPatch.context() as patch:
+            if name == DOTNET:
+                patch.setattr(x509, "generate_key", lambda *_kind: short_key())
             now = datetime.datetime.now(datetime.timezone.utc)
             outcome = generations.Sets(base, settings, now, False).present()
         (found[name],) = outcome.generations()
