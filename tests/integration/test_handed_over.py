@@ -121,17 +121,6 @@ def test_a_breach_of_one_is_a_breach_of_all(handed: Mesh) -> None:
     assert shown(handed) == by_hand(handed)
 
 
-def test_a_removal_replaces_what_the_removed_server_holds(handed: Mesh) -> None:
-    before = clients(handed)
-    result = handed.succeed("remove", "-e", "esync_remove=c")
-    assert "all of them are replaced" in result.prose
-    assert list(handed.host("c").iterdir()) == []
-    for name in ("a", "b"):
-        assert before[name] not in {entry["fingerprint"] for entry in handed.trust(name)["entries"]}
-        assert set(held(handed, name)) == {"a", "b"} - {name}
-    assert handed.report()["summary"] == {"servers": 2, "expected": 2, "ok": 2, "failed": 0, "untested": 0}
-
-
 def killed_at(mesh: Mesh, task: str) -> None:
     """A rotation that is killed when a task begins."""
     process = mesh.start("regenerate")

@@ -33,9 +33,7 @@ def left_behind(mesh: Mesh) -> list[tuple[str, bytes]]:
 
 
 def test_nothing_leaks(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    mesh = make_mesh(
-        "sound", "given", "flipped", "empty", "swapped", "link", "pvk", "pfx", esync_key_type="rsa", esync_key_size=2048
-    )
+    mesh = make_mesh("sound", "given", esync_key_type="rsa", esync_key_size=2048)
     mesh.settings["esync_formats"] = ["cer", "pfx", "pvk"]
     mesh.host_settings["given"] = {"esync_pfx_passphrase": GIVEN}
     mesh.write()
@@ -44,8 +42,11 @@ def test_nothing_leaks(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = [("establish", verbose(mesh, "establish"))]
     secrets = [*secrets_of([mesh.root / "hosts"]), Secret("the given passphrase", GIVEN.encode())]
     outputs.append(("regenerate", verbose(mesh, "regenerate")))
-    secrets += secrets_of([mesh.root / "hosts"])
 
+    mesh.names += ["flipped", "empty", "swapped", "link", "pvk", "pfx"]
+    mesh.write()
+    outputs.append(("establish with new servers", verbose(mesh, "establish")))
+    secrets += secrets_of([mesh.root / "hosts"])
     damage(mesh)
     outputs.append(("establish over damage", verbose(mesh, "establish")))
     outputs.append(("verify over damage", verbose(mesh, "verify")))
