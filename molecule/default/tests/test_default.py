@@ -98,12 +98,12 @@ class Server:
 
     def __init__(self, name: str) -> None:
         self.host = connect(name)
-        self.log = "/run/s_server.log"
         trusted = f"-CAfile {DIRECTORY}/trusted/clients.pem -partial_chain"
         own = f"-cert {DIRECTORY}/current/server.crt -key {DIRECTORY}/current/server.key"
         # -rev answers each line reversed, which shows that bytes went both ways.
         command = f"openssl s_server -accept {PORT} -Verify 1 -verify_return_error {trusted} {own} -rev"
-        self.host.check_output(f"systemd-run --quiet --collect --unit s-server sh -c {shlex.quote(command)}")
+        # Without a shell, for systemd cannot tell in a container that a process's children have ended, and waits.
+        self.host.check_output(f"systemd-run --quiet --collect --unit s-server {command}")
         self.host.check_output(f"timeout 20 sh -c 'until ss -Hltn sport = :{PORT} | grep -q .; do sleep 0.1; done'")
 
     def __enter__(self) -> Server:
