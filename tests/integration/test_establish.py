@@ -272,7 +272,7 @@ def test_a_port_that_is_taken_is_named(mesh: Mesh) -> None:
         taken.bind(("127.0.0.1", mesh.ports["b"]))
         taken.listen()
         # It answers nothing, so its callers wait for the time-outs.
-        result = mesh.fail("establish", "-e", json.dumps({"esync_connect_timeout": 2, "esync_answer_timeout": 2}))
+        result = mesh.fail("establish", "-e", json.dumps({"esync_connect_timeout": 4, "esync_answer_timeout": 4}))
     assert str(mesh.ports["b"]) in result.prose
     assert f"{os.getpid()}" in result.prose, "the process that holds the port is named"
     assert mesh.report()["summary"]["ok"] == 2

@@ -116,7 +116,7 @@ def key_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=[name for name, (key_type, _size) in KEYS.items() if key_type == "rsa"])
 def rsa_name(request: pytest.FixtureRequest) -> str:
-    """Each size of RSA keys: what a PVK file and Mono can hold."""
+    """Each RSA key: what a PVK file and Mono can hold."""
     name: str = request.param
     return name
 
