@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
     "ledger": {"type": "path"},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "newest": {"type": "bool", "default": False},
+    "allow_shrink": {"type": "bool", "default": False},
     "held_variable": {"type": "str", "default": "__esync_handed"},
     "set_variable": {"type": "str", "default": "__esync_set"},
     "fetched_variable": {"type": "str", "default": "__esync_fetched"},
@@ -65,10 +66,11 @@ class ActionModule(Action):
         held = Held.read(plain(_said(variables["hostvars"][host], options)))
         if options["state"] == "withdrawn":
             return {**result, **self._withdraw(options, held, variables)}
-        present = options["state"] == "present"
-        ledger = _ledger(options) if present else {}
-        names = [str(member["name"]) for member in options["members"]] if present else []
-        plan = plan_handed(options["name"], names, ledger, held, options["newest"])
+        plan = HandedPlan((), (), held)
+        if options["state"] == "present":
+            names = [str(member["name"]) for member in options["members"]]
+            shrink = options["allow_shrink"]
+            plan = plan_handed(options["name"], names, _ledger(options), held, options["newest"], shrink)
         return {**result, **self._hold(options, plan, variables)}
 
     def _fetch(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, str]:

@@ -189,9 +189,9 @@ def _handed(
 ) -> tuple[list[str], list[str]]:
     """The client sets of its peers that a server should hold and does not, and those that it should not hold."""
     held = Held.read(found.get("handed"))
-    hands = options["trust_model"] == OVER
-    members = [str(member["name"]) for member in options["members"]]
-    plan = plan_handed(name, members if hands else [], ledger if hands else {}, held)
+    if options["trust_model"] != OVER:
+        return [], [entry.stem for entry in held.entries]
+    plan = plan_handed(name, [str(member["name"]) for member in options["members"]], ledger, held)
     wanted = {entry.fingerprint for entry in plan.wanted}
     surplus = [entry.stem for entry in held.entries if entry.fingerprint not in wanted]
     return [entry.stem for entry in plan.lacking], surplus

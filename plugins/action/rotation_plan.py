@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT
 from ansible_collections.esync.mesh.plugins.module_utils.trust import entries_from, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
@@ -73,7 +74,8 @@ def _server(member: Mapping[str, Any], hostvars: Mapping[str, Any], variable: st
         tuple(str(reason) for reason in found.get("due") or ()),
         {str(key): str(value) for key, value in rotation.items()} if rotation else None,
         model_of(name, entries_from((plain(found.get("trust")) or {}).get("entries") or ())),
-        bool(found.get("handed")),
+        {str(one["state"]): str(one[CLIENT]["fingerprint"]) for one in found["generations"]},
+        frozenset(str(one["fingerprint"]) for one in (plain(found.get("handed")) or {}).get("entries") or ()),
     )
 
 

@@ -26,7 +26,8 @@ options:
     description:
       - V(fetched) reads those client sets of this server that one of O(hosts) lacks; such a task needs C(no_log).
       - V(present) makes this server hold exactly the live sets of all peers, guests included, and destroys the keys
-        of all others.
+        of older ones, of those that lost trust, and of servers that were removed. Those of a peer that the ledger does
+        not know are kept.
       - V(withdrawn) takes what it holds out of use, and keeps it until V(present) or V(absent) destroys it.
       - V(absent) destroys what it holds.
     type: str
@@ -46,6 +47,10 @@ options:
     default: []
   newest:
     description: Hand over only the newest generation of each server, while a mesh goes over to this trust model.
+    type: bool
+    default: false
+  allow_shrink:
+    description: Drop the sets of servers that neither are members nor guests, and that nobody removed.
     type: bool
     default: false
   held_variable:
@@ -173,6 +178,7 @@ SPEC: Dict[str, Any] = {
     "ledger": {"type": "path"},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "newest": {"type": "bool", "default": False},
+    "allow_shrink": {"type": "bool", "default": False},
     "held_variable": {"type": "str", "default": "__esync_handed"},
     "set_variable": {"type": "str", "default": "__esync_set"},
     "fetched_variable": {"type": "str", "default": "__esync_fetched"},

@@ -77,17 +77,38 @@ def sets_of(record: Record, newest: bool = False) -> tuple[Entry, ...]:
 
 
 def plan_handed(
-    server: str, members: Sequence[str], ledger: Mapping[str, Record], held: Held, newest: bool = False
+    server: str,
+    members: Sequence[str],
+    ledger: Mapping[str, Record],
+    held: Held,
+    newest: bool = False,
+    allow_shrink: bool = False,
 ) -> HandedPlan:
     """Plan what a server holds: the sets of the other members, and those that guests handed over in a folder.
 
+    As for the trust, what the ledger says of a peer counts, and what it does not know is kept, except what lost all
+    trust: keys that are destroyed do not come back, and those of a guest not even with the ledger.
+
     :param members: the names of the mesh, ``server`` among them or not.
     :param newest: as for :func:`sets_of`.
+    :param allow_shrink: whether sets of servers outside the mesh are dropped.
     """
+    peers = [name for name in (*members, *guests_of(members, ledger)) if name.lower() != server.lower()]
     wanted: set[Entry] = set()
-    for peer in (*members, *guests_of(members, ledger)):
-        if peer in ledger and peer.lower() != server.lower():
+    for peer in peers:
+        if peer in ledger:
             wanted.update(sets_of(ledger[peer], newest))
+    recorded = {entry.peer for entry in wanted}
+    lost = {one.fingerprint for record in ledger.values() for one in record.distrusted}
+    outcast = {name for name, record in ledger.items() if record.removed_at and name not in peers}
+    wanted.update(
+        entry
+        for entry in held.entries
+        if entry.peer not in recorded | outcast
+        and entry.fingerprint not in lost
+        and entry.peer.lower() != server.lower()
+        and (entry.peer in peers or not allow_shrink)
+    )
     have = {entry.fingerprint for entry in held.entries}
     lacking = [entry for entry in wanted if entry.fingerprint not in have]
     return HandedPlan(tuple(sorted(wanted)), tuple(sorted(lacking)), held)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils.names import (
@@ -56,7 +56,8 @@ class Server:
     :param generations: state (current, next, previous) to generation id.
     :param due: why its current certificates should be rotated; empty if they should not.
     :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
-    :param holds: whether it holds client sets that its peers handed to it.
+    :param clients: state to the fingerprint of its client certificate.
+    :param holds: the fingerprints of the client sets that its peers handed to it.
     :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
     """
 
@@ -66,7 +67,8 @@ class Server:
     due: tuple[str, ...] = ()
     lock: Mapping[str, str] | None = None
     model: str | None = None
-    holds: bool = False
+    clients: Mapping[str, str] = field(default_factory=dict)
+    holds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ _HANDED_TO_ALL = (
 def _model_change(servers: Sequence[Server], wish: Wish) -> tuple[bool, str]:
     """Whether the trust model changes, and by which one all pairs can work now; a killed run may have left a mixture.
 
-    :raises EsyncError: kind ``breach_and_model``.
+    :raises EsyncError: kinds ``breach_and_model``, ``pending_and_model``.
     """
     found = [server.model for server in servers if server.model]
     # What was handed over is destroyed last of all, and not before it was shown once more.
@@ -210,7 +212,27 @@ def _model_change(servers: Sequence[Server], wish: Wish) -> tuple[bool, str]:
             f"Answer the breach first, with esync_trust_model: {other}",
             kind="breach_and_model",
         )
+    if changes and wish.model == PINNED:
+        _refuse_sets_that_others_hold(servers)
     return changes, other if changes and all(model in (other, BOTH) for model in found) else wish.model
+
+
+def _refuse_sets_that_others_hold(servers: Sequence[Server]) -> None:
+    """What a pending rotation has handed to others must not become what the peers pin."""
+    held = {fingerprint for server in servers for fingerprint in server.holds}
+    raise_all(
+        [
+            EsyncError(
+                "a rotation is pending, and its peers hold the key that it would keep under the trust model pinned",
+                "End that rotation first: run the regenerate playbook with esync_trust_model: handed_over",
+                kind="pending_and_model",
+                server=server.name,
+            )
+            for server in servers
+            if (NEXT in server.generations or PREVIOUS in server.generations)
+            and server.clients.get(NEXT if NEXT in server.generations else CURRENT) in held
+        ]
+    )
 
 
 def _words_of_change(wish: Wish) -> str:

@@ -121,6 +121,19 @@ def test_a_breach_of_one_is_a_breach_of_all(handed: Mesh) -> None:
     assert shown(handed) == by_hand(handed)
 
 
+def test_a_removal_replaces_also_what_a_pending_rotation_handed_over(handed: Mesh) -> None:
+    handed.succeed("regenerate", "-e", "esync_announce_only=true")
+    known = {path.read_bytes() for path in (handed.host("c") / "handed").rglob("*.key")}
+    assert len(known) == 4, "the current and the next of both others"
+    result = handed.succeed("remove", "-e", "esync_remove=c")
+    assert "all of them are replaced" in result.prose
+    assert list(handed.host("c").iterdir()) == []
+    for name in ("a", "b"):
+        assert (handed.current(name) / f"{name}_SyncClient.key").read_bytes() not in known
+        assert set(held(handed, name)) == {"a", "b"} - {name}
+    assert handed.report()["summary"] == {"servers": 2, "expected": 2, "ok": 2, "failed": 0, "untested": 0}
+
+
 def killed_at(mesh: Mesh, task: str) -> None:
     """A rotation that is killed when a task begins."""
     process = mesh.start("regenerate")

@@ -147,6 +147,14 @@ def test_a_breach_takes_the_old_trust_away_first(mesh: Mesh) -> None:
     settled(mesh)
 
 
+def test_a_breach_is_answered_also_without_the_server_in_the_run(mesh: Mesh) -> None:
+    result = mesh.succeed("regenerate", "-e", "esync_compromised=b", "--limit", "esync:!b")
+    assert "First everybody stops trusting" in result.prose
+    assert json.loads((mesh.ledger / "b.json").read_text())["distrusted"]
+    assert mesh.trusted("a") == {"c"}
+    assert mesh.trusted("c") == {"a"}
+
+
 def test_another_control_node_is_kept_out_and_one_server_is_rotated(mesh: Mesh) -> None:
     note = {"holder": "root@elsewhere process 1 started 1", "since": "2026-01-01T00:00:00Z", "id": "20260101T000000Z"}
     path = mesh.host("b") / "rotation.json"
@@ -272,7 +280,8 @@ def test_killed_at_random_moments_it_always_converges(mesh: Mesh) -> None:
 
 def test_a_removed_server_is_refused_and_may_join_again(mesh: Mesh) -> None:
     before = fingerprints(mesh)
-    mesh.succeed("remove", "-e", "esync_remove=c")
+    # Text with blanks, as people write it.
+    mesh.succeed("remove", "-e", '{"esync_remove": " c "}')
     assert mesh.trusted("a") == {"b"}
     assert mesh.trusted("b") == {"a"}
     assert not (mesh.host("c") / "current").exists()

@@ -11,8 +11,9 @@ import socket
 
 from .conftest import documented
 
-CURRENT = [{"state": "current", "id": "20260101T000000Z-00000000"}]
-NEXT = [*CURRENT, {"state": "next", "id": "20261101T000000Z-00000001-20261101T000000Z"}]
+CLIENTS = {"client": {"fingerprint": "f"}}
+CURRENT = [{"state": "current", "id": "20260101T000000Z-00000000", **CLIENTS}]
+NEXT = [*CURRENT, {"state": "next", "id": "20261101T000000Z-00000001-20261101T000000Z", **CLIENTS}]
 PLACE = f"{getpass.getuser()}@{socket.gethostname()}"
 DEAD = {"holder": f"{PLACE} process 999999999 started 1", "since": "2026-11-01T00:00:00Z", "id": "20261101T000000Z"}
 ELSEWHERE = {**DEAD, "holder": "root@elsewhere process 1 started 1"}

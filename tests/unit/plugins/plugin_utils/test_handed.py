@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, digest_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.handed import Held, plan_handed
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded
+from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Shown, read_generations, recorded, withdrawn
 
 NOW = "2026-11-23T00:00:00Z"
 MEMBERS = ("a", "b", "c")
@@ -75,10 +75,26 @@ def test_only_the_newest_while_the_model_changes(ledger, generation):
     assert [(entry.peer, entry.state) for entry in plan.wanted] == [("b", "next"), ("c", "current")]
 
 
-def test_a_server_outside_the_mesh_is_not_held(ledger, generation):
-    plan = plan_handed("a", ("a", "b"), ledger, Held.read(said(client(generation, "b"), client(generation, "c"))))
+def test_a_server_outside_the_mesh_is_kept_until_it_is_removed_or_the_mesh_may_shrink(ledger, generation):
+    held = Held.read(said(client(generation, "b"), client(generation, "c")))
+    plan = plan_handed("a", ("a", "b"), ledger, held)
+    assert plan.wanted == held.entries
+    assert not plan.changes(plan.obtainable([]))
+    assert plan_handed("a", ("a", "b"), ledger, held, allow_shrink=True).wanted == (client(generation, "b"),)
+    ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
+    assert plan_handed("a", ("a", "b"), ledger, held).wanted == (client(generation, "b"),)
+
+
+def test_what_the_ledger_does_not_know_is_kept_but_not_what_lost_trust(ledger, generation):
+    held = Held.read(said(client(generation, "b"), client(generation, "c")))
+    # The ledger was lost, also with guests in it.
+    assert plan_handed("a", MEMBERS, {}, held).wanted == held.entries
+    assert plan_handed("a", ("a", "b"), {}, held).wanted == held.entries
+    del ledger["b"]
+    ledger["c"] = withdrawn(ledger["c"], "compromised", NOW)
+    plan = plan_handed("a", MEMBERS, ledger, held)
     assert plan.wanted == (client(generation, "b"),)
-    assert plan.changes(plan.obtainable([]))
+    assert plan.lacking == ()
 
 
 def test_a_guest_is_held_like_a_member_and_not_dropped(ledger, generation):

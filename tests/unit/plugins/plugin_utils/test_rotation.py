@@ -202,8 +202,24 @@ def test_a_breach_and_a_change_of_the_model_are_two_runs():
     assert caught.value.kind == "breach_and_model"
 
 
+@pytest.mark.parametrize(
+    ("state", "generations"),
+    [("next", {"current": "one", "next": "two"}), ("current", {"current": "two", "previous": "one"})],
+)
+def test_what_a_pending_rotation_has_handed_to_others_is_never_pinned(state, generations):
+    holder = replace(by("b", "handed_over"), holds=frozenset({"it"}))
+    pending = replace(by("a", "handed_over", **generations), clients={state: "it"})
+    with pytest.raises(EsyncError, match="its peers hold the key") as caught:
+        plan([pending, holder], Wish(model="pinned"))
+    assert (caught.value.kind, caught.value.server) == ("pending_and_model", "a")
+    assert plan([pending, holder], Wish(model="handed_over")).make == ("b",)
+    # A change that was begun goes on: what it made was handed to nobody.
+    ours = replace(pending, clients={state: "other"})
+    assert plan([ours, holder], Wish(model="pinned")).changes_model
+
+
 def test_a_change_to_pins_goes_on_until_nothing_that_was_handed_over_is_left():
-    servers = [replace(by("a", "pinned"), holds=True), by("b", "pinned")]
+    servers = [replace(by("a", "pinned"), holds=frozenset({"f"})), by("b", "pinned")]
     found = plan(servers, Wish(model="pinned"))
     assert (found.changes_model, found.model_before) == (True, "pinned")
-    assert not plan([replace(by("a", "handed_over"), holds=True)], Wish(model="handed_over")).changes_model
+    assert not plan([replace(by("a", "handed_over"), holds=frozenset({"f"}))], Wish(model="handed_over")).changes_model
