@@ -126,7 +126,7 @@ matrix:
   description: The lines shown in the terminal.
   type: list
   elements: str
-  returned: success
+  returned: outside check mode
 worked:
   description: The pairs that are ok, and the calls to clusters, such as C(a -> [cluster web]).
   type: list

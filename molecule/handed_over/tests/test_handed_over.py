@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosts import address, connect, members, pairs
+from hosts import address, connect, members, pairs, power
 from load import Load
-from runs import ledger, report, succeed
+from runs import fail, ledger, report, succeed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests" / "integration"))
 from secret_scanner import Secret, everything_below, leaks, secrets_of  # noqa: E402  only found by the line above
@@ -133,6 +133,20 @@ def test_rotated_and_changed_to_pins_and_back_under_load(run) -> None:
     print(f"\n{sum(requests.values())} requests ({dict(requests)}) during three rotations, {len(failed)} failures")
     assert min(requests["handed"], requests["own"]) >= 5 * len(pairs())
     assert failed == []
+
+
+def test_a_breach_is_answered_while_a_server_is_down() -> None:
+    connect("alpha").check_output(f"rm -rf /root/old && cp -rL {HANDED} /root/old")
+    power("charlie", on=False)
+    result = fail("regenerate", "-e", "esync_compromised=bravo")
+    assert "charlie" in result.output.partition("PLAY RECAP")[0]
+    assert not call("alpha", "bravo", "/root/old/bravo_SyncClient")
+    for source, target in (("alpha", "bravo"), ("bravo", "alpha")):
+        assert call(source, target, f"{HANDED}/{target}_SyncClient"), "the others have new sets and work"
+    power("charlie", on=True)
+    # What it has of its own lost all trust with the others', so it needs new ones.
+    succeed("establish", "-e", "esync_discard_existing=charlie")
+    assert report()["summary"]["ok"] == len(pairs())
 
 
 def test_a_removed_server_keeps_nothing_that_is_accepted(run) -> None:
