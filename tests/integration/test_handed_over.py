@@ -101,26 +101,6 @@ def test_damage_is_told_and_repaired(handed: Mesh) -> None:
     assert set(handed.succeed("establish").changed.values()) == {0}
 
 
-def test_all_are_rotated_and_nothing_old_is_left(handed: Mesh) -> None:
-    before = clients(handed)
-    output = handed.succeed("regenerate", "-v").output
-    assert refused(output) == {(name, before[name]) for name in handed.names}
-    assert not set(before.values()) & set(clients(handed).values())
-    assert shown(handed) == by_hand(handed)
-    for name in handed.names:
-        assert len(list((handed.host(name) / "handed").iterdir())) == 1
-        assert len(list((handed.host(name) / "handed-over").glob("*.key"))) == 2
-    assert set(handed.succeed("establish").changed.values()) == {0}
-
-
-def test_a_breach_of_one_is_a_breach_of_all(handed: Mesh) -> None:
-    before = clients(handed)
-    result = handed.succeed("regenerate", "-e", "esync_compromised=b")
-    assert "a breach of one compromises all" in result.prose
-    assert not set(before.values()) & set(clients(handed).values())
-    assert shown(handed) == by_hand(handed)
-
-
 def test_a_removal_replaces_also_what_a_pending_rotation_handed_over(handed: Mesh) -> None:
     handed.succeed("regenerate", "-e", "esync_announce_only=true")
     known = {path.read_bytes() for path in (handed.host("c") / "handed").rglob("*.key")}

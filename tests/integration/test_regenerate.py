@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -260,21 +259,6 @@ def test_killed_in_any_stage_it_is_simply_run_again(mesh: Mesh, row: str) -> Non
         still_sound(mesh, stage)
     mesh.succeed("regenerate")
     assert not set(before.values()) & set(fingerprints(mesh).values())
-    settled(mesh)
-
-
-def test_killed_at_random_moments_it_always_converges(mesh: Mesh) -> None:
-    seed = random.randrange(1 << 30)
-    dice = random.Random(seed)
-    for number in range(2):
-        process = mesh.start("regenerate")
-        # A rotation from end to end has about sixty tasks.
-        for _task in itertools.islice(tasks(process), dice.randint(5, 55)):
-            pass
-        time.sleep(dice.uniform(0, 0.3))
-        kill(process)
-        still_sound(mesh, f"seed {seed}, kill {number}")
-    mesh.succeed("regenerate")
     settled(mesh)
 
 

@@ -117,6 +117,8 @@ def test_rotated_and_changed_to_pins_and_back_under_load(run) -> None:
             assert not call(source, target, f"/root/old/one/{target}_SyncClient"), "retired, and held no more"
             assert call(source, target, f"{HANDED}/{target}_SyncClient")
             connect(source).check_output(f"rm -rf /root/old/two && cp -rL {HANDED} /root/old/two")
+        for name in members():
+            assert len(connect(name).check_output(f"ls -d {DIRECTORY}/handed/*").split()) == 1, "nothing old is left"
         run("regenerate", "-e", "esync_trust_model=pinned")
         for source, target in pairs():
             assert not call(source, target, f"/root/old/two/{target}_SyncClient")
@@ -136,17 +138,21 @@ def test_rotated_and_changed_to_pins_and_back_under_load(run) -> None:
 
 
 def test_a_breach_is_answered_while_a_server_is_down() -> None:
-    connect("alpha").check_output(f"rm -rf /root/old && cp -rL {HANDED} /root/old")
+    both = (("alpha", "bravo"), ("bravo", "alpha"))
+    for source, _target in both:
+        connect(source).check_output(f"rm -rf /root/old && cp -rL {HANDED} /root/old")
     power("charlie", on=False)
     result = fail("regenerate", "-e", "esync_compromised=bravo")
+    assert "a breach of one compromises all" in result.output
     assert "charlie" in result.output.partition("PLAY RECAP")[0]
-    assert not call("alpha", "bravo", "/root/old/bravo_SyncClient")
-    for source, target in (("alpha", "bravo"), ("bravo", "alpha")):
+    for source, target in both:
+        assert not call(source, target, f"/root/old/{target}_SyncClient")
         assert call(source, target, f"{HANDED}/{target}_SyncClient"), "the others have new sets and work"
     power("charlie", on=True)
     # What it has of its own lost all trust with the others', so it needs new ones.
     succeed("establish", "-e", "esync_discard_existing=charlie")
     assert report()["summary"]["ok"] == len(pairs())
+    assert set(succeed("establish").changed.values()) == {0}
 
 
 def test_a_removed_server_keeps_nothing_that_is_accepted(run) -> None:
