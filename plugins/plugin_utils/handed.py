@@ -14,7 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry, en
 from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT, CURRENT, NEXT
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import guests_of
+from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Lost, guests_of, unknown_of
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,7 @@ def plan_handed(
         if peer in ledger:
             wanted.update(sets_of(ledger[peer], newest))
     recorded = {entry.peer for entry in wanted}
-    lost = {one.fingerprint for record in ledger.values() for one in record.distrusted}
-    outcast = {name for name, record in ledger.items() if record.removed_at and name not in peers}
-    wanted.update(
-        entry
-        for entry in held.entries
-        if entry.peer not in recorded | outcast
-        and entry.fingerprint not in lost
-        and entry.peer.lower() != server.lower()
-        and (entry.peer in peers or not allow_shrink)
-    )
+    wanted |= unknown_of(held.entries, Lost.of(server, peers, ledger), recorded, peers, allow_shrink)
     have = {entry.fingerprint for entry in held.entries}
     lacking = [entry for entry in wanted if entry.fingerprint not in have]
     return HandedPlan(tuple(sorted(wanted)), tuple(sorted(lacking)), held)

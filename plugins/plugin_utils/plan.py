@@ -6,16 +6,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils.handed import Entry as HandedEntry
 from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils.names import BOTH, CLIENT, OVER, PINNED, ROLES, SERVER
 from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import APPLIED
 from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
 from ansible_collections.esync.mesh.plugins.plugin_utils.words import few
+
+Kind = TypeVar("Kind", Entry, HandedEntry)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,46 @@ class TrustPlan:
         return digest_of(self.entries)
 
 
+@dataclass(frozen=True)
+class Lost:
+    """What a server keeps nothing of.
+
+    :param server: its own name, under which there may once have been a peer. :param names: servers that were removed.
+    :param fingerprints: certificates that lost all trust.
+    """
+
+    server: str
+    names: frozenset[str]
+    fingerprints: frozenset[str]
+
+    @classmethod
+    def of(cls, server: str, peers: Sequence[str], ledger: Mapping[str, Record], distrust: Sequence[str] = ()) -> Lost:
+        """By the ledger. :param distrust: names that nothing may be kept of besides."""
+        removed = {name for name, record in ledger.items() if record.removed_at and name not in peers}
+        fingerprints = {one.fingerprint for record in ledger.values() for one in record.distrusted}
+        return cls(server, frozenset(distrust) | removed, frozenset(fingerprints))
+
+    def covers(self, entry: Entry | HandedEntry) -> bool:
+        """Is this one of what is lost?"""
+        own = entry.peer.lower() == self.server.lower()
+        return own or entry.peer in self.names or entry.fingerprint in self.fingerprints
+
+
+def unknown_of(
+    old: Iterable[Kind], lost: Lost, recorded: Collection[str], peers: Collection[str], allow_shrink: bool
+) -> set[Kind]:
+    """Of what a server has, that which stays although the ledger has nothing of its owner.
+
+    :param recorded: the peers that the ledger has something of.
+    :param allow_shrink: whether servers outside the mesh are dropped.
+    """
+    return {
+        entry
+        for entry in old
+        if not lost.covers(entry) and entry.peer not in recorded and (entry.peer in peers or not allow_shrink)
+    }
+
+
 def plan_trust(
     server: str,
     members: Sequence[str],
@@ -82,35 +126,22 @@ def plan_trust(
     """
     guests = [name for name in guests_of(members, ledger) if name not in distrust]
     peers = [name for name in (*members, *guests) if name.lower() != server.lower()]
-    lost = {one.fingerprint for record in ledger.values() for one in record.distrusted}
-    outcast = set(distrust) | {name for name, record in ledger.items() if record.removed_at and name not in peers}
+    lost = Lost.of(server, peers, ledger, distrust)
     entries: set[Entry] = set()
     owed = []
     for peer in peers:
         record = ledger.get(peer)
         if record and record.generations:
             entries |= {entry for entry in _of_record(record) if entry.role == SERVER or model != OVER}
-        elif peer not in outcast:
+        elif peer not in lost.names:
             owed.append(peer)
     own = {entry for entry in _of_record(ledger[server]) if entry.role == CLIENT} if server in ledger else set()
     recorded = {entry.peer for entry in entries}
     old = set(known or ())
-    # The last: under the name that this server has now, there may once have been a peer.
-    intended = {
-        entry
-        for entry in old
-        if entry.peer in outcast or entry.fingerprint in lost or entry.peer.lower() == server.lower()
-    }
-    kept = set()
-    for entry in old - intended:
-        # A client certificate that the other model accepted is none of those to be kept.
-        if entry.role == CLIENT and model == OVER:
-            continue
-        if entry.peer not in recorded and (entry.peer in peers or not allow_shrink):
-            entries.add(entry)
-            if entry.peer not in peers:
-                kept.add(entry.peer)
-    if old - intended and not entries:
+    # A client certificate that the other model accepted is none of those to be kept.
+    kept = {one for one in unknown_of(old, lost, recorded, peers, allow_shrink) if one.role == SERVER or model != OVER}
+    entries |= kept
+    if not entries and any(not lost.covers(entry) for entry in old):
         raise EsyncError(
             "it would trust nobody any more",
             "Bring the ledger back, or run establish over the whole group; to take servers out use the remove playbook",
@@ -125,7 +156,7 @@ def plan_trust(
         send=tuple(sorted({entry.fingerprint for entry in entries} - have)),
         added=tuple(sorted(entries - old)),
         removed=tuple(sorted(old - entries)),
-        kept=tuple(sorted(kept)),
+        kept=tuple(sorted({entry.peer for entry in kept} - set(peers))),
         owed=tuple(owed),
         changed=entries != old or not intact,
     )

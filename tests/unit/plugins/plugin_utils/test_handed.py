@@ -69,6 +69,13 @@ def test_a_switched_generation_is_only_filed_anew(ledger, generation):
     assert plan.changes(plan.obtainable([]))
 
 
+def test_what_a_known_peer_has_retired_goes(ledger, generation):
+    held = Held.read(said(client(generation, "b"), client(generation, "c")))
+    ledger["b"] = record("b", generation("b", "current", 2))
+    plan = plan_handed("a", MEMBERS, ledger, held)
+    assert plan.wanted == (client(generation, "b", "current", 2), client(generation, "c"))
+
+
 def test_only_the_newest_while_the_model_changes(ledger, generation):
     ledger["b"] = record("b", generation("b"), generation("b", "next", 2))
     plan = plan_handed("a", MEMBERS, ledger, Held(), newest=True)

@@ -64,6 +64,15 @@ def test_all_live_generations(ledger, generation):
     assert {entry.state for entry in plan.entries if entry.peer == "b"} == {"current", "next"}
 
 
+def test_what_a_known_peer_has_retired_goes(ledger, generation):
+    known = plan_trust("a", MEMBERS, ledger, None).entries
+    ledger["b"] = record("b", generation("b", "current", 2))
+    plan = plan_trust("a", MEMBERS, ledger, known)
+    assert {entry.fingerprint for entry in plan.removed} == {
+        generation("b")[role]["fingerprint"] for role in ("server", "client")
+    }
+
+
 def test_a_member_never_reached_is_owed_and_stops_nobody(ledger):
     del ledger["c"]
     plan = plan_trust("a", MEMBERS, ledger, None)
@@ -77,6 +86,10 @@ def test_a_member_missing_in_the_ledger_keeps_its_trust(ledger):
     plan = plan_trust("a", MEMBERS, ledger, known)
     assert not plan.changed
     assert plan.owed == ("c",)
+    # Nor is it a server outside the mesh, by any setting.
+    plan = plan_trust("a", MEMBERS, ledger, known, allow_shrink=True)
+    assert plan.entries == known
+    assert plan.kept == ()
 
 
 def test_a_server_that_left_the_group_keeps_its_trust(ledger):
@@ -152,6 +165,11 @@ def test_a_removed_server_goes_whole_even_what_the_ledger_never_saw_of_it(ledger
     known = (*plan_trust("a", MEMBERS, ledger, None).entries, Entry("c", "server", "next", "0" * 64))
     ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
     assert peers(plan_trust("a", ("a", "b"), ledger, tuple(sorted(known)))) == {"b"}
+
+
+def test_a_removed_server_that_is_in_the_group_again_is_owed(ledger):
+    ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
+    assert plan_trust("a", MEMBERS, ledger, None).owed == ("c",)
 
 
 def test_a_compromised_server_with_new_certificates_is_trusted_again(ledger, generation):
