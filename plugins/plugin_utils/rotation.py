@@ -212,7 +212,7 @@ def _model_change(servers: Sequence[Server], wish: Wish) -> tuple[bool, str]:
             f"Answer the breach first, with esync_trust_model: {other}",
             kind="breach_and_model",
         )
-    if changes and wish.model == PINNED:
+    if wish.model == PINNED:
         _refuse_sets_that_others_hold(servers)
     return changes, other if changes and all(model in (other, BOTH) for model in found) else wish.model
 

@@ -11,9 +11,14 @@ import socket
 
 from .conftest import documented
 
-CLIENTS = {"client": {"fingerprint": "f"}}
-CURRENT = [{"state": "current", "id": "20260101T000000Z-00000000", **CLIENTS}]
-NEXT = [*CURRENT, {"state": "next", "id": "20261101T000000Z-00000001-20261101T000000Z", **CLIENTS}]
+
+def generation(state, number):
+    """A generation as certificate_info returns it, as far as it matters here."""
+    return {"state": state, "id": number, "client": {"fingerprint": f"{state} client"}}
+
+
+CURRENT = [generation("current", "20260101T000000Z-00000000")]
+NEXT = [*CURRENT, generation("next", "20261101T000000Z-00000001-20261101T000000Z")]
 PLACE = f"{getpass.getuser()}@{socket.gethostname()}"
 DEAD = {"holder": f"{PLACE} process 999999999 started 1", "since": "2026-11-01T00:00:00Z", "id": "20261101T000000Z"}
 ELSEWHERE = {**DEAD, "holder": "root@elsewhere process 1 started 1"}
@@ -40,6 +45,9 @@ def test_a_plan_from_what_the_hosts_registered(play):
         "f": {"__esync_set": {"generations": NEXT, "due": [], "rotation": DEAD}},
         "g": {"__esync_set": {"generations": NEXT, "due": [], "rotation": ELSEWHERE}},
         "h": {"__esync_set": {"generations": [], "due": []}},
+        # What they were handed by f.
+        "i": {"__esync_set": {"generations": CURRENT, "handed": {"entries": [{"fingerprint": "current client"}]}}},
+        "k": {"__esync_set": {"generations": CURRENT, "handed": {"entries": [{"fingerprint": "next client"}]}}},
     }
     run = play(
         [
@@ -55,6 +63,8 @@ def test_a_plan_from_what_the_hosts_registered(play):
             planned("r_taken", "a", "g", take_over=True),
             planned("r_compromised", "a", "b", compromised=["server-a"]),
             planned("r_new", "a", "h"),
+            planned("r_handed", "f", "i"),
+            planned("r_pinned", "f", "k"),
             planned("r_checked", "a", "b") | {"check_mode": True},
         ],
         hosts,
@@ -90,5 +100,7 @@ def test_a_plan_from_what_the_hosts_registered(play):
     assert errors("r_locked") == {("server-g", "locked")}
     assert found["r_taken"]["take_over"] is True
     assert found["r_compromised"]["make"] == []
+    assert found["r_handed"]["changes_model"]
+    assert errors("r_pinned") == {("server-f", "pending_and_model")}
     assert errors("r_new") == {("server-h", "not_established")}
     assert found["r_checked"]["make"] == plan["make"]
