@@ -12,12 +12,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "playbooks" / "collections"))
 
-from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import markdown
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import markdown
 
 DIAGNOSIS = """\
 # Why a pair fails
 
-<!-- Made by `make docs` from plugins/module_utils/diagnosis.py: change the table there. -->
+<!-- Made by `make docs` from plugins/module_utils/_connection/causes.py: change the table there. -->
 
 Every failed pair in the terminal and in `mesh.json` names one of these causes, with the evidence (`detail`) and what to
 do (`remedy`). *Caller* is the server that connects, *peer* the one that is connected to. How a pair is tested says

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import (
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     COMPROMISED,
     REMOVED,
-    Entry,
     Ledger,
-    Shown,
+    LedgerRecord,
+    PresentedSets,
     read_generations,
     recorded,
     render,
@@ -70,7 +70,9 @@ class ActionModule(ControlAction):
             }
         return result
 
-    def _after(self, ledger: Ledger, options: dict[str, Any], generations: Any) -> tuple[Entry | None, Entry | None]:
+    def _after(
+        self, ledger: Ledger, options: dict[str, Any], generations: Any
+    ) -> tuple[LedgerRecord | None, LedgerRecord | None]:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         before = ledger.read(options["name"])
         if options["state"] == "present":
@@ -83,7 +85,7 @@ class ActionModule(ControlAction):
                     kind="missing_option",
                     server=options["name"],
                 )
-            shown = Shown(
+            shown = PresentedSets(
                 options["name"],
                 options["address"] or (before.address if before else ""),
                 options["port"] or (before.port if before else 0),
@@ -97,7 +99,7 @@ class ActionModule(ControlAction):
         return before, withdrawn(before, REMOVED if options["state"] == "removed" else COMPROMISED, now)
 
 
-def _summary(entry: Entry | None) -> str:
+def _summary(entry: LedgerRecord | None) -> str:
     """The file without the certificates themselves, which nobody can read in a diff."""
     if entry is None:
         return ""

@@ -14,11 +14,11 @@ from typing import Any
 
 from ansible import constants as C
 
-from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
-from ansible_collections.esync.mesh.plugins.plugin_utils import sites
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import (
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import sites
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import (
     Cluster,
     Member,
     clusters_of,
@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {
     "sites": {"type": "list", "elements": "dict", "default": []},
     "site": {"type": "raw", "default": sites.ALL},
     "exclude": {"type": "list", "elements": "str", "default": []},
-    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
+    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys"], "default": "pinned"},
     "formats": {"type": "list", "elements": "str", "default": ["cer", "pfx", "pvk"]},
 }
 
@@ -143,7 +143,7 @@ def _member(host: str, variables: Any, defaults: Mapping[str, Any]) -> Member:
         machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
         trust_model=model,
         formats=tuple(str(one) for one in ([formats] if isinstance(formats, str) else formats)),
-        passphrase=_passphrase(host, variables, defaults["salt"]) if model == OVER else "",
+        passphrase=_passphrase(host, variables, defaults["salt"]) if model == SHARED_KEYS else "",
         cluster=_cluster(host, read("esync_cluster", {}), number),
     )
 

@@ -15,18 +15,22 @@ from typing import Any
 
 from ansible.utils.display import Display
 
-from ansible_collections.esync.mesh.plugins.module_utils.names import OVER
-from ansible_collections.esync.mesh.plugins.plugin_utils import junit, metrics, page
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.diagnosed import View, combine, view_of
-from ansible_collections.esync.mesh.plugins.plugin_utils.files import replace_file
-from ansible_collections.esync.mesh.plugins.plugin_utils.findings import Known, Problem, problems_of
-from ansible_collections.esync.mesh.plugins.plugin_utils.handed import Held, plan_handed
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry, Ledger
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import HeldKeys, plan_handed
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import pending_updates_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import html as page
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import junit
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import prometheus as metrics
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import View, combine, view_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem, ServerFindings, problems_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     OK,
     Mesh,
-    Server,
+    ReportServer,
     assemble,
     connection_lines,
     findings,
@@ -37,8 +41,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import (
     trouble_lines,
     verdict,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import debts_of
 
 OPTIONS: dict[str, Any] = {
     "members": {"type": "list", "elements": "dict", "required": True},
@@ -50,7 +52,7 @@ OPTIONS: dict[str, Any] = {
     "judge": {"type": "bool", "default": True},
     "baseline": {"type": "list", "elements": "str"},
     "judge_servers": {"type": "str", "choices": ["in_part", "all", "all_and_fail"], "default": "in_part"},
-    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
+    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys"], "default": "pinned"},
     "max_clock_skew": {"type": "float", "default": 300},
     "renew_before_days": {"type": "int", "default": 30},
     "name": {"type": "str"},
@@ -116,7 +118,9 @@ class ActionModule(ControlAction):
         return result
 
 
-def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: Mapping[str, Entry], now: str) -> Mesh:
+def _observe(
+    options: Mapping[str, Any], variables: Mapping[str, Any], ledger: Mapping[str, LedgerRecord], now: str
+) -> Mesh:
     hostvars = variables["hostvars"]
     alive = set(variables.get("ansible_play_hosts") or ())
     batch = set(variables.get("ansible_play_batch") or ())
@@ -154,9 +158,9 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
             state, found, failures = "not_in_run", {}, []
         sites = tuple(str(site["name"]) for site in member.get("sites") or ())
         place = (str(member["address"]), int(member["port"]))
-        servers.append(Server(name, *place, state, _expiry(ledger.get(name)), sites))
+        servers.append(ReportServer(name, *place, state, _expiry(ledger.get(name)), sites))
         problems += problems_of(
-            Known(
+            ServerFindings(
                 name,
                 {} if found.get("failed") else found,
                 trust,
@@ -173,7 +177,7 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
         servers,
         combine(found_by, views),
         options["endpoint"],
-        debts_of([server.name for server in servers], ledger),
+        pending_updates_of([server.name for server in servers], ledger),
         versions=versions,
         refusals={name: said.get("refusals") or () for name, said in found_by.items()},
         clusters=[_cluster(one) for one in options["clusters"]],
@@ -185,11 +189,11 @@ def _observe(options: Mapping[str, Any], variables: Mapping[str, Any], ledger: M
 
 
 def _handed(
-    options: Mapping[str, Any], name: str, found: Mapping[str, Any], ledger: Mapping[str, Entry]
+    options: Mapping[str, Any], name: str, found: Mapping[str, Any], ledger: Mapping[str, LedgerRecord]
 ) -> tuple[list[str], list[str]]:
     """The client sets of its peers that a server should hold and does not, and those that it should not hold."""
-    held = Held.read(found.get("handed"))
-    if options["trust_model"] != OVER:
+    held = HeldKeys.read(found.get("handed"))
+    if options["trust_model"] != SHARED_KEYS:
         return [], [entry.stem for entry in held.entries]
     plan = plan_handed(name, [str(member["name"]) for member in options["members"]], ledger, held)
     wanted = {entry.fingerprint for entry in plan.wanted}
@@ -227,7 +231,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _expiry(record: Entry | None) -> str | None:
+def _expiry(record: LedgerRecord | None) -> str | None:
     ends = [
         str(facts["not_after"])
         for generation in (record.generations if record else ())

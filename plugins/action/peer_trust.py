@@ -11,18 +11,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils.indexed import digest_of
-from ansible_collections.esync.mesh.plugins.module_utils.names import ROLES
-from ansible_collections.esync.mesh.plugins.module_utils.trust import Entry, entries_from
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import Action
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Entry as Record
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import (
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ROLES
+from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import (
     TrustPlan,
     asked,
-    guests_of,
+    external_peers_of,
     plan_trust,
-    refuse_guests,
+    refuse_external_peers,
     refuse_other_model,
 )
 
@@ -34,7 +33,7 @@ OPTIONS: dict[str, Any] = {
     "trust": {"type": "dict"},
     "distrust": {"type": "list", "elements": "str", "default": []},
     "allow_shrink": {"type": "bool", "default": False},
-    "trust_model": {"type": "str", "choices": ["pinned", "handed_over", "both"], "default": "pinned"},
+    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys", "both"], "default": "pinned"},
     "change_model": {"type": "bool", "default": False},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
@@ -53,7 +52,7 @@ class ActionModule(Action):
         known, intact = _known_trust(options["trust"])
         model = options["trust_model"]
         if options["change_model"]:
-            refuse_guests(members, records)
+            refuse_external_peers(members, records)
         else:
             refuse_other_model(name, known, model)
         plan = plan_trust(name, members, records, known, intact, options["distrust"], options["allow_shrink"], model)
@@ -69,7 +68,7 @@ class ActionModule(Action):
             changed=changed and bool(plan.entries or known),
             digest=plan.digest,
             peers=_peers(options["members"], plan.entries, name),
-            guests=_peers(_guests(members, records), plan.entries, name),
+            external_peers=_peers(_guests(members, records), plan.entries, name),
             known=_known(records),
             added=[entry.file_name for entry in plan.added],
             removed=[entry.file_name for entry in plan.removed],
@@ -87,7 +86,11 @@ class ActionModule(Action):
         return result
 
     def _send(
-        self, options: Mapping[str, Any], plan: TrustPlan, records: Mapping[str, Record], task_vars: dict[str, Any]
+        self,
+        options: Mapping[str, Any],
+        plan: TrustPlan,
+        records: Mapping[str, LedgerRecord],
+        task_vars: dict[str, Any],
     ) -> dict[str, Any]:
         pems = {
             str(facts["fingerprint"]): str(facts["pem"])
@@ -118,7 +121,7 @@ class ActionModule(Action):
         return reply
 
 
-def _known_trust(trust: Mapping[str, Any] | None) -> tuple[Sequence[Entry] | None, bool]:
+def _known_trust(trust: Mapping[str, Any] | None) -> tuple[Sequence[TrustEntry] | None, bool]:
     """The trust in force, and whether it is whole: the host gives one that is not another digest than its entries'."""
     if not trust:
         return None, True
@@ -134,7 +137,7 @@ def _note_received(ledger: Ledger, name: str, received: Mapping[str, str]) -> No
             ledger.write(replace(record, trust=received))
 
 
-def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name: str) -> list[dict[str, Any]]:
+def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[TrustEntry], name: str) -> list[dict[str, Any]]:
     """Every peer with its address and the server certificates that it may show: fingerprint to state.
 
     A peer whose certificates apply to sites comes once for each of them.
@@ -159,9 +162,9 @@ def _peers(members: Sequence[Mapping[str, Any]], entries: Sequence[Entry], name:
     ]
 
 
-def _guests(members: Sequence[str], records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """The guests whose endpoint is known, as members are given; none of them is a host of the inventory."""
-    found = [records[name] for name in guests_of(members, records)]
+def _guests(members: Sequence[str], records: Mapping[str, LedgerRecord]) -> list[dict[str, Any]]:
+    """The external peers whose endpoint is known, as members are given; none of them is a host of the inventory."""
+    found = [records[name] for name in external_peers_of(members, records)]
     return [
         {"name": record.name, "host": record.name, "address": record.address, "port": record.port}
         for record in found
@@ -169,7 +172,7 @@ def _guests(members: Sequence[str], records: Mapping[str, Record]) -> list[dict[
     ]
 
 
-def _known(records: Mapping[str, Record]) -> dict[str, str]:
+def _known(records: Mapping[str, LedgerRecord]) -> dict[str, str]:
     """Whose certificate a fingerprint is, over the whole ledger."""
     return {
         str(generation.certificates[role]["fingerprint"]): f"{record.name} {role} {generation.state}"
@@ -179,5 +182,5 @@ def _known(records: Mapping[str, Record]) -> dict[str, str]:
     }
 
 
-def _lines(entries: Sequence[Entry]) -> str:
+def _lines(entries: Sequence[TrustEntry]) -> str:
     return "".join(f"{entry.file_name} {entry.fingerprint}\n" for entry in entries)

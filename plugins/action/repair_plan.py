@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.repair import plan_repair
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import plan_repair
 
 OPTIONS: dict[str, Any] = {
     "report": {"type": "path", "required": True},

@@ -14,10 +14,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils.names import CLIENT
-from ansible_collections.esync.mesh.plugins.module_utils.trust import entries_from, model_of
-from ansible_collections.esync.mesh.plugins.plugin_utils.adapter import ControlAction, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils.rotation import Holder, Server, Wish, plan_rotation
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import entries_from, model_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import (
+    LockHolder,
+    RotationRequest,
+    RotationServer,
+    plan_rotation,
+)
 
 OPTIONS: dict[str, Any] = {
     "members": {"type": "list", "elements": "dict", "required": True},
@@ -27,7 +32,7 @@ OPTIONS: dict[str, Any] = {
     "compromised": {"type": "list", "elements": "str", "default": []},
     "offline": {"type": "str", "choices": ["stop", "defer"], "default": "stop"},
     "take_over": {"type": "bool", "default": False},
-    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
+    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys"], "default": "pinned"},
 }
 
 
@@ -39,11 +44,11 @@ class ActionModule(ControlAction):
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         hostvars = variables["hostvars"]
         servers = [_server(member, hostvars, options["variable"]) for member in options["members"]]
-        me = Holder(f"{getpass.getuser()}@{socket.gethostname()}", os.getppid(), _started(os.getppid()) or 0)
+        me = LockHolder(f"{getpass.getuser()}@{socket.gethostname()}", os.getppid(), _started(os.getppid()) or 0)
         now = time.gmtime()
         plan = plan_rotation(
             servers,
-            Wish(
+            RotationRequest(
                 names=tuple(options["regenerate"]),
                 only_due=options["only_due"],
                 compromised=tuple(options["compromised"]),
@@ -60,14 +65,14 @@ class ActionModule(ControlAction):
         return result
 
 
-def _server(member: Mapping[str, Any], hostvars: Mapping[str, Any], variable: str) -> Server:
+def _server(member: Mapping[str, Any], hostvars: Mapping[str, Any], variable: str) -> RotationServer:
     name = str(member["name"])
     # A host outside this run still has variables, but no result of this run.
     found = hostvars[member["host"]].get(variable) or {}
     if found.get("unreachable") or "generations" not in found:
-        return Server(name, False, {})
+        return RotationServer(name, False, {})
     rotation = found.get("rotation")
-    return Server(
+    return RotationServer(
         name,
         True,
         {str(generation["state"]): str(generation["id"]) for generation in found["generations"]},

@@ -71,7 +71,7 @@ due:
   returned: success
 handed:
   description:
-    - The client sets that the peers handed to this server (C(esync_trust_model=handed_over)), by peer, state and
+    - The client sets that the peers handed to this server (C(esync_trust_model=shared_keys)), by peer, state and
       fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
   type: dict
   returned: success
@@ -123,12 +123,13 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils import names, sets_adapter
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
-from ansible_collections.esync.mesh.plugins.module_utils.generations import Outcome, due_reasons, live
-from ansible_collections.esync.mesh.plugins.module_utils.inspection import Inspection, Mode, inspect
-from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._module import run
+from ansible_collections.esync.mesh.plugins.module_utils._steps import options as sets_adapter
+from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetOutcome, due_reasons, live
+from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import Inspection, Mode, inspect
 
 
 def certificate_info(module: AnsibleModule) -> Dict[str, Any]:
@@ -151,7 +152,7 @@ def certificate_info(module: AnsibleModule) -> Dict[str, Any]:
         "changed": False,
         "name": settings.name,
         "directory": options["directory"],
-        "generations": Outcome(False, found).generations(),
+        "generations": SetOutcome(False, found).generations(),
         "problems": [error.to_result()["error"] for error in problems],
         "modes": {"/".join((options["directory"], *mode.place)): _shown(mode) for mode in found.modes},
         "readable": all(error.kind != "no_permission" for error in problems),

@@ -147,7 +147,7 @@ repaired:
   returned: success
 handed:
   description:
-    - The client sets that the peers handed to this server (C(esync_trust_model=handed_over)), by peer, state and
+    - The client sets that the peers handed to this server (C(esync_trust_model=shared_keys)), by peer, state and
       fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
   type: dict
   returned: success
@@ -195,12 +195,17 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils import sets_adapter
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import run
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils.generations import Lock, Outcome, Sets, check_settings
-from ansible_collections.esync.mesh.plugins.module_utils.layout import BASE_MODE
-from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
+from ansible_collections.esync.mesh.plugins.module_utils._core.layout import BASE_MODE
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._module import run
+from ansible_collections.esync.mesh.plugins.module_utils._steps import options as sets_adapter
+from ansible_collections.esync.mesh.plugins.module_utils._store.generations import (
+    RotationLock,
+    SetOutcome,
+    Sets,
+    check_settings,
+)
 
 SPEC: Dict[str, Any] = {
     **sets_adapter.SPEC,
@@ -271,7 +276,7 @@ def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
         module.warn(warning)
     if module._diff and outcome.changed:
         result["diff"] = {
-            "before": _summary(Outcome(False, before), ()),
+            "before": _summary(SetOutcome(False, before), ()),
             "after": _summary(outcome, outcome.reasons if module.check_mode else ()),
             "before_header": directory,
             "after_header": directory,
@@ -279,10 +284,10 @@ def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
     return result
 
 
-def _act(sets: Sets, options: Dict[str, Any]) -> Outcome:
-    lock = Lock(**options["lock"]) if options["lock"] else None
+def _act(sets: Sets, options: Dict[str, Any]) -> SetOutcome:
+    lock = RotationLock(**options["lock"]) if options["lock"] else None
     if options["state"] != "present":
-        outcome: Outcome = getattr(sets, options["state"])()
+        outcome: SetOutcome = getattr(sets, options["state"])()
         return outcome
     if options["discard_existing"]:
         return sets.present(discard=True, lock=lock)
@@ -291,7 +296,7 @@ def _act(sets: Sets, options: Dict[str, Any]) -> Outcome:
     return sets.present(options["renew"], lock=lock)
 
 
-def _summary(outcome: Outcome, planned: Any) -> str:
+def _summary(outcome: SetOutcome, planned: Any) -> str:
     lines = [
         f"{generation['state']} {role} {generation[role]['fingerprint']} until {generation[role]['not_after']}"
         for generation in outcome.generations()

@@ -11,7 +11,7 @@ short_description: Put a server's certificates into a folder, to be carried else
 description:
   - Makes a folder on the host with the server's public certificates of every live generation, and a manifest with its
     name, its address and the fingerprints, in groups of four digits to be read aloud.
-  - Never writes a private key, unless client sets are to be handed over (O(handed_over)). Then the folder and its files
+  - Never writes a private key, unless client sets are to be handed over (O(shared_keys)). Then the folder and its files
     are for their owner only, and the manifest names the files that hold keys.
   - The folder appears whole or not at all. An earlier export that nobody has changed is replaced, anything else is
     refused.
@@ -37,10 +37,10 @@ options:
     type: str
     choices: [temporary, nginx, external]
     default: temporary
-  handed_over:
+  shared_keys:
     description:
       - Put the client sets there too, private keys included, as C(.pfx) files under O(pfx_passphrase), for meshes with
-        C(esync_trust_model=handed_over).
+        C(esync_trust_model=shared_keys).
     type: bool
     default: false
   pfx_passphrase:
@@ -96,13 +96,19 @@ from typing import Any, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils import handed, names
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
-from ansible_collections.esync.mesh.plugins.module_utils.folder import ENDPOINTS, RemoteSet, contents, write
-from ansible_collections.esync.mesh.plugins.module_utils.inspection import Expected, Inspection, inspect
-from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
+from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import (
+    ENDPOINTS,
+    RemoteSet,
+    contents,
+    write,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import Expected, Inspection, inspect
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -110,7 +116,7 @@ SPEC: Dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "endpoint": {"type": "str", "choices": list(ENDPOINTS), "default": ENDPOINTS[0]},
-    "handed_over": {"type": "bool", "default": False},
+    "shared_keys": {"type": "bool", "default": False},
     "pfx_passphrase": {"type": "str", "no_log": True},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
@@ -142,7 +148,7 @@ def exchange_folder(module: AnsibleModule) -> Dict[str, Any]:
                 server=name,
                 path=options["directory"],
             )
-    client_sets = _client_sets(options, found) if options["handed_over"] else {}
+    client_sets = _client_sets(options, found) if options["shared_keys"] else {}
     one = RemoteSet(
         name,
         {state: generation.certificates for state, generation in found.generations.items()},

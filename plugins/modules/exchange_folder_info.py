@@ -14,7 +14,7 @@ description:
   - Fails, naming every offender at once, if anything in it is foreign, incomplete, doubled, damaged, out of its time,
     in the wrong place, no regular file, or if others could have put it there.
   - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
-  - Where client sets are handed over (O(handed_over)), every client certificate must come with its C(.pfx) file.
+  - Where client sets are handed over (O(shared_keys)), every client certificate must come with its C(.pfx) file.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ options:
   passphrase:
     description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; left out, no C(.pfx) is opened.
     type: str
-  handed_over:
+  shared_keys:
     description: Whether this server is to show to each of the others the client set that it handed over.
     type: bool
     default: false
@@ -82,7 +82,7 @@ keys:
   elements: str
   returned: success
 client_sets:
-  description: The files that hold private keys and are needed here, with O(handed_over=true).
+  description: The files that hold private keys and are needed here, with O(shared_keys=true).
   type: list
   elements: str
   returned: success
@@ -93,18 +93,18 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils import sets_adapter
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
-from ansible_collections.esync.mesh.plugins.module_utils.folder import Asked, read
-from ansible_collections.esync.mesh.plugins.module_utils.inspection import Expected, Inspection, inspect
-from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
+from ansible_collections.esync.mesh.plugins.module_utils._steps import options as sets_adapter
+from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import FolderRequest, read
+from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import Expected, Inspection, inspect
 
 SPEC: Dict[str, Any] = {
     **SERVER,
     "folder": {"type": "path", "required": True},
     "passphrase": {"type": "str", "no_log": True},
-    "handed_over": {"type": "bool", "default": False},
+    "shared_keys": {"type": "bool", "default": False},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
 }
 
@@ -116,7 +116,7 @@ def exchange_folder_info(module: AnsibleModule) -> Dict[str, Any]:
     with ExitStack() as stack:
         base = Folder.find(options["directory"], any_owner=True)
         own = inspect(stack.enter_context(base), Expected(options["name"], any_group=True)) if base else Inspection()
-    asked = Asked(
+    asked = FolderRequest(
         server=options["name"],
         own=frozenset(
             certificate.fingerprint
@@ -125,7 +125,7 @@ def exchange_folder_info(module: AnsibleModule) -> Dict[str, Any]:
         ),
         now=sets_adapter.clock(),
         passphrase=options["passphrase"].encode("utf-8") if options["passphrase"] else None,
-        handed_over=options["handed_over"],
+        shared_keys=options["shared_keys"],
     )
     found = read(options["folder"], asked, options["web_roots"])
     if found.keys:

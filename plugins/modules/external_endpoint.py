@@ -111,8 +111,12 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, SITE, run
-from ansible_collections.esync.mesh.plugins.module_utils.endpoint import External, places_of, reload_external
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.base import (
+    ExternalSettings,
+    places_of,
+    reload_external,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE, run
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -143,7 +147,7 @@ def external_endpoint(module: AnsibleModule) -> Dict[str, Any]:
     sites = options["sites"]
     places = places_of(options["port"], sites) if sites else ()
     options["sites"] = tuple((place, tuple(site["reload"])) for place, site in zip(places, sites))
-    reasons = reload_external(External(**options), check=module.check_mode)
+    reasons = reload_external(ExternalSettings(**options), check=module.check_mode)
     return {"changed": bool(reasons), "reasons": reasons}
 
 

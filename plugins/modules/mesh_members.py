@@ -64,10 +64,10 @@ options:
     default: []
   trust_model:
     description:
-      - The trust model of members that set no C(esync_trust_model). It must be the same for all; V(handed_over) demands
+      - The trust model of members that set no C(esync_trust_model). It must be the same for all; V(shared_keys) demands
         that all members have the same C(esync_pfx_passphrase), and C(pfx) among their formats.
     type: str
-    choices: [pinned, handed_over]
+    choices: [pinned, shared_keys]
     default: pinned
   formats:
     description: The formats of members that set no C(esync_formats).

@@ -65,9 +65,9 @@ options:
     choices: [in_part, all, all_and_fail]
     default: in_part
   trust_model:
-    description: Whose client certificates the servers accept; the report says what V(handed_over) costs.
+    description: Whose client certificates the servers accept; the report says what V(shared_keys) costs.
     type: str
-    choices: [pinned, handed_over]
+    choices: [pinned, shared_keys]
     default: pinned
   max_clock_skew:
     description: By how many seconds the clocks of hosts may differ from that of the control node.

@@ -116,9 +116,9 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, SITE, run
-from ansible_collections.esync.mesh.plugins.module_utils.endpoint import places_of
-from ansible_collections.esync.mesh.plugins.module_utils.nginx import Settings, absent, present
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.base import places_of
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.nginx import NginxSettings, absent, present
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE, run
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -144,7 +144,7 @@ def nginx_endpoint(module: AnsibleModule) -> Dict[str, Any]:
     options["content"] = options["content"] or ""
     options["sites"] = places_of(options["port"], options["sites"]) if options["sites"] else ()
     act = present if state == "present" else absent
-    outcome = act(Settings(**options), check=module.check_mode)
+    outcome = act(NginxSettings(**options), check=module.check_mode)
     result: Dict[str, Any] = {"changed": bool(outcome.reasons), "reasons": list(outcome.reasons)}
     if module._diff and outcome.before != outcome.after:
         result["diff"] = {

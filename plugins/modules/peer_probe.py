@@ -54,18 +54,18 @@ options:
       - What to show the peers. V(current), V(next) and V(previous) are this server's own client certificates.
       - The others are to be refused. V(none) shows no certificate, V(stranger) one that nobody knows,
         V(stranger_same_subject) one with this server's name, V(server) this server's server certificate,
-        V(own_client) this server's own client certificate where O(trust_model=handed_over), and V(plain) speaks without
+        V(own_client) this server's own client certificate where O(trust_model=shared_keys), and V(plain) speaks without
         TLS.
     type: str
     choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain, own_client]
     default: current
   trust_model:
     description:
-      - Whose client certificate is shown. V(pinned) shows all peers this server's own one; V(handed_over) shows each
-        peer the one that this peer handed to this server (M(esync.mesh.handed_sets)), and tries in O(refusals) this
+      - Whose client certificate is shown. V(pinned) shows all peers this server's own one; V(shared_keys) shows each
+        peer the one that this peer handed to this server (M(esync.mesh.shared_client_sets)), and tries in O(refusals) this
         server's own one besides, and a stranger's with the peer's name.
     type: str
-    choices: [pinned, handed_over]
+    choices: [pinned, shared_keys]
     default: pinned
   expect:
     description: What is to be proved, that the peers answer, or that they refuse.
@@ -233,15 +233,15 @@ from typing import Any, Dict, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils.probe import (
+from ansible_collections.esync.mesh.plugins.module_utils._connection.probe import (
     PRESENT,
     Peer,
-    Settings,
+    ProbeSettings,
     probe,
     probe_clusters,
     probe_refusals,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -285,7 +285,7 @@ SPEC: Dict[str, Any] = {
     "connect_timeout": {"type": "float", "default": 10},
     "answer_timeout": {"type": "float", "default": 15},
     "product_version": {"type": "str"},
-    "trust_model": {"type": "str", "choices": ["pinned", "handed_over"], "default": "pinned"},
+    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys"], "default": "pinned"},
 }
 
 
@@ -301,7 +301,7 @@ def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
     strict = [peer for peer in peers if peer.name in options["refusals"]]
     del options["refusals"]
     clusters = [_cluster(one, peers) for one in options.pop("clusters")]
-    settings = Settings(**options)
+    settings = ProbeSettings(**options)
     refusals = probe_refusals(strict, settings)
     balanced = probe_clusters([one for one in clusters if one.members], settings)
     return {"changed": False, "results": probe(peers, settings), "refusals": refusals, "clusters": balanced}

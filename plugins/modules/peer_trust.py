@@ -38,10 +38,10 @@ options:
     default: false
   trust_model:
     description:
-      - Whose client certificates the server accepts. V(pinned), those of its peers; V(handed_over), its own, which it
-        handed to its peers (M(esync.mesh.handed_sets)); V(both), while a mesh goes from one to the other.
+      - Whose client certificates the server accepts. V(pinned), those of its peers; V(shared_keys), its own, which it
+        handed to its peers (M(esync.mesh.shared_client_sets)); V(both), while a mesh goes from one to the other.
     type: str
-    choices: [pinned, handed_over, both]
+    choices: [pinned, shared_keys, both]
     default: pinned
   change_model:
     description: Whether the trust in force may be by another model; otherwise that is an error.
@@ -95,8 +95,8 @@ peers:
   type: list
   elements: dict
   returned: success
-guests:
-  description: Likewise every guest (a server of another mesh, M(esync.mesh.ledger_guests)) whose endpoint is known.
+external_peers:
+  description: Likewise every external peer (a server of another mesh, M(esync.mesh.ledger_external_peers)) whose endpoint is known.
   type: list
   elements: dict
   returned: success
@@ -136,10 +136,10 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils.requirements import require
-from ansible_collections.esync.mesh.plugins.module_utils.trust import apply, entries_from
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import apply, entries_from
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -148,7 +148,7 @@ SPEC: Dict[str, Any] = {
     "trust": {"type": "dict"},
     "distrust": {"type": "list", "elements": "str", "default": []},
     "allow_shrink": {"type": "bool", "default": False},
-    "trust_model": {"type": "str", "choices": ["pinned", "handed_over", "both"], "default": "pinned"},
+    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys", "both"], "default": "pinned"},
     "change_model": {"type": "bool", "default": False},
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
     "entries": {"type": "list", "elements": "dict"},

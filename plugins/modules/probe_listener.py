@@ -81,8 +81,8 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils.adapter import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils.listener import Settings, start
+from ansible_collections.esync.mesh.plugins.module_utils._connection.listener import ListenerSettings, start
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -101,7 +101,7 @@ def probe_listener(module: AnsibleModule) -> Dict[str, Any]:
         return {"changed": True}
     options = dict(module.params)
     options["expected"] = frozenset(options["expected"])
-    return {"changed": True, **start(Settings(**options))}
+    return {"changed": True, **start(ListenerSettings(**options))}
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ options:
   trust_model:
     description: The trust model that the mesh is to have; if it has another one, all servers are rotated.
     type: str
-    choices: [pinned, handed_over]
+    choices: [pinned, shared_keys]
     default: pinned
 attributes:
   check_mode:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
-from ansible_collections.esync.mesh.plugins.plugin_utils.clusters import Connection
-from ansible_collections.esync.mesh.plugins.plugin_utils.findings import FAULT, Problem
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh, Refusal, Server, assemble
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, Refusal, ReportServer, assemble
 
 NOW = "2026-11-23T19:00:00Z"
 FAR = "2027-11-20T19:00:00Z"
@@ -51,12 +51,12 @@ def make(
     judge: Judge = accepted,
     states: Mapping[str, str] | None = None,
     ends: Mapping[str, str] | None = None,
-    debts: Sequence[Debt] = (),
+    debts: Sequence[PendingUpdate] = (),
 ) -> Mesh:
     """A mesh whose pairs ``judge`` decides, as the probes would; servers of another state than ``ok`` have no part."""
     state = {name: (states or {}).get(name, "ok") for name in names}
     servers = [
-        Server(name, f"10.0.{index // 250}.{index % 250 + 1}", 8732, state[name], (ends or {}).get(name, FAR))
+        ReportServer(name, f"10.0.{index // 250}.{index % 250 + 1}", 8732, state[name], (ends or {}).get(name, FAR))
         for index, name in enumerate(names)
     ]
     present = [name for name in names if state[name] == "ok"]
@@ -87,7 +87,7 @@ def in_trouble(count: int) -> Mesh:
             return refused(source, target, "client_certificate_expired", text)
         return accepted(source, target)
 
-    debt = Debt(dead, "trust", (names[0],), f"it has still to receive the certificates of {names[0]}")
+    debt = PendingUpdate(dead, "trust", (names[0],), f"it has still to receive the certificates of {names[0]}")
     return make(names, judge, {dead: "unreachable"}, {expired: PAST, soon: SOON}, [debt])
 
 
@@ -107,7 +107,7 @@ def limited(count: int) -> Mesh:
     names = numbered(count)
     states = dict.fromkeys(names[2:], "not_in_run")
     news = f"it has still to receive the certificates of {names[0]}"
-    return make(names, states=states, debts=[Debt(name, "trust", (names[0],), news) for name in names[1:]])
+    return make(names, states=states, debts=[PendingUpdate(name, "trust", (names[0],), news) for name in names[1:]])
 
 
 def with_sites() -> Mesh:
@@ -168,12 +168,12 @@ def hostile() -> Mesh:
         text = {"detail": f"{source} said {target} {cause}", "remedy": f"{target}: {HOSTILE[0]}", "tls": HOSTILE[1]}
         return {**accepted(source, target), "verdict": "failed", "cause": cause, **text}
 
-    debts = [Debt(name, HOSTILE[0], (name,), f"owes {name}") for name in HOSTILE]
+    debts = [PendingUpdate(name, HOSTILE[0], (name,), f"owes {name}") for name in HOSTILE]
     mesh = make(HOSTILE, judge, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, debts)
     problems = [Problem(name, f"kind {name}", FAULT, name, name, f"saw {name}", f"mend {name}") for name in HOSTILE]
     refusals = [Refusal(HOSTILE[0], name, HOSTILE[1], "failed", HOSTILE[1], name, name) for name in HOSTILE[1:]]
     clusters = [Cluster(name, name, 1, (HOSTILE[0], name)) for name in HOSTILE]
-    calls = [Connection(HOSTILE[0], name, "failed", name, name, f"call {name}", ((name, 1),)) for name in HOSTILE]
+    calls = [ClusterCall(HOSTILE[0], name, "failed", name, name, f"call {name}", ((name, 1),)) for name in HOSTILE]
     return replace(
         mesh,
         problems=tuple(problems),

@@ -11,8 +11,8 @@ import re
 import meshes
 import pytest
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh
-from ansible_collections.esync.mesh.plugins.plugin_utils.page import document
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import document
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh
 
 # Goes through the whole matrix by keyboard and reads what the details say.
 READ_ALL = """

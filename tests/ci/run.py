@@ -59,7 +59,7 @@ SCENARIOS = {
     "apply": 120,
     "sites": 120,
     "cluster": 130,
-    "handed_over": 180,
+    "shared_keys": 180,
 }
 
 PARTS = {

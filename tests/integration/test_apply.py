@@ -23,7 +23,7 @@ sys.path[1:1] = [str(ROOT / "playbooks" / "collections"), str(ROOT / "tests" / "
 from hostile_folders import CASES, PASSPHRASE, Hostile, certificate, told  # noqa: E402 - found by the path above
 from secret_scanner import Secret, everything_below, leaks, secrets_of  # noqa: E402 - found by the path above
 
-from ansible_collections.esync.mesh.plugins.module_utils import listener  # noqa: E402 - likewise
+from ansible_collections.esync.mesh.plugins.module_utils._connection import listener  # noqa: E402 - likewise
 
 _FAILED = re.compile(r"^fatal: \[(?P<host>[^]]+)\]: FAILED! => (?P<result>\{.*\})$", re.M)
 
@@ -88,7 +88,7 @@ def current(mesh: Mesh, name: str) -> bytes:
 @contextlib.contextmanager
 def listening(mesh: Mesh, name: str) -> Iterator[None]:
     """The endpoint of a server, for as long as it is looked at."""
-    settings = listener.Settings(name, str(mesh.host(name)), "127.0.0.1", mesh.ports[name])
+    settings = listener.ListenerSettings(name, str(mesh.host(name)), "127.0.0.1", mesh.ports[name])
     listener.start(settings)
     try:
         yield
@@ -124,7 +124,7 @@ def test_two_meshes_are_joined_and_stay_joined(two: list[Mesh]) -> None:
     assert there.trusted("x") == {"a", "b", "y"}
     with listening(there, "x"), listening(there, "y"):
         result = apply(here, folders[there.root])
-        assert result.output.count("Every guest answered as it should.") == 2
+        assert result.output.count("Every external peer answered as it should.") == 2
         assert here.trusted("a") == {"b", "x", "y"}
         before = here.snapshot()
         assert set(apply(here, folders[there.root]).changed.values()) == {0}
@@ -132,7 +132,7 @@ def test_two_meshes_are_joined_and_stay_joined(two: list[Mesh]) -> None:
         assert here.snapshot() == before
         assert here.report()["summary"]["expected"] == 2
         assert here.report()["debts"] == []
-    # A guest that does not answer is told by name.
+    # An external peer that does not answer is told by name.
     with listening(there, "x"):
         result = here.fail("verify")
         assert "a -> y: endpoint_not_listening" in result.prose
@@ -163,7 +163,7 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     passphrases = {"here": "the passphrase of the one mesh: b7Kq", "there": "the passphrase of the other: w3Zt"}
     opening = {}
     for mesh, other in ((here, "there"), (there, "here")):
-        mesh.settings = {"esync_trust_model": "handed_over", "esync_pfx_passphrase": passphrases[mesh.root.name]}
+        mesh.settings = {"esync_trust_model": "shared_keys", "esync_pfx_passphrase": passphrases[mesh.root.name]}
         mesh.write()
         mesh.succeed("establish")
         secret = mesh.root / "opening.json"
@@ -203,7 +203,7 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     with listening(there, "x"), listening(there, "y"):
         result = apply(here, folders[there.root], *opening[here.root])
         outputs.append(("apply here", result.output.encode()))
-        assert result.output.count("Every guest answered as it should.") >= 2
+        assert result.output.count("Every external peer answered as it should.") >= 2
         assert {entry["peer"] for entry in here.trust("a")["entries"] if entry["role"] == "client"} == {"a"}
         before = here.snapshot()
         assert set(apply(here, folders[there.root], *opening[here.root]).changed.values()) == {0}
@@ -218,12 +218,12 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     assert "b lacks the client sets of y, who belong to another mesh" in result.prose
     assert set(held(here, "b")) == {"a_SyncClient", "x_SyncClient"}
     here.fail("check")
-    assert [(one["server"], one["kind"]) for one in here.report()["problems"]] == [("b", "handed_lacks")]
+    assert [(one["server"], one["kind"]) for one in here.report()["problems"]] == [("b", "shared_keys_missing")]
     apply(here, folders[there.root], *opening[here.root])
     assert set(held(here, "b")) == {"a_SyncClient", "x_SyncClient", "y_SyncClient"}
 
-    # A guest that is removed knows the client sets of all, so they are replaced, and its own is destroyed; the sets of
-    # the other guests outlive that rotation.
+    # An external peer that is removed knows the client sets of all, so they are replaced, and its own is destroyed; the
+    # sets of the other external peers outlive that rotation.
     old = client_key(here, "a")
     outputs.append(("remove", here.succeed("remove", "-e", "esync_remove=x", "-vvvv").output.encode()))
     assert client_key(here, "a") != old
@@ -232,7 +232,7 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     here.settings["esync_trust_model"] = "pinned"
     here.write()
     before = here.snapshot()
-    assert "the ledger has guests (y)" in here.fail("regenerate").prose
+    assert "the ledger has external peers (y)" in here.fail("regenerate").prose
     assert here.snapshot() == before
 
     secrets += secrets_of([mesh.root / "hosts" for mesh in two])

@@ -154,7 +154,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("c", swapped, "mismatch", "c_SyncServer.key"),
     ],
     "files": [
-        ("a", foreign, "foreign_file", "notes.txt"),
+        ("a", foreign, "unexpected_file", "notes.txt"),
         ("b", opened, "wrong_mode", "Its mode is 0644, and must be 0600."),
         ("c", without_a_file_of_trust, "damaged_trust", "b_SyncServer.cer"),
     ],
@@ -162,7 +162,7 @@ FAULTS: dict[str, list[Fault]] = {
         ("a", without_trust, "no_trust", "c_SyncServer.cer"),
         ("b", without_certificates, "no_certificates", "Run establish, which makes them."),
         ("b", without_certificates, "no_trust", "c_SyncServer.cer"),
-        ("c", another_in_the_ledger, "ledger_lacks", "the ledger has"),
+        ("c", another_in_the_ledger, "ledger_missing", "the ledger has"),
     ],
     "changes": [
         ("a", expiring, "expires_soon", "The first of them ends at 20"),

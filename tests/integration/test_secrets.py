@@ -63,8 +63,8 @@ def test_nothing_leaks(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     assert leaks(secrets, left_behind(mesh)) == []
 
 
-def test_nothing_leaks_where_client_sets_are_handed_over(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    mesh = make_mesh("a", "b", esync_trust_model="handed_over", esync_pfx_passphrase=GIVEN)
+def test_nothing_leaks_where_client_sets_are_shared_keys(make_mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = make_mesh("a", "b", esync_trust_model="shared_keys", esync_pfx_passphrase=GIVEN)
     log = mesh.root / "report" / "ansible.log"
     log.parent.mkdir()
     # Whatever keeps results: the fact cache, a callback that writes each result to a file, and the log.

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "playbooks" / "collections"))
 
-from ansible_collections.esync.mesh.plugins.module_utils import pkcs12, pvk, x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
 
 PASSPHRASE = "7Hq2-kTz9-wB4x-Lm0s"
 SHORT = "rsa2048-short"

@@ -12,7 +12,7 @@ import pytest
 from conftest import Material, Run, blocks
 from make_material import KEYS
 
-from ansible_collections.esync.mesh.plugins.module_utils import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
 
 
 @pytest.mark.parametrize("encryption", ["modern", "compat"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE, Material, Run
 
-from ansible_collections.esync.mesh.plugins.module_utils import pvk
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pvk
 
 Mono = Callable[..., dict[str, str]]
 FORMS = {"none": (), "weak": ("geheim",), "strong": ("geheim",)}

@@ -23,8 +23,11 @@ import pytest
 from conftest import HERE, Run
 from make_material import PASSPHRASE, short_key
 
-from ansible_collections.esync.mesh.plugins.module_utils import generations, names, trust, x509
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 TEMPLATE = HERE.parents[1] / "roles" / "esync_endpoint" / "templates" / "esync-mesh.conf.j2"
 # The C# program is one member, nginx serves the other, and nobody knows the stranger.
@@ -40,7 +43,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("mesh")
     found = {}
     for name in (DOTNET, NGINX, STRANGER):
-        settings = generations.Settings(
+        settings = generations.SetSettings(
             name,
             (name, "127.0.0.1"),
             "rsa",
@@ -57,7 +60,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (found[name],) = outcome.generations()
     for name, peer in ((DOTNET, NGINX), (NGINX, DOTNET)):
         shown = found[peer]
-        entries = [trust.Entry(peer, role, names.CURRENT, shown[role]["fingerprint"]) for role in names.ROLES]
+        entries = [trust.TrustEntry(peer, role, names.CURRENT, shown[role]["fingerprint"]) for role in names.ROLES]
         with Folder.open(str(root / name)) as base:
             trust.apply(base, name, entries, [shown[role]["pem"] for role in names.ROLES], "first")
     return root

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Material, Run, blocks
 
-from ansible_collections.esync.mesh.plugins.module_utils import pvk
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pvk
 
 LEGACY = ("-provider", "legacy", "-provider", "default")
 # RC4 is in the legacy provider.

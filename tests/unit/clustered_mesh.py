@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Mesh, Server, assemble
-from ansible_collections.esync.mesh.plugins.plugin_utils.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer, assemble
 
 
 def with_clusters() -> Mesh:
     """a calls the cluster of b through its balancer, and fails; c is not in the run."""
-    servers = [Server(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
+    servers = [ReportServer(name, "x", 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
     failed = {"cluster": "web", "verdict": "failed", "cause": "not_tls", "detail": "<Seen>.", "remedy": "Mend it."}
     web, solo = Cluster("web", "::1", 8732, ("b",)), Cluster("solo", "lb", 9000, ("c",))
     calls = {"a": [failed, {"cluster": "solo", "verdict": "ok", "answered": {"c": 2}}]}

@@ -24,8 +24,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ansible_collections.esync.mesh.plugins.module_utils import names, pkcs12, pvk, x509
-from ansible_collections.esync.mesh.plugins.module_utils.folder import RemoteSet, manifest_file, render_manifest
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
+from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import (
+    RemoteSet,
+    manifest_file,
+    render_manifest,
+)
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 PASSPHRASE = "correct-horse"
@@ -148,22 +154,22 @@ def a_file_in_its_place(folder: Hostile) -> None:
     folder.path.write_bytes(b"")
 
 
-@case(("foreign_file", "notes.txt"))
+@case(("unexpected_file", "notes.txt"))
 def a_text(folder: Hostile) -> None:
     folder.put("notes.txt", b"hello")
 
 
-@case(("foreign_file", ".profile"))
+@case(("unexpected_file", ".profile"))
 def a_hidden_file(folder: Hostile) -> None:
     folder.put(".profile", b"")
 
 
-@case(("foreign_file", "more"))
+@case(("unexpected_file", "more"))
 def a_folder_in_it(folder: Hostile) -> None:
     (folder.path / "more").mkdir()
 
 
-@case(("foreign_file", "guest_SyncServer.key"))
+@case(("unexpected_file", "guest_SyncServer.key"))
 def a_key_in_pem(folder: Hostile) -> None:
     folder.put("guest_SyncServer.key", x509.key_to_pem(key("guestserver")))
 
@@ -193,7 +199,7 @@ def a_file_doubled_by_case(folder: Hostile) -> None:
     folder.put("guest_SyncServer.CER", certificate("guest", "server").der)
 
 
-@case(("foreign_file", "guest_syncserver.cer"), ("incomplete_set", ""))
+@case(("unexpected_file", "guest_syncserver.cer"), ("incomplete_set", ""))
 def misspelt(folder: Hostile) -> None:
     (folder.path / SERVER).rename(folder.path / "guest_syncserver.cer")
 
@@ -291,7 +297,7 @@ def a_link(folder: Hostile) -> None:
     (folder.path / SERVER).symlink_to(folder.path.parent / f"{folder.path.name}.elsewhere")
 
 
-@case(("foreign_file", "etc"))
+@case(("unexpected_file", "etc"))
 def a_link_to_a_folder(folder: Hostile) -> None:
     (folder.path / "etc").symlink_to("/etc")
 

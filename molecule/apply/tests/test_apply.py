@@ -157,7 +157,7 @@ def test_each_exports_public_parts_and_applies_the_others() -> None:
     apply("south")
     # Now both sides know each other, and the endpoint there is a resident one.
     result = apply("north")
-    assert result.output.count("Every guest answered as it should.") == 2
+    assert result.output.count("Every external peer answered as it should.") == 2
     for playbook in ("establish", "verify"):
         assert set(play("north", playbook).changed.values()) == {0}
     assert set(apply("south").changed.values()) == {0}
@@ -168,8 +168,8 @@ def test_ledgers_hold_public_data_of_both() -> None:
     for mesh in MESHES:
         records = {path.stem: json.loads(path.read_text()) for path in (STATE / mesh / "ledger").glob("*.json")}
         assert set(records) == {*members(mesh), *members(other(mesh))}
-        guests = {name for name, record in records.items() if record.get("origin") == "applied"}
-        assert guests == set(members(other(mesh)))
+        external_peers = {name for name, record in records.items() if record.get("origin") == "applied"}
+        assert external_peers == set(members(other(mesh)))
         assert "PRIVATE" not in json.dumps(records)
 
 

@@ -24,7 +24,7 @@ from runs import Result, fail, report, succeed
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 sys.path.insert(0, str(ROOT / "playbooks" / "collections"))
 
-from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES  # noqa: E402
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES  # noqa: E402
 
 TOGETHER = {
     "stale_generation_served": "test_services_that_were_not_reloaded_are_told_from_both_ends",
@@ -37,14 +37,14 @@ TOGETHER = {
 """Rows that need more than a command on one host: to the test that proves them."""
 ELSEWHERE = {
     # Only a defect brings it about: a probe that succeeds and leaves out a peer.
-    "not_tested": ("tests/unit/plugins/plugin_utils/test_matrix.py", "test_a_server_without_result_is_wrong"),
+    "not_tested": ("tests/unit/plugins/plugin_utils/_report/test_model.py", "test_a_server_without_result_is_wrong"),
     # There are no sites here.
     "another_site_answers": (
         "molecule/sites/tests/test_sites.py",
         "test_a_site_that_is_not_served_is_told_by_its_name",
     ),
     # Nor are client sets handed over.
-    "not_handed": ("tests/integration/test_handed_over.py", "test_damage_is_told_and_repaired"),
+    "not_handed": ("tests/integration/test_shared_keys.py", "test_damage_is_told_and_repaired"),
 }
 BUT_BRAVO = {"esync_discard_existing": "{{ inventory_hostname == 'bravo' }}", "esync_accept_changed": ["bravo"]}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.matrix import Server, assemble, to_json
-from ansible_collections.esync.mesh.plugins.plugin_utils.plan import Debt
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer, assemble, to_json
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -90,7 +90,7 @@ def test_files_that_are_named_exist(document: Path) -> None:
 def test_settings_that_are_named_exist(document: Path) -> None:
     known = settings()
     # Names of other things: roles, and the metrics of the report.
-    other = {"esync_endpoint"} | set(re.findall(r"\besync_\w+", "\n".join(_sources("plugins/plugin_utils/*.py"))))
+    other = {"esync_endpoint"} | set(re.findall(r"\besync_\w+", "\n".join(_sources("plugins/plugin_utils/**/*.py"))))
     for code in _CODE.findall(document.read_text(encoding="utf-8")):
         for name in _SETTING.findall(code):
             assert name in known | other, f"there is no setting {name}"
@@ -101,8 +101,10 @@ def _sources(pattern: str) -> list[str]:
 
 
 def test_every_field_of_mesh_json_is_described() -> None:
-    servers = [Server(name, "127.0.0.1", 8732, "ok") for name in ("a", "b")]
-    report = to_json(assemble(servers, {}, "temporary", [Debt("a", "trust", ("b",), "")]), "2026-11-24T07:06:40Z")
+    servers = [ReportServer(name, "127.0.0.1", 8732, "ok") for name in ("a", "b")]
+    report = to_json(
+        assemble(servers, {}, "temporary", [PendingUpdate("a", "trust", ("b",), "")]), "2026-11-24T07:06:40Z"
+    )
     text = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8").partition("## mesh.json")[2]
     assert text
     fields = [f"`{key}`" if not isinstance(report[key], list) else f"`{key}[]`" for key in report]

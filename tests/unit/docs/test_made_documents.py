@@ -9,7 +9,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from ansible_collections.esync.mesh.plugins.module_utils.diagnosis import CAUSES
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 

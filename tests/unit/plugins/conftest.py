@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils import x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,7 @@ def test_sites_are_chosen_for_each_server_and_unknown_ones_are_told(play):
 def test_one_trust_model_and_one_passphrase_for_all_and_the_passphrase_is_never_shown(play):
     secret = "Very-Secret-Passphrase"
     over = {
-        "esync_trust_model": "handed_over",
+        "esync_trust_model": "shared_keys",
         "esync_pfx_passphrase": secret,
         "esync_address": "{{ inventory_hostname }}",
     }

@@ -9,7 +9,12 @@ import stat
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger, Shown, read_generations, recorded
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
+    Ledger,
+    PresentedSets,
+    read_generations,
+    recorded,
+)
 
 from .conftest import documented, run_play
 
@@ -122,7 +127,9 @@ def write_ledger(folder, generation):
     for name in NAMES:
         shown = read_generations([generation(f"server-{name}")], "x")
         with ledger.lock():
-            ledger.write(recorded(None, Shown(f"server-{name}", f"10.0.0.{name}", 8732, shown), "2026-01-01T00:00:00Z"))
+            ledger.write(
+                recorded(None, PresentedSets(f"server-{name}", f"10.0.0.{name}", 8732, shown), "2026-01-01T00:00:00Z")
+            )
 
 
 def test_a_mesh_that_holds(reports):

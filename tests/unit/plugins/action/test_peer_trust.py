@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.esync.mesh.plugins.plugin_utils.ledger import Ledger, Shown, read_generations, recorded
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
+    Ledger,
+    PresentedSets,
+    read_generations,
+    recorded,
+)
 
 from .conftest import documented
 
@@ -23,7 +28,7 @@ def remember(folder, generation, names="abc"):
     for name in names:
         shown = read_generations([generation(name), generation(name, "next", 2)], "x")
         with ledger.lock():
-            ledger.write(recorded(None, Shown(name, "10.0.0.1", 8732, shown, rotation=True), NOW))
+            ledger.write(recorded(None, PresentedSets(name, "10.0.0.1", 8732, shown, rotation=True), NOW))
     return ledger
 
 

@@ -24,11 +24,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils import files, generations, listener, names, probe, tls, trust
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._connection import listener, probe, tls
+from ansible_collections.esync.mesh.plugins.module_utils._core import folders as files
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
-PLAIN = generations.Settings("alpha", ("alpha", "127.0.0.1"), "ecdsa", formats=("cer",))
+PLAIN = generations.SetSettings("alpha", ("alpha", "127.0.0.1"), "ecdsa", formats=("cer",))
 FORMS = {
     "ecdsa": PLAIN,
     "pfx": replace(PLAIN, formats=("cer", "pfx")),
@@ -40,7 +44,7 @@ FORMS = {
 class Server:
     """The directory of one server and its settings, with what nearly every test asks of it."""
 
-    def __init__(self, path: Path, settings: generations.Settings) -> None:
+    def __init__(self, path: Path, settings: generations.SetSettings) -> None:
         self.path = path
         self.settings = settings
 
@@ -49,12 +53,12 @@ class Server:
         check = changes.pop("check", False)
         return generations.Sets(base, replace(self.settings, **changes), now, check)
 
-    def do(self, state: str, *arguments: Any, now: datetime.datetime = NOW, **options: Any) -> generations.Outcome:
+    def do(self, state: str, *arguments: Any, now: datetime.datetime = NOW, **options: Any) -> generations.SetOutcome:
         """Bring it into a state: ``do("present", renew=True)``; ``settings`` and ``check`` may be among the options."""
         changes = options.pop("settings", {})
         with Folder.open(str(self.path), 0o755) as base:
             sets = self.sets(base, now, check=options.pop("check", False), **changes)
-            outcome: generations.Outcome = getattr(sets, state)(*arguments, **options)
+            outcome: generations.SetOutcome = getattr(sets, state)(*arguments, **options)
         return outcome
 
     def inspect(self, **changes: Any) -> Any:
@@ -202,11 +206,11 @@ class Mesh:
         for state in ("present", "next"):
             self.server(name).do(state, now=now, settings=changes)
 
-    def certificates(self, *members: str) -> list[tuple[trust.Entry, str]]:
+    def certificates(self, *members: str) -> list[tuple[trust.TrustEntry, str]]:
         """Every certificate of these servers, as an entry of a trust and in PEM."""
         return [
             (
-                trust.Entry(name, role, state, generation.certificates[role].fingerprint),
+                trust.TrustEntry(name, role, state, generation.certificates[role].fingerprint),
                 generation.certificates[role].pem,
             )
             for name in members
@@ -239,7 +243,7 @@ class Mesh:
     def probe(self, caller: str, *peers: probe.Peer, **settings: Any) -> list[dict[str, Any]]:
         """Let a server test some peers."""
         settings.setdefault("known", self.known())
-        return probe.probe(peers, probe.Settings(caller, str(self.root / caller), **settings))
+        return probe.probe(peers, probe.ProbeSettings(caller, str(self.root / caller), **settings))
 
     def one(self, caller: str, name: str, port: int, **settings: Any) -> dict[str, Any]:
         """Let a server test one peer; it must not answer for any other."""
@@ -306,12 +310,12 @@ def wait_for(holds: Callable[[], Any], seconds: float = 30) -> Any:
 @pytest.fixture
 def listen(mesh: Mesh, tmp_path: Path) -> Iterator[Any]:
     """Starts listeners: ``listen("bravo", lifetime=5)``; returns what ``start`` returns."""
-    started: list[listener.Settings] = []
+    started: list[listener.ListenerSettings] = []
     pids = []
 
     def start(name: str, directory: str | None = None, **settings: Any) -> dict[str, Any]:
         settings = {"address": "127.0.0.1", "port": 0, "lifetime": 60, **settings}
-        started.append(listener.Settings(name, str(mesh.root / (directory or name)), **settings))
+        started.append(listener.ListenerSettings(name, str(mesh.root / (directory or name)), **settings))
         found = listener.start(started[-1])
         pids.append(found["pid"])
         return found

@@ -23,8 +23,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.esync.mesh.plugins.module_utils import generations, listener, pkcs12, trust, x509
-from ansible_collections.esync.mesh.plugins.module_utils.files import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._connection import listener
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 COLLECTIONS = Path(__file__).resolve().parents[4] / "playbooks" / "collections"
 PLUGINS = COLLECTIONS / "ansible_collections" / "esync" / "mesh" / "plugins"
@@ -43,9 +47,9 @@ MODULES = sorted(
 )
 
 
-def settings(name: str) -> generations.Settings:
+def settings(name: str) -> generations.SetSettings:
     """What the sets look like."""
-    return generations.Settings(name, (name,), "ecdsa", formats=("cer",))
+    return generations.SetSettings(name, (name,), "ecdsa", formats=("cer",))
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def peer(tmp_path: Path) -> dict[str, Any]:
         with Folder.open(str(tmp_path / name), 0o755) as base:
             outcome = generations.Sets(base, settings(name), NOW).present()
         certificates = outcome.inspection.generations["current"].certificates
-        found[name] = [trust.Entry(name, role, "current", one.fingerprint) for role, one in certificates.items()]
+        found[name] = [trust.TrustEntry(name, role, "current", one.fingerprint) for role, one in certificates.items()]
         found[name + " pem"] = [one.pem for one in certificates.values()]
     for name, other in (("alpha", "bravo"), ("bravo", "alpha")):
         with Folder.open(str(tmp_path / name)) as base:
@@ -80,7 +84,7 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
         "exchange_folder": {**alpha, "folder": str(tmp_path / "exchange"), "address": "10.0.0.1", "port": 8732},
         "exchange_folder_info": {**alpha, "folder": str(tmp_path / "copied"), "passphrase": SECRET},
         "external_endpoint": dict(alpha),
-        "handed_sets": handed_by_bravo(tmp_path, peer),
+        "shared_client_sets": handed_by_bravo(tmp_path, peer),
         "nginx_endpoint": {**alpha, "content": ""},
         "peer_probe": {**alpha, "peers": peers},
         "peer_trust": {
@@ -165,7 +169,7 @@ def returned(module: str) -> tuple[set[str], set[str]]:
 
 
 COMMON = {"changed", "invocation", "warnings", "deprecations", "diff"}
-CHANGING = {"certificate_set", "exchange_folder", "handed_sets", "peer_trust", "probe_listener"}
+CHANGING = {"certificate_set", "exchange_folder", "shared_client_sets", "peer_trust", "probe_listener"}
 IDEMPOTENT = CHANGING - {"probe_listener"}
 
 
@@ -229,8 +233,8 @@ def test_a_missing_option_is_named(module: str, execute: Any) -> None:
 
 RAISES = """
 import os
-from ansible_collections.esync.mesh.plugins.module_utils import adapter
-from ansible_collections.esync.mesh.plugins.module_utils.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils import _module as adapter
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 real = adapter.run
 
 def run(argument_spec, action, **options):

@@ -1,0 +1,371 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A mutual TLS endpoint for the length of a test: a process of its own that ends by itself.
+
+It answers the test's request to those who show a pinned client certificate, and to nobody else. It ends when all
+expected peers were served, or when its time is up, whatever became of the control node; a newer one for the same
+directory replaces it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set
+
+from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import os_error
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import SERVER, UNKNOWN
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.base import port_taken
+
+LINGER = 0.5
+"""Seconds after the last expected peer was served, for connections that are just being closed."""
+
+_BACKLOG = 1024
+_WORKERS = 32
+_PATIENCE = 15.0
+_TAKE_OVER = 10.0
+_REQUEST_LIMIT = 8192
+
+
+@dataclass(frozen=True)
+class ListenerSettings:
+    """What to listen for.
+
+    :param address: to bind to. :param lifetime: seconds after which it ends in any case.
+    :param serve: the generation to show, ``current`` or ``next``.
+    :param expected: the peers after which it may end; empty: only the lifetime counts.
+    """
+
+    name: str
+    directory: str
+    address: str
+    port: int
+    lifetime: float = 120
+    serve: str = "current"
+    expected: FrozenSet[str] = frozenset()
+    product_version: Optional[str] = None
+
+
+def start(settings: ListenerSettings) -> Dict[str, Any]:
+    """Start the endpoint in a process of its own; return when it accepts connections.
+
+    :raises EsyncError: files that cannot be used, or kinds ``port_taken``, ``cannot_listen``.
+    """
+    credential = tls.read_credential(settings.directory, settings.serve, SERVER)
+    trust = tls.read_trust(settings.directory)
+    context = tls.server_context(credential, trust)
+    lock = _take_lock(settings.directory)
+    try:
+        server = _bind(settings)
+    except BaseException:
+        _release(lock)
+        raise
+    endpoint = _Endpoint(settings, context, credential.fingerprint, trust.callers(), server)
+    # Whatever the process needs later is imported by now: the module's archive is gone as soon as the module ends.
+    pid = _detach(endpoint, lock)
+    with contextlib.suppress(OSError):
+        server.close()
+    os.close(lock.descriptor)
+    return {
+        "pid": pid,
+        "address": settings.address,
+        "port": server_port(settings, endpoint),
+        "fingerprint": credential.fingerprint,
+    }
+
+
+def server_port(settings: ListenerSettings, endpoint: _Endpoint) -> int:
+    """The port that it listens on, also if any free one was asked for."""
+    return settings.port or endpoint.port
+
+
+# -- one at a time --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Lock:
+    path: str
+    descriptor: int
+
+
+def lock_path(directory: str) -> str:
+    """Where the endpoint of a directory notes its process."""
+    if os.geteuid() == 0 and os.path.isdir("/run"):
+        digest = hashlib.sha256(os.path.realpath(directory).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"/run/esync-listener-{digest[:16]}.lock"
+    return os.path.join(directory, layout.LISTENER)
+
+
+def _take_lock(directory: str) -> _Lock:
+    """Become the only endpoint of this directory; an older one is ended."""
+    path = lock_path(directory)
+    deadline = time.monotonic() + _TAKE_OVER
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise os_error(error, path, "note the endpoint's process") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The older one removes the file when it ends: a lock on a removed file keeps nobody out.
+            if _same_file(path, descriptor):
+                return _Lock(path, descriptor)
+        except BlockingIOError:
+            with contextlib.suppress(OSError, ValueError):
+                holder = int(os.pread(descriptor, 32, 0))
+                # Numbers below that mean whole groups of processes, or all.
+                if holder > 1:
+                    os.kill(holder, signal.SIGTERM)
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise EsyncError(
+                    "an older endpoint of this directory does not end",
+                    "End the process whose number stands in the file",
+                    kind="locked",
+                    path=path,
+                ) from None
+            time.sleep(0.02)
+        os.close(descriptor)
+
+
+def end_older(directory: str) -> None:
+    """End the endpoint of this directory that an earlier test left, if there is one.
+
+    :raises EsyncError: kind ``locked``.
+    """
+    if os.path.exists(lock_path(directory)):
+        _release(_take_lock(directory))
+
+
+def _same_file(path: str, descriptor: int) -> bool:
+    try:
+        named, opened = os.stat(path), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def _release(lock: _Lock) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(lock.path)
+    os.close(lock.descriptor)
+
+
+# -- the port -------------------------------------------------------------------------------------------------
+
+
+def _bind(settings: ListenerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind((settings.address, settings.port))
+        server.listen(_BACKLOG)
+    except OSError as error:
+        server.close()
+        where = f"{settings.address} port {settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise port_taken(settings.port, settings.name, where) from None
+        raise EsyncError(
+            f"cannot listen on {where}: {os.strerror(error.errno or 0).lower()}",
+            "Correct esync_listen_address and esync_port",
+            kind="cannot_listen",
+            server=settings.name,
+        ) from None
+    return server
+
+
+# -- the process ----------------------------------------------------------------------------------------------
+
+
+def _detach(endpoint: _Endpoint, lock: _Lock) -> int:
+    """Run the endpoint in a process that has nothing to do with this one any more; return its number."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # Neither of the two may ever return into the module's code.
+        try:
+            os.close(reading)
+            os.setsid()
+            if os.fork() == 0:
+                _live(endpoint, lock, writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading, "rb") as stream:
+        answer = stream.read().decode("utf-8", "replace")
+    if not answer.isdigit():
+        raise EsyncError(
+            f"the endpoint did not start: {answer or 'it ended at once'}",
+            "Run again; if it comes back, report this line",
+            kind="cannot_listen",
+            server=endpoint.settings.name,
+        )
+    return int(answer)
+
+
+def _live(endpoint: _Endpoint, lock: _Lock, writing: int) -> NoReturn:
+    try:
+        os.chdir("/")
+        # The session of ssh waits for every process that holds its pipes.
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        kept = {0, 1, 2, writing, lock.descriptor, endpoint.server.fileno()}
+        for number in range(3, 4096):
+            if number not in kept:
+                with contextlib.suppress(OSError):
+                    os.close(number)
+        signal.signal(signal.SIGTERM, lambda *_unused: _end(endpoint, lock))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.ftruncate(lock.descriptor, 0)
+        os.pwrite(lock.descriptor, b"%d\n" % os.getpid(), 0)
+        os.write(writing, b"%d" % os.getpid())
+        os.close(writing)
+        endpoint.run()
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.write(writing, unexpected(error).encode("utf-8"))
+    finally:
+        _end(endpoint, lock)
+
+
+def _end(endpoint: _Endpoint, lock: _Lock) -> NoReturn:
+    with contextlib.suppress(OSError):
+        # The port first: as soon as the note is gone, the next endpoint takes it.
+        endpoint.server.close()
+    with contextlib.suppress(OSError):
+        os.unlink(lock.path)
+    os._exit(0)
+
+
+class _Endpoint:
+    """Accepts, judges and answers, with a bounded number of threads, so that a silent caller keeps nobody waiting."""
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        context: ssl.SSLContext,
+        fingerprint: str,
+        pins: Dict[str, str],
+        server: socket.socket,
+    ) -> None:
+        self.settings = settings
+        self.context = context
+        self.fingerprint = fingerprint
+        self.pins = pins
+        self.server = server
+        self.port = int(server.getsockname()[1])
+        self._waiting = set(settings.expected)
+        self._deadline = time.monotonic() + settings.lifetime
+        self._changed = threading.Condition()
+        self._queue: List[socket.socket] = []
+
+    def run(self) -> None:
+        """Serve until all expected peers were served, or the time is up."""
+        for _number in range(_WORKERS):
+            threading.Thread(target=self._work, daemon=True).start()
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                return
+            self.server.settimeout(min(left, 0.25))
+            try:
+                connection, _address = self.server.accept()
+            except socket.timeout:
+                continue
+            except OSError:
+                time.sleep(0.05)  # out of descriptors: the ones in use end by their time-outs
+                continue
+            with self._changed:
+                self._queue.append(connection)
+                self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue:
+                    self._changed.wait()
+                connection = self._queue.pop(0)
+            with contextlib.suppress(OSError, ValueError):
+                self._serve(connection)
+            connection.close()
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(_PATIENCE)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
+            try:
+                secured.do_handshake()
+            except OSError:
+                _end_orderly(secured)
+                raise
+            peer = self.pins.get(tls.fingerprint_of(secured.getpeercert(binary_form=True) or b""))
+            if peer is None:
+                return
+            request = b""
+            while b"\r\n\r\n" not in request and len(request) < _REQUEST_LIMIT:
+                piece = secured.recv(4096)
+                if not piece:
+                    return
+                request += piece
+            secured.sendall(self._answer(request, peer))
+            # Who comes through a cluster's balancer comes directly, too, and must find somebody there then.
+            if not tls.is_through_balancer(request):
+                self._served(peer)
+            # An orderly end: say that nothing more comes, and let the caller hang up.
+            secured.settimeout(1)
+            with contextlib.suppress(OSError, ValueError):
+                secured.unwrap()
+
+    def _answer(self, request: bytes, peer: str) -> bytes:
+        found = re.match(rb"GET " + tls.HEALTH.encode() + rb" HTTP/1\.[01]\r\n", request)
+        health = {
+            "server": self.settings.name,
+            "generation": self.fingerprint,
+            "product_version": self.settings.product_version,
+            "peer": peer,
+        }
+        body = json.dumps(health).encode("utf-8") if found else b"{}"
+        status = "200 OK" if found else "404 Not Found"
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"{head}Connection: close\r\n\r\n".encode("ascii") + body
+
+    def _served(self, peer: str) -> None:
+        with self._changed:
+            waiting: Set[str] = self._waiting
+            if peer == UNKNOWN and waiting:
+                # Callers that cannot be told apart are counted.
+                peer = next(iter(waiting))
+            if peer in waiting:
+                waiting.discard(peer)
+                if not waiting:
+                    self._deadline = min(self._deadline, time.monotonic() + LINGER)
+
+
+def _end_orderly(secured: ssl.SSLSocket) -> None:
+    """Let the caller read the alert: closing while its bytes are unread would reset the connection instead."""
+    with contextlib.closing(socket.socket(fileno=secured.detach())) as raw:
+        raw.settimeout(1)
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(4096):
+            pass

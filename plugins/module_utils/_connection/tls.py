@@ -1,0 +1,506 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What both ends of the connection test share: the files of a server, TLS contexts, and what OpenSSL says.
+
+Only Python's own ssl and hashlib are needed; where cryptography is at hand, dates are told too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import hashlib
+import json
+import os
+import re
+import socket
+import ssl
+import stat
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Validity
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CLIENT,
+    CURRENT,
+    HANDED_BEFORE,
+    HANDED_OVER,
+    NEXT,
+    ROLES,
+    STATES,
+    TRUSTED,
+    UNKNOWN,
+    remote_stem,
+)
+
+try:
+    from cryptography import x509
+
+    _HAS_DATES = True
+except ImportError:
+    _HAS_DATES = False
+
+HEALTH = "/esync/health"
+"""What is asked for and answered in a test, on every endpoint that speaks HTTP."""
+
+THROUGH = "X-Esync-Cluster"
+"""The header by which a request says that it comes through the balancer of a cluster, and which one."""
+
+_LIMIT = 64 << 20
+# Python has names for OpenSSL's flags only from some version on (facts: 3.10 for this one).
+_PARTIAL_CHAIN = getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", None)
+
+
+# -- what lies on the disk ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AcceptedCertificate:
+    """One certificate that the trust holds."""
+
+    peer: str
+    role: str
+    state: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class LoadedTrust:
+    """The trust in force. :param folder: its real path, so that a switch meanwhile does not mix two trusts."""
+
+    folder: str
+    server: str
+    entries: Tuple[AcceptedCertificate, ...]
+
+    def bundle(self, role: str) -> str:
+        """The path of the PEM bundle of all peers' certificates of this role."""
+        return os.path.join(self.folder, role + "s.pem")
+
+    def pins(self, role: str) -> Dict[str, str]:
+        """Fingerprint to peer, for one role."""
+        return {entry.fingerprint: entry.peer for entry in self.entries if entry.role == role}
+
+    def callers(self) -> Dict[str, str]:
+        """Fingerprint to who calls with it; the server's own client certificate, handed to all, does not tell."""
+        pins = self.pins(CLIENT).items()
+        return {fingerprint: UNKNOWN if peer == self.server else peer for fingerprint, peer in pins}
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A certificate with its key, by path. :param fingerprint: SHA-256 of the DER. :param der: the certificate."""
+
+    certificate: str
+    key: str
+    fingerprint: str
+    der: bytes
+
+
+def read_trust(directory: str) -> LoadedTrust:
+    """Read the trust in force.
+
+    :raises EsyncError: kinds ``no_trust``, ``damaged_file``.
+    """
+    link = os.path.join(directory, TRUSTED)
+    folder = os.path.realpath(link)
+    path = os.path.join(folder, "trust.json")
+    if not os.path.isdir(folder):
+        raise EsyncError(
+            "there is no trust in force, so nobody could be accepted",
+            "Run establish, which exchanges the certificates",
+            kind="no_trust",
+            path=link,
+        )
+    try:
+        said = json.loads(_read(path).decode("utf-8"))
+        entries = tuple(
+            AcceptedCertificate(str(item["peer"]), str(item["role"]), str(item["state"]), str(item["fingerprint"]))
+            for item in said["entries"]
+        )
+        if said["version"] != 1 or any(entry.role not in ROLES or entry.state not in STATES for entry in entries):
+            raise ValueError
+        return LoadedTrust(folder, str(said["server"]), entries)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise EsyncError(
+            "it is no list of trusted certificates, or damaged",
+            "Run establish, which writes the trust anew",
+            kind="damaged_file",
+            path=path,
+        ) from None
+
+
+def read_credential(directory: str, state: str, role: str) -> Credential:
+    """Find a certificate of this server and its key.
+
+    :param state: ``current``, ``next`` or ``previous``. :param role: ``server`` or ``client``.
+    :raises EsyncError: kinds ``no_certificate``, ``damaged_file``.
+    """
+    link = os.path.join(directory, state)
+    folder = os.path.realpath(link)
+    if not os.path.isdir(folder):
+        raise EsyncError(
+            f"there is no {state} generation",
+            "Run establish, which makes the sets",
+            kind="no_certificate",
+            path=link,
+        )
+    path = os.path.join(folder, role + ".crt")
+    der = _first_certificate(_read(path), path)
+    return Credential(path, os.path.join(folder, role + ".key"), fingerprint_of(der), der)
+
+
+def read_handed(directory: str, peer: str, state: str) -> Credential:
+    """Find the client set that a peer handed to this server.
+
+    :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.
+    :raises EsyncError: kinds ``not_handed``, ``damaged_file``.
+    """
+    # What is withdrawn is kept only to prove that nobody accepts it any more.
+    links = [os.path.join(directory, name) for name in (HANDED_OVER, HANDED_BEFORE)]
+    folder = os.path.realpath(next((link for link in links if os.path.isdir(link)), links[0]))
+    for one in [NEXT, CURRENT] if state == NEXT else [state]:
+        stem = os.path.join(folder, remote_stem(peer, CLIENT, one))
+        if os.path.lexists(stem + ".crt"):
+            der = _first_certificate(_read(stem + ".crt"), stem + ".crt")
+            return Credential(stem + ".crt", stem + ".key", fingerprint_of(der), der)
+    raise EsyncError(
+        f"there is no {state} client set that {peer} handed to this server",
+        "Run establish, which hands the client sets over",
+        kind="not_handed",
+        path=os.path.join(links[0], remote_stem(peer, CLIENT, state) + ".crt"),
+    )
+
+
+def own_certificates(directory: str) -> Dict[str, str]:
+    """The fingerprints of all this server's own certificates that can be read: to ``role state``."""
+    found = {}
+    for state in STATES:
+        for role in ROLES:
+            with contextlib.suppress(EsyncError):
+                found[read_credential(directory, state, role).fingerprint] = f"{role} {state}"
+    return found
+
+
+def fingerprint_of(der: bytes) -> str:
+    """SHA-256 of a certificate, lower-case hex."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def validity_of(der: bytes) -> Optional[Validity]:
+    """From when to when a certificate is valid; ``None`` if it cannot be read, or cryptography is not there."""
+    if not _HAS_DATES:
+        return None
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        return Validity(_utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after"))
+    except Exception:
+        # Foreign certificates fail in many ways, and dates are only an addition.
+        return None
+
+
+def subject_of(der: bytes) -> Optional[str]:
+    """The common name that a certificate is issued to; ``None`` if it has none or cannot be read."""
+    if not _HAS_DATES:
+        return None
+    try:
+        names = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        return str(names[0].value) if names else None
+    except Exception:
+        # As for the dates.
+        return None
+
+
+def _utc(certificate: Any, name: str) -> datetime.datetime:
+    # cryptography 42 brought times with a zone and deprecated those without.
+    moment: Optional[datetime.datetime] = getattr(certificate, name + "_utc", None)
+    if moment is None:
+        naive: datetime.datetime = getattr(certificate, name)
+        moment = naive.replace(tzinfo=datetime.timezone.utc)
+    return moment
+
+
+def _first_certificate(data: bytes, path: str) -> bytes:
+    found = re.search(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", data, re.DOTALL)
+    if found:
+        with contextlib.suppress(ValueError):
+            der = ssl.PEM_cert_to_DER_cert(found.group().decode("ascii"))
+            if der:
+                return der
+    raise _damaged(path, "it holds no certificate in PEM")
+
+
+def _read(path: str) -> bytes:
+    try:
+        # A FIFO in the place of a file must not block the test.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _damaged(path, "it is not a regular file")
+            return stream.read(_LIMIT)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {os.strerror(error.errno or errno.EIO).lower()}") from None
+
+
+def _damaged(path: str, cause: str) -> EsyncError:
+    return EsyncError(cause, "Restore it, or let it be made anew", kind="damaged_file", path=path)
+
+
+# -- contexts -------------------------------------------------------------------------------------------------
+
+
+def server_context(credential: Credential, trust: LoadedTrust) -> ssl.SSLContext:
+    """A context that serves this credential and demands a client certificate of the trust, TLS 1.2 or later.
+
+    :raises EsyncError: kinds ``empty_trust``, ``damaged_file``, ``key_mismatch``.
+    """
+    if not trust.pins(CLIENT):
+        raise EsyncError(
+            "the trust holds no client certificate, so every caller would be refused",
+            "Run establish, so that the certificates of the other servers are brought here",
+            kind="empty_trust",
+            path=trust.bundle(CLIENT),
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    load_credential(context, credential)
+    _load_trust(context, trust.bundle(CLIENT))
+    # A resumed session would skip the judgement of a certificate that may have been withdrawn meanwhile.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    return context
+
+
+def client_context(trust: LoadedTrust) -> ssl.SSLContext:
+    """A context that accepts only the servers of the trust, TLS 1.2 or later; names are not compared, pins are.
+
+    :raises EsyncError: kind ``damaged_file``.
+    """
+    context = _client()
+    context.verify_mode = ssl.CERT_REQUIRED
+    if any(entry.role != CLIENT for entry in trust.entries):
+        _load_trust(context, trust.bundle("server"))
+    return context
+
+
+def _client() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    _harden(context)
+    return context
+
+
+def _harden(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if _PARTIAL_CHAIN is not None:
+        context.verify_flags |= _PARTIAL_CHAIN
+
+
+def _load_trust(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(cafile=path)
+    except (OSError, ValueError):
+        raise _damaged(path, "it is no bundle of certificates, or damaged") from None
+
+
+def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
+    """Give a context a certificate and key to show.
+
+    :raises EsyncError: kinds ``damaged_file``, ``key_mismatch``; never with OpenSSL's text.
+    """
+    reason = ""
+    try:
+        # The callback keeps OpenSSL from asking a terminal for the passphrase of an encrypted key.
+        context.load_cert_chain(credential.certificate, credential.key, password=lambda: "none")
+        return
+    except ssl.SSLError as error:
+        reason = (error.reason or "").upper()
+    except (OSError, ValueError):
+        pass
+    # The last: there is a certificate, but none for a key of this type.
+    if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
+        raise EsyncError(
+            f"it is not the private key of the certificate {credential.certificate}",
+            "Restore both, or let the set be made anew",
+            kind="key_mismatch",
+            path=credential.key,
+        )
+    raise _damaged(credential.key, f"it, or the certificate {credential.certificate}, cannot be read")
+
+
+def load_generated(context: ssl.SSLContext, pem: bytes) -> None:
+    """Give a context a certificate and key that exist in memory only (both in ``pem``)."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        descriptor = os.memfd_create("esync")
+        path = f"/proc/self/fd/{descriptor}"
+    else:
+        descriptor, path = tempfile.mkstemp(prefix="esync-")
+    try:
+        with open(descriptor, "wb", closefd=False) as stream:
+            stream.write(pem)
+        context.load_cert_chain(path)
+    finally:
+        os.close(descriptor)
+        if not path.startswith("/proc/"):
+            os.unlink(path)
+
+
+# -- what OpenSSL says ----------------------------------------------------------------------------------------
+
+
+def reason_of(error: ssl.SSLError) -> str:
+    """OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``, however this Python tells it."""
+    text = getattr(error, "reason", None) or str(error.args[-1] if error.args else "")
+    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
+
+
+def alert_of(error: ssl.SSLError) -> Optional[str]:
+    """The name of the alert received (RFC 8446), such as ``unknown_ca``; ``None`` if it was none."""
+    # Those that came with RFC 6066 are told without the word.
+    found = re.search(r"(?:ALERT_|TLSV1_(?!ALERT_))([A-Z_]+)", reason_of(error))
+    return found.group(1).strip("_").lower() if found else None
+
+
+# -- reading a served certificate -----------------------------------------------------------------------------
+
+
+def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -> Optional[bytes]:
+    """The certificate that an endpoint serves, DER, for the diagnosis only.
+
+    Nothing is verified, so nothing is shown: the connection has no client certificate, and ends without a byte sent.
+    A peer of TLS 1.2 that demands a certificate ends the handshake, but has shown its own in clear by then.
+
+    :param address: for connect(). :param timeout: seconds for all of it.
+    :returns: ``None`` if it could not be read.
+    """
+    context = _client()
+    context.verify_mode = ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=sni)
+    seen = bytearray()
+    end = time.monotonic() + timeout
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as raw:
+            raw.settimeout(timeout)
+            raw.connect(address)
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    raw.sendall(outgoing.read())
+                raw.settimeout(max(end - time.monotonic(), 0.001))
+                piece = raw.recv(16384)
+                if not piece or len(seen) > 1 << 20:
+                    return certificate_in(bytes(seen))
+                seen += piece
+                incoming.write(piece)
+        return tls.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return certificate_in(bytes(seen))
+
+
+def certificate_in(stream: bytes) -> Optional[bytes]:
+    """The server's certificate in the clear part of a TLS 1.2 handshake (RFC 5246, sections 6.2 and 7.4)."""
+    handshake = bytearray()
+    at = 0
+    while at + 5 <= len(stream) and stream[at] == 22:
+        size = int.from_bytes(stream[at + 3 : at + 5], "big")
+        handshake += stream[at + 5 : at + 5 + size]
+        at += 5 + size
+    at = 0
+    while at + 4 <= len(handshake):
+        size = int.from_bytes(handshake[at + 1 : at + 4], "big")
+        body = bytes(handshake[at + 4 : at + 4 + size])
+        if handshake[at] == 11:
+            length = int.from_bytes(body[3:6], "big")
+            return body[6 : 6 + length] if 0 < length <= len(body) - 6 else None
+        at += 4 + size
+    return None
+
+
+# -- HTTP -----------------------------------------------------------------------------------------------------
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+_ADDRESS = re.compile(r"[0-9.]+\Z")
+
+
+def sni_of(name: str) -> Optional[str]:
+    """The name to ask for in the handshake: the peer's, if it is a DNS name."""
+    return name if _HOST_NAME.match(name) and not _ADDRESS.match(name) and len(name) <= 253 else None
+
+
+_NOT_IN_HEADERS = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
+
+
+def request_for(host: str, port: int, cluster: str = "") -> bytes:
+    """The request of a test.
+
+    :param cluster: the cluster's name, if the connection goes through its balancer.
+    """
+    through = f"{THROUGH}: {_NOT_IN_HEADERS.sub('-', cluster)}\r\n" if cluster else ""
+    shown = f"[{host}]" if ":" in host else host
+    safe = _NOT_IN_HEADERS.sub("-", shown)
+    return (
+        f"GET {HEALTH} HTTP/1.1\r\nHost: {safe}:{port}\r\nUser-Agent: esync-mesh\r\n"
+        f"Accept: application/json\r\n{through}Connection: close\r\n\r\n"
+    ).encode("ascii")
+
+
+def is_through_balancer(request: bytes) -> bool:
+    """Whether a request of a test came through the balancer of a cluster."""
+    return f"\r\n{THROUGH}:".encode("ascii") in request
+
+
+def is_complete(answer: bytes) -> bool:
+    """Whether an answer needs no more reading; of what is no HTTP the first byte suffices."""
+    if not answer:
+        return False
+    if answer[:5] != b"HTTP/"[: len(answer)]:
+        return True
+    head, found, body = answer.partition(b"\r\n\r\n")
+    if not found:
+        return False
+    headers = _headers(head)
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return body.startswith(b"0\r\n") or b"\r\n0\r\n" in body
+    length = headers.get("content-length", "")
+    return length.isdigit() and len(body) >= int(length)
+
+
+def parse_answer(answer: bytes) -> Tuple[int, bytes]:
+    """Status and body of an answer; status 0 for what is no HTTP."""
+    head, _found, body = answer.partition(b"\r\n\r\n")
+    status = re.match(rb"HTTP/1\.[01] (\d{3})", head)
+    if not status:
+        return 0, answer
+    if "chunked" in _headers(head).get("transfer-encoding", "").lower():
+        body = _dechunked(body)
+    return int(status.group(1)), body
+
+
+def _headers(head: bytes) -> Dict[str, str]:
+    found = {}
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        key, _colon, value = line.partition(":")
+        found[key.strip().lower()] = value.strip()
+    return found
+
+
+def _dechunked(body: bytes) -> bytes:
+    pieces: List[bytes] = []
+    while True:
+        line, _found, rest = body.partition(b"\r\n")
+        size_text = line.split(b";")[0].strip()
+        if not re.match(rb"[0-9A-Fa-f]{1,8}\Z", size_text) or int(size_text, 16) == 0:
+            return b"".join(pieces)
+        size = int(size_text, 16)
+        pieces.append(rest[:size])
+        body = rest[size + 2 :]

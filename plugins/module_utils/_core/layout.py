@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What lies where in the directory on a host, and with which modes (docs/files-on-the-host.md)."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Optional
+
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+
+PEM_FILES = ("crt", "key")
+"""Written in any case; the formats below are the user's choice."""
+
+FORMATS = ("cer", "pfx", "pvk")
+
+PASSPHRASE = "pfx.passphrase"
+ROTATION = "rotation.json"
+LOADED = "endpoint.loaded"
+"""What the resident endpoint was last proved to have taken up."""
+
+LISTENER = "listener.lock"
+"""Where the temporary endpoint of a user other than root notes its process; it is no leftover while that lives."""
+
+SHARED_INDEX = "shared.json"
+"""Which client sets of peers a folder holds, with the SHA-256 of each file."""
+
+BASE_MODE = 0o755
+PUBLIC_MODE = 0o644
+SECRET_MODE = 0o600
+
+GENERATION_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(?:-[A-Za-z0-9]{1,40})?\Z")
+"""When it was made (UTC), something random, and the rotation that it was made for."""
+
+LINK_TARGET = re.compile(names.GENERATIONS + r"/(?P<id>[^/]+)\Z")
+
+_SECRET = frozenset(["key", "pfx", "pvk"])
+
+
+def folder_mode(gid: Optional[int]) -> int:
+    """The mode of a generation's folder."""
+    return 0o700 if gid is None else 0o750
+
+
+def file_mode(name: str, gid: Optional[int]) -> int:
+    """The mode of a file in a generation; ``gid`` is the group that may read the keys, if any."""
+    if name == PASSPHRASE:
+        return SECRET_MODE
+    if name.rpartition(".")[2] in _SECRET:
+        return SECRET_MODE if gid is None else 0o640
+    return PUBLIC_MODE
+
+
+def file_gid(name: str, gid: Optional[int]) -> Optional[int]:
+    """The group that a file in a generation must have; None if any will do."""
+    return gid if name != PASSPHRASE and name.rpartition(".")[2] in _SECRET else None
+
+
+def stable_links(server: str) -> Dict[str, str]:
+    """The links with the same name on every server, and what they point to."""
+    return {
+        f"{role}.{suffix}": f"{names.set_name(server, role)}.{suffix}" for role in names.ROLES for suffix in PEM_FILES
+    }

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one way from AnsibleModule into the core and back, with nothing secret on any path."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+
+SERVER: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+}
+"""What every module of a server takes; their documentation is the fragment C(server)."""
+
+SITE: Dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "server_name": {"type": "str"},
+}
+"""Where a site is served, as modules that look at it take it."""
+
+
+def run(
+    argument_spec: Dict[str, Any],
+    action: Callable[[AnsibleModule], Dict[str, Any]],
+    **options: Any,
+) -> None:
+    """Run a module: options in, results or one well-formed failure out.
+
+    :param argument_spec: the module's options.
+    :param action: called with the module; returns the results.
+    :param options: further arguments of AnsibleModule, such as ``required_if``.
+    """
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **options)
+    failure: Dict[str, Any] = {}
+    result: Dict[str, Any] = {}
+    try:
+        result = action(module)
+    except EsyncError as error:
+        failure = error.to_result()
+    except Exception as error:
+        # The text of a foreign exception can hold key material, and no_log would not catch it.
+        failure = {"msg": unexpected(error), "error": {"kind": "unexpected"}}
+    # Only here, for inside an except clause fail_json adds that exception's text where tracebacks are displayed.
+    if failure:
+        module.fail_json(**failure)
+    module.exit_json(**result)

@@ -1,0 +1,212 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules about a server's own sets have in common: their options, and how results look."""
+
+from __future__ import annotations
+
+import datetime
+import grp
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import base as endpoint
+from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE
+from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
+from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetSettings
+
+SPEC: Dict[str, Any] = {
+    **SERVER,
+    "address": {"type": "str"},
+    "subject_alt_names": {"type": "list", "elements": "str", "default": []},
+    "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
+    "key_size": {"type": "int", "choices": [2048, 3072, 4096], "default": 3072},
+    "renew_before_days": {"type": "int", "default": 30},
+    "formats": {"type": "list", "elements": "str", "choices": list(layout.FORMATS), "default": list(layout.FORMATS)},
+    "pfx_passphrase": {"type": "str", "no_log": True},
+    "pfx_encryption": {"type": "str", "choices": list(pkcs12.ENCRYPTIONS), "default": pkcs12.MODERN},
+    "file_group": {"type": "str"},
+    "observe": {
+        "type": "dict",
+        "options": {
+            "files": {"type": "list", "elements": "path", "default": []},
+            "port": {"type": "int"},
+            "address": {"type": "str"},
+            "sites": {"type": "list", "elements": "dict", "default": [], "options": SITE},
+        },
+    },
+    "product_version": {"type": "raw"},
+    "product_version_timeout": {"type": "float", "default": 10},
+    "control_clock": {"type": "float"},
+}
+
+_VERSION_LIMIT = 200
+
+
+def settings_of(options: Mapping[str, Any]) -> SetSettings:
+    """The settings that the options ask for.
+
+    :raises EsyncError: kind ``unknown_group``.
+    """
+    passphrase = options["pfx_passphrase"]
+    named = [options["name"], options["address"], *options["subject_alt_names"]]
+    return SetSettings(
+        name=options["name"],
+        alt_names=tuple(name for name in named if name),
+        key_type=options["key_type"],
+        key_size=options["key_size"],
+        valid_days=options.get("valid_days", 365),
+        renew_before_days=options["renew_before_days"],
+        formats=tuple(suffix for suffix in layout.FORMATS if suffix in options["formats"]),
+        passphrase=passphrase.encode("utf-8") if passphrase else None,
+        pfx_encryption=options["pfx_encryption"],
+        gid=gid_of(options["file_group"], options["name"]),
+    )
+
+
+def gid_of(group: Optional[str], server: str) -> Optional[int]:
+    """The number of the group that may read the keys, if there is to be one.
+
+    :raises EsyncError: kind ``unknown_group``.
+    """
+    if not group:
+        return None
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise EsyncError(
+            f"there is no group {group} on this host",
+            "Make it, or correct esync_file_group",
+            kind="unknown_group",
+            server=server,
+        ) from None
+
+
+def trust_of(base: Optional[Folder], server: str, warnings: List[str]) -> Optional[Dict[str, Any]]:
+    """The trust in force as the control node needs it; None if there is none, or it is damaged (with a warning)."""
+    found, errors = read_trust(base, server)
+    warnings += [str(error) for error in errors if found is None]
+    return found
+
+
+def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
+    """The trust in force, and what is wrong with its files; without trust if there is none, or its index is damaged."""
+    try:
+        found = trust.read(base, server) if base else None
+    except EsyncError as error:
+        return None, [error]
+    if base is None or found is None:
+        return None, []
+    errors = [
+        EsyncError(
+            "it is damaged, missing or foreign, or its mode is not the one it was made with",
+            "Run establish: it is public data and is written anew from the ledger",
+            kind="damaged_trust",
+            server=server,
+            path=f"{base.path}/{names.REMOTE}/{found.folder}" + ("" if name == "." else f"/{name}"),
+        )
+        for name in found.damaged
+    ]
+    return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]}, errors
+
+
+def handed_of(
+    base: Optional[Folder], server: str, gid: Optional[int]
+) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
+    """The client sets that the peers handed over, names and fingerprints only, and what is wrong with them."""
+    try:
+        found = handed.read(base, server, gid) if base else None
+    except EsyncError as error:
+        # Not known, but something lies there: the control node has it written anew.
+        return {"digest": "", "withdrawn": False, "entries": []}, [error]
+    if base is None or found is None:
+        return None, []
+    errors = [
+        EsyncError(
+            "it is damaged, missing or foreign, or its mode is not the one it was made with",
+            "Run establish, which has the peer's client set handed over anew",
+            kind="damaged_shared_keys",
+            server=server,
+            path=f"{base.path}/{names.SHARED}"
+            + {".": f"/{found.folder}", "..": ""}.get(name, f"/{found.folder}/{name}"),
+        )
+        for name in found.damaged
+    ]
+    entries = [vars(entry) for entry in found.entries]
+    return {"digest": found.digest, "withdrawn": found.withdrawn, "entries": entries}, errors
+
+
+def observed(options: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """What is to be known of the endpoint, read in the same call; None if it was not asked for."""
+    return endpoint.observe(**options["observe"]) if options["observe"] else None
+
+
+def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional[Dict[str, Any]]]:
+    """The product's version on this host, given or printed by a command; None if it is not known.
+
+    :returns: the version, and why it is not known, as an error of ours; a mesh works without it.
+    """
+    wanted = options["product_version"]
+    if wanted is None or wanted == "" or wanted == []:
+        return None, None
+    if not isinstance(wanted, (list, tuple)):
+        return str(wanted).strip(), None
+    words = [str(word) for word in wanted]
+    seconds = options["product_version_timeout"]
+    status, output, said = endpoint.run_command(words, seconds)
+    lines = output.strip().splitlines()
+    shown = lines[0].strip() if lines else ""
+    why = None
+    if status != 0:
+        spoken = endpoint.last_words(said)
+        why = endpoint.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
+    elif not shown:
+        why = "printed nothing"
+    elif len(shown) > _VERSION_LIMIT or not shown.isprintable():
+        why = f"printed no version: its first line must be at most {_VERSION_LIMIT} printable characters"
+    if why is None:
+        return shown, None
+    error = EsyncError(
+        f"the command {' '.join(words)} {why}",
+        "Correct esync_product_version, or what the command reports",
+        kind="product_version_unknown",
+        server=options["name"],
+    )
+    found: Dict[str, Any] = error.to_result()["error"]
+    return None, found
+
+
+def skew_of(now: datetime.datetime, control: Optional[float]) -> Optional[float]:
+    """By how many seconds the host's clock is ahead of the control node's; None if that one was not told."""
+    return None if control is None else round(now.timestamp() - control, 3)
+
+
+def clock() -> datetime.datetime:
+    """The host's time, UTC."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def check_clock(now: datetime.datetime, control: Optional[float], limit: int, server: str) -> None:
+    """Refuse to issue anything by a clock that is far from the control node's.
+
+    :param control: the control node's time in seconds since the epoch; None: not compared. :param limit: seconds.
+    :raises EsyncError: kind ``clock_skew``, naming both times.
+    """
+    if control is None:
+        return
+    there = datetime.datetime.fromtimestamp(control, datetime.timezone.utc)
+    skew = abs((now - there).total_seconds())
+    if skew > limit:
+        raise EsyncError(
+            f"its clock says {x509.timestamp(now)}, the control node's says {x509.timestamp(there)}: "
+            f"they differ by {skew:.0f} s, and {limit} s are allowed",
+            "Synchronise both clocks (chrony, systemd-timesyncd)",
+            kind="clock_skew",
+            server=server,
+        )

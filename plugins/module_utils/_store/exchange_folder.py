@@ -1,0 +1,677 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The folder by which certificates go from one place to another by hand (docs/apply.md).
+
+Private keys are in it only where client sets are handed over (docs/shared-keys.md).
+
+It comes from elsewhere, so nothing in it is believed: everything is judged, and everything wrong is told at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
+    Folder,
+    kind_of,
+    os_error,
+    refuse_web_roots,
+    temporary_name,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
+from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import consistent, signed_by_itself
+
+try:
+    from cryptography.x509 import BasicConstraints, ExtensionNotFound, KeyUsage, Version, load_der_x509_certificate
+except ImportError:
+    # requirements.require() says so before any of this is used.
+    pass
+
+VERSION = 1
+ENDPOINTS = ("temporary", "nginx", "external")
+
+_FILE = re.compile(
+    r"(?P<name>.+)_Sync"
+    r"(?:(?P<role>Server|Client)(?:\.(?P<state>next|previous))?\.(?P<suffix>cer|pfx|pvk)|\.(?P<manifest>json))\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_WRITABLE = 0o022
+_MIN_RSA_BITS = 2048
+_COPY = "Copy the set again from the server that it comes from, or take it out of the folder"
+_CHOOSE = "Choose another esync_folder"
+
+
+@dataclass(frozen=True)
+class FolderRequest:
+    """What the judgement needs to know.
+
+    :param server: the server that the folder lies on; its own certificates have no place in it.
+    :param own: fingerprints of the server's own certificates.
+    :param now: the time, UTC.
+    :param passphrase: of the ``.pfx`` and ``.pvk`` files, if it was given.
+    :param shared_keys: whether every client set must come with its private key, to be shown to the server it is of.
+    """
+
+    server: str
+    own: FrozenSet[str]
+    now: datetime.datetime
+    passphrase: Optional[bytes] = field(default=None, repr=False)
+    shared_keys: bool = False
+
+
+@dataclass(frozen=True)
+class RemoteSet:
+    """The certificates of one server.
+
+    :param generations: state to role to certificate; the current one is always there.
+    :param address: where it listens, None if no manifest says so.
+    :param endpoint: what listens there, None if no manifest says so.
+    :param client_sets: state to the client's ``.pfx`` file, of those that are to be handed over.
+    """
+
+    name: str
+    generations: Mapping[str, Mapping[str, x509.Certificate]]
+    address: Optional[str] = None
+    port: Optional[int] = None
+    endpoint: Optional[str] = None
+    client_sets: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def private(self) -> Dict[str, str]:
+        """The files of it that hold private keys, by name: SHA-256."""
+        return {
+            client_file(self.name, state): hashlib.sha256(data).hexdigest() for state, data in self.client_sets.items()
+        }
+
+    def facts(self) -> Dict[str, Any]:
+        """The set as modules return it; public data only. A temporary endpoint cannot be reached from elsewhere."""
+        resident = self.endpoint not in (None, "temporary")
+        return {
+            "name": self.name,
+            "address": self.address if resident else None,
+            "port": self.port if resident else None,
+            "generations": [
+                {"state": state, **{role: self.generations[state][role].facts() for role in names.ROLES}}
+                for state in names.STATES
+                if state in self.generations
+            ],
+        }
+
+    def aloud(self) -> List[str]:
+        """A line for each certificate, to be read to somebody on the telephone."""
+        return [
+            f"{self.name} {role} ({state}): {spelled(self.generations[state][role].fingerprint)}"
+            for state in names.STATES
+            if state in self.generations
+            for role in names.ROLES
+        ]
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """What a folder holds.
+
+    :param keys: the files in it that hold private keys, which it does not need.
+    :param client_sets: those that it needs.
+    """
+
+    sets: Tuple[RemoteSet, ...]
+    keys: Tuple[str, ...]
+    client_sets: Tuple[str, ...] = ()
+
+
+def spelled(fingerprint: str) -> str:
+    """A fingerprint in groups of four digits."""
+    return " ".join(fingerprint[start : start + 4] for start in range(0, len(fingerprint), 4))
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+def read(path: str, asked: FolderRequest, web_roots: Sequence[str]) -> FolderContent:
+    """Judge a folder with the sets of other servers.
+
+    Private keys are read to be compared, and go nowhere.
+
+    :raises EsyncError: everything that is wrong with it, at once.
+    """
+    with _opened(path, asked.server, web_roots) as folder:
+        reader = _Reader(folder, asked)
+        found = reader.read()
+        raise_all(reader.errors)
+    return found
+
+
+def read_client_sets(
+    path: str, server: str, peers: Sequence[str], passphrase: bytes, web_roots: Sequence[str]
+) -> Dict[str, bytes]:
+    """The client sets that some servers hand over in a folder: fingerprint to the ``.pfx`` file.
+
+    Whoever takes one in compares it with what it should be.
+
+    :param server: the server that the folder lies on. :param passphrase: of the files.
+    :raises EsyncError: the folder cannot be used, or a file in it does not open.
+    """
+    found: Dict[str, bytes] = {}
+    with _opened(path, server, web_roots) as folder:
+        entries = folder.entries()
+        wanted = [client_file(peer, state) for peer in peers for state in names.STATES]
+        for entry in sorted(set(wanted) & set(entries)):
+            data = folder.read(entry, limit=x509.MAX_BYTES)
+            try:
+                _key, der = pkcs12.read_pfx(data, entry, passphrase)
+            except EsyncError as error:
+                raise EsyncError(
+                    error.cause, _COPY, kind=error.kind, server=server, path=f"{folder.path}/{entry}"
+                ) from None
+            found[hashlib.sha256(der).hexdigest()] = data
+    return found
+
+
+def _opened(path: str, server: str, web_roots: Sequence[str]) -> Folder:
+    try:
+        refuse_web_roots(path, web_roots, server)
+    except EsyncError as error:
+        raise EsyncError(
+            "it lies under a web root, where everybody can fetch what is in it, and the web server may write",
+            _CHOOSE,
+            kind=error.kind,
+            server=server,
+            path=path,
+        ) from None
+    try:
+        folder = Folder.open(path)
+    except EsyncError as error:
+        raise EsyncError(
+            error.cause,
+            "Copy the sets into a folder that belongs to the user whom Ansible works as, as a rule root, and that "
+            "nobody else may write to (chown, chmod go-w); where there is none, leave the host out (--limit)",
+            kind=error.kind,
+            server=server,
+            path=path,
+        ) from None
+    status = folder.status()
+    if status and status.st_mode & _WRITABLE:
+        folder.close()
+        raise EsyncError(
+            f"others may write to it (mode {status.st_mode & 0o7777:04o}), so anybody may have put these files there",
+            "Look where its files come from, take that right away (chmod go-w), and run again",
+            kind="writable_by_others",
+            server=server,
+            path=path,
+        )
+    return folder
+
+
+class _Reader:
+    """Collects what is wrong while it reads."""
+
+    def __init__(self, folder: Folder, asked: FolderRequest) -> None:
+        self.folder = folder
+        self.asked = asked
+        self.entries = folder.entries()
+        self.errors: List[EsyncError] = []
+        self.public: Dict[str, Dict[Tuple[str, str], str]] = {}
+        self.keys: Dict[str, Dict[str, Tuple[str, str]]] = {}
+        self.manifests: Dict[str, str] = {}
+
+    def wrong(self, entry: Optional[str], cause: str, remedy: str, kind: str) -> None:
+        place = f"{self.folder.path}/{_printable(entry)}" if entry else self.folder.path
+        self.errors.append(EsyncError(cause, remedy, kind=kind, server=self.asked.server, path=place))
+
+    def read(self) -> FolderContent:
+        if not self.entries:
+            self.wrong(None, "it is empty", "Copy the sets of other servers there", "empty_folder")
+        for entry in self.entries:
+            self._sort_in(entry)
+        servers = sorted({*self.public, *self.keys, *self.manifests})
+        self._doubled_names(servers)
+        sets = [self._set(name) for name in servers]
+        found = tuple(one for one in sets if one)
+        self._doubled_certificates(found)
+        keys = {entry for files in self.keys.values() for entry in files}
+        needed = {client_file(one.name, state) for one in found for state in one.generations} & keys
+        if not self.asked.shared_keys:
+            needed = set()
+        return FolderContent(found, tuple(sorted(keys - needed)), tuple(sorted(needed)))
+
+    def _sort_in(self, entry: str) -> None:
+        match = _FILE.match(entry)
+        if not match:
+            status = self.folder.status(entry)
+            what = kind_of(status) if status else "something that vanished meanwhile"
+            self.wrong(
+                entry,
+                f"it is {what} that belongs to no certificate set",
+                "Take it out: only NAME_SyncServer, NAME_SyncClient (.cer, .pfx, .pvk) and NAME_Sync.json may be here",
+                "unexpected_file",
+            )
+            return
+        name = match["name"]
+        role = names.CLIENT if (match["role"] or "").lower() == "client" else names.SERVER
+        state = (match["state"] or names.CURRENT).lower()
+        suffix = (match["suffix"] or "").lower()
+        if match["manifest"]:
+            spelling = manifest_file(name)
+        elif suffix == "cer":
+            spelling = names.remote_file(name, role, state)
+        elif self.asked.shared_keys and suffix == "pfx" and role == names.CLIENT:
+            spelling = client_file(name, state)
+        else:
+            spelling = f"{names.set_name(name, role)}.{suffix}"
+        if entry != spelling:
+            if spelling in self.entries:
+                cause, kind = f"it is there a second time, as {spelling}", "doubled_file"
+            else:
+                cause, kind = f"such a file is called {_printable(spelling)}", "unexpected_file"
+            self.wrong(entry, cause, "Keep the right one, under its right name", kind)
+            return
+        for problem in names.problems(name):
+            self.wrong(entry, f"{_printable(name)!r} is no server name: {problem}", _COPY, "bad_name")
+        if names.problems(name):
+            return
+        if name.lower() == self.asked.server.lower():
+            self.wrong(
+                entry,
+                "it belongs to this very server, which never trusts itself as a peer",
+                "Take it out: a folder holds the sets of other servers",
+                "own_name",
+            )
+            return
+        if match["manifest"]:
+            self.manifests[name] = entry
+        elif suffix == "cer":
+            self.public.setdefault(name, {})[state, role] = entry
+        else:
+            self.keys.setdefault(name, {})[entry] = state, role
+
+    def _doubled_names(self, servers: Sequence[str]) -> None:
+        seen: Dict[str, str] = {}
+        for name in servers:
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                self.wrong(
+                    None,
+                    f"it holds sets of {other} and of {name}, and upper and lower case count as the same",
+                    "Find out which one is right, and take the other out",
+                    "doubled_name",
+                )
+
+    def _set(self, name: str) -> Optional[RemoteSet]:
+        before = len(self.errors)
+        files = self.public.get(name, {})
+        states = [state for state in names.STATES if state == names.CURRENT or any(key[0] == state for key in files)]
+        missing = [
+            names.remote_file(name, role, state)
+            for state in states
+            for role in names.ROLES
+            if (state, role) not in files
+        ]
+        if missing:
+            self.wrong(
+                None, f"the set of {name} is incomplete: {' and '.join(missing)} is missing", _COPY, "incomplete_set"
+            )
+        certificates = {key: self._certificate(name, key[1], entry) for key, entry in files.items()}
+        for entry, key in self.keys.get(name, {}).items():
+            self._key(entry, certificates.get(key))
+        if self.asked.shared_keys:
+            self._client_sets(name, states)
+        manifest = self._manifest(name, certificates) if name in self.manifests and not missing else None
+        if len(self.errors) > before:
+            return None
+        sound = {key: certificate for key, certificate in certificates.items() if certificate}
+        generations = {state: {role: sound[state, role] for role in names.ROLES} for state in states}
+        if manifest:
+            return RemoteSet(name, generations, manifest["address"], manifest["port"], manifest["endpoint"])
+        return RemoteSet(name, generations)
+
+    def _client_sets(self, name: str, states: Sequence[str]) -> None:
+        """Is there what this server is to show to the other one?"""
+        for state in states:
+            entry = client_file(name, state)
+            if entry not in self.keys.get(name, {}):
+                self.wrong(
+                    entry,
+                    f"it is missing: {name} accepts only callers that show its own client set "
+                    "(esync_trust_model: shared_keys), and its private key is in that file",
+                    f"Have it exported by {name}, by the export playbook with esync_trust_model: shared_keys, or copy "
+                    "it by hand",
+                    "missing_client_set",
+                )
+            elif self.asked.passphrase is None:
+                self.wrong(
+                    entry,
+                    "it cannot be opened without its passphrase, and this server needs the private key in it",
+                    "Give the passphrase of the mesh that it comes from in esync_folder_passphrase",
+                    "passphrase_needed",
+                )
+
+    def _content(self, entry: str) -> Optional[bytes]:
+        try:
+            data = self.folder.read(entry, limit=x509.MAX_BYTES)
+        except EsyncError as error:
+            self.wrong(entry, error.cause, _COPY, error.kind)
+            return None
+        status = self.folder.status(entry)
+        if status and status.st_mode & _WRITABLE:
+            self.wrong(
+                entry,
+                f"others may write to it (mode {status.st_mode & 0o7777:04o})",
+                "Look where it comes from, take that right away (chmod go-w), and run again",
+                "writable_by_others",
+            )
+        return data
+
+    def _certificate(self, name: str, role: str, entry: str) -> Optional[x509.Certificate]:
+        data = self._content(entry)
+        if data is None:
+            return None
+        try:
+            certificate = x509.parse_certificate(data, entry, role)
+        except EsyncError as error:
+            self.wrong(entry, error.cause, _COPY, error.kind)
+            return None
+        if certificate.subject != name:
+            self.wrong(entry, f"it is issued to {certificate.subject!r}, not to {name!r}", _COPY, "wrong_name")
+        if certificate.fingerprint in self.asked.own:
+            self.wrong(
+                entry,
+                f"it is this server's own {role} certificate, {certificate.fingerprint}",
+                "Take it out: a folder holds the sets of other servers",
+                "own_certificate",
+            )
+        for kind, cause in _unfit(certificate, self.asked.now):
+            self.wrong(entry, cause, "Have new sets made on the server that it belongs to, and copy those", kind)
+        return certificate
+
+    def _key(self, entry: str, certificate: Optional[x509.Certificate]) -> None:
+        data = self._content(entry)
+        if data is None:
+            return
+        passphrase = self.asked.passphrase
+        stored = None
+        try:
+            if not data:
+                raise EsyncError("it is empty", _COPY, kind="damaged_file")
+            if entry.endswith(".pvk"):
+                key = pvk.read_pvk(data, entry, passphrase)
+            elif passphrase is None:
+                return  # it cannot be opened, and nobody asked for that
+            else:
+                key, stored = pkcs12.read_pfx(data, entry, passphrase)
+        except EsyncError as error:
+            needed = error.kind == "passphrase_needed"
+            remedy = "Give its passphrase in esync_folder_passphrase, or take it out: it is not needed"
+            self.wrong(entry, error.cause, remedy if needed else _COPY, error.kind)
+            return
+        if certificate is None:
+            return  # told already
+        if stored is not None and stored != certificate.der:
+            self.wrong(entry, "it holds another certificate than the .cer file beside it", _COPY, "mismatch")
+        elif x509.public_key_of(key) != certificate.public_key or (self.asked.shared_keys and not consistent(key)):
+            self.wrong(entry, "its private key does not belong to the .cer file beside it", _COPY, "mismatch")
+
+    def _manifest(
+        self, name: str, certificates: Mapping[Tuple[str, str], Optional[x509.Certificate]]
+    ) -> Optional[Dict[str, Any]]:
+        entry = self.manifests[name]
+        data = self._content(entry)
+        if data is None:
+            return None
+        manifest = parse_manifest(data)
+        if manifest is None or manifest["name"] != name:
+            self.wrong(entry, f"it is no manifest of {name}, or damaged", _COPY, "damaged_file")
+            return None
+        listed = manifest["fingerprints"]
+        for key in sorted({*listed, *certificates}):
+            certificate = certificates.get(key)
+            if key in certificates and certificate is None:
+                continue  # told already
+            there = certificate.fingerprint if certificate else "no such file"
+            if listed.get(key) != there:
+                state, role = key
+                self.wrong(
+                    names.remote_file(name, role, state),
+                    f"its fingerprint is {there}, and {entry} says {listed.get(key, 'nothing of it')}",
+                    _COPY,
+                    "manifest_differs",
+                )
+        for key_file, digest in manifest["private_keys"].items():
+            if (
+                key_file in self.keys.get(name, {})
+                and hashlib.sha256(self._content(key_file) or b"").hexdigest() != digest
+            ):
+                self.wrong(key_file, f"it is not the file that {entry} says it is", _COPY, "manifest_differs")
+        return manifest
+
+    def _doubled_certificates(self, sets: Sequence[RemoteSet]) -> None:
+        seen: Dict[str, str] = {}
+        for one in sets:
+            for state, certificates in one.generations.items():
+                for role, certificate in certificates.items():
+                    entry = names.remote_file(one.name, role, state)
+                    other = seen.setdefault(certificate.fingerprint, entry)
+                    if other != entry:
+                        self.wrong(entry, f"it holds the same certificate as {other}", _COPY, "doubled_certificate")
+
+
+def _unfit(certificate: x509.Certificate, now: datetime.datetime) -> Iterator[Tuple[str, str]]:
+    """Why a certificate cannot be pinned: kind and cause."""
+    if now > certificate.not_after:
+        yield "expired", f"it expired at {x509.timestamp(certificate.not_after)}"
+    if now < certificate.not_before:
+        yield "not_yet_valid", f"it is valid from {x509.timestamp(certificate.not_before)} on only"
+    if certificate.key_type == "rsa" and certificate.key_size < _MIN_RSA_BITS:
+        yield "weak_key", f"its key has {certificate.key_size} bits, and fewer than {_MIN_RSA_BITS} are refused"
+    if not signed_by_itself(certificate.der):
+        yield "not_self_signed", "it is not signed by its own key, or damaged"
+    if _may_issue(certificate.der):
+        yield "authority", "whoever has its key can issue further certificates, which would be trusted too"
+
+
+def _may_issue(der: bytes) -> bool:
+    """Whether a verifier can take a certificate for an authority, which no pin may be (RFC 5280, 4.2.1.9)."""
+    certificate = load_der_x509_certificate(der)
+    if certificate.version is not Version.v3:
+        return True  # OpenSSL takes a self-signed one of version 1 for an authority
+    try:
+        if certificate.extensions.get_extension_for_class(BasicConstraints).value.ca:
+            return True
+    except ExtensionNotFound:
+        pass
+    try:
+        return bool(certificate.extensions.get_extension_for_class(KeyUsage).value.key_cert_sign)
+    except ExtensionNotFound:
+        return False
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+# -- the manifest ----------------------------------------------------------------------------------------------
+
+
+def manifest_file(name: str) -> str:
+    """The name of a server's manifest; it has the server's name, so that several exports fit into one folder."""
+    return f"{name}_Sync.json"
+
+
+def client_file(name: str, state: str) -> str:
+    """The file by which a server hands a client set over, private key included."""
+    return f"{names.remote_stem(name, names.CLIENT, state)}.pfx"
+
+
+def render_manifest(one: RemoteSet) -> bytes:
+    """Who it is, where it listens, the fingerprints to be read aloud, and which files hold private keys."""
+    manifest: Dict[str, Any] = {
+        "version": VERSION,
+        "name": one.name,
+        "address": one.address,
+        "port": one.port,
+        "endpoint": one.endpoint,
+        "generations": [
+            {"state": state, **{role: spelled(one.generations[state][role].fingerprint) for role in names.ROLES}}
+            for state in names.STATES
+            if state in one.generations
+        ],
+    }
+    if one.private:
+        manifest["private_keys"] = one.private
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode("ascii")
+
+
+def parse_manifest(data: bytes) -> Optional[Dict[str, Any]]:
+    """``name``, ``address``, ``port``, ``endpoint``, ``fingerprints`` by state and role, and ``private_keys``, the
+    SHA-256 of each file that holds one; None if it is no manifest.
+    """
+    try:
+        found = json.loads(data.decode("utf-8"))
+        address, port = found["address"], found["port"]
+        sound = (
+            found["version"] == VERSION
+            and isinstance(found["name"], str)
+            and isinstance(address, str)
+            and isinstance(port, int)
+            and not isinstance(port, bool)
+            and 1 <= port <= 65535
+            and found["endpoint"] in ENDPOINTS
+        )
+        if not sound:
+            return None
+        x509.normal_alt_names((address,))  # raises for what is neither a host name nor an address
+        fingerprints = {
+            (str(one["state"]), role): one[role].replace(" ", "")
+            for one in found["generations"]
+            for role in names.ROLES
+        }
+        private = {str(entry): str(digest) for entry, digest in found.get("private_keys", {}).items()}
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if len(fingerprints) != len(names.ROLES) * len(found["generations"]):
+        return None
+    if any(state not in names.STATES for state, _role in fingerprints):
+        return None
+    return {
+        **{key: found[key] for key in ("name", "address", "port", "endpoint")},
+        "fingerprints": fingerprints,
+        "private_keys": private,
+    }
+
+
+# -- writing ---------------------------------------------------------------------------------------------------
+
+
+def contents(one: RemoteSet) -> Dict[str, bytes]:
+    """The files of an export, by name."""
+    files = {
+        names.remote_file(one.name, role, state): certificate.der
+        for state, certificates in one.generations.items()
+        for role, certificate in certificates.items()
+    }
+    files.update({client_file(one.name, state): data for state, data in one.client_sets.items()})
+    files[manifest_file(one.name)] = render_manifest(one)
+    return files
+
+
+def write(path: str, one: RemoteSet, web_roots: Sequence[str], check: bool = False) -> bool:
+    """Make a folder with a server's certificates: it appears whole, or not at all.
+
+    With private keys in it, it is for nobody but its owner.
+
+    :returns: whether anything changed.
+    :raises EsyncError: something is there that is not an unchanged earlier export of this server (kind ``exists``), or
+        the folder lies under a web root or where others may write.
+    """
+    path = os.path.normpath(path)
+    try:
+        refuse_web_roots(path, web_roots, one.name)
+        with Folder.open(os.path.dirname(path), any_owner=True) as parent:
+            status = parent.status()
+            there = parent.status(os.path.basename(path)) is not None
+    except EsyncError as error:
+        raise EsyncError(error.cause, _CHOOSE, kind=error.kind, server=one.name, path=path) from None
+    if status and status.st_mode & _WRITABLE and not status.st_mode & 0o1000:
+        raise EsyncError(
+            "others may write to its parent, and could replace it",
+            _CHOOSE,
+            kind="unsafe_parent",
+            server=one.name,
+            path=path,
+        )
+    wanted = contents(one)
+    if there and _is_export(path, one.name) == wanted and (not one.private or _is_narrow(path)):
+        return False
+    if not check:
+        _replace(path, wanted, there, bool(one.private))
+    return True
+
+
+def _is_export(path: str, name: str) -> Dict[str, bytes]:
+    """The files of an earlier export that nobody has changed.
+
+    :raises EsyncError: kind ``exists``: it is something else.
+    """
+    try:
+        with Folder.open(path) as folder:
+            found = {entry: folder.read(entry, limit=x509.MAX_BYTES) for entry in folder.entries()}
+    except EsyncError:
+        found = {}
+    text = found.get(manifest_file(name), b"")
+    manifest = parse_manifest(text)
+    listed: Set[Tuple[str, str]] = set()
+    if manifest and manifest["name"] == name:
+        listed = {
+            (names.remote_file(name, role, state), fingerprint)
+            for (state, role), fingerprint in manifest["fingerprints"].items()
+        }
+        listed |= set(manifest["private_keys"].items())
+    there = {(entry, hashlib.sha256(data).hexdigest()) for entry, data in found.items() if data is not text}
+    if not listed or listed != there:
+        raise EsyncError(
+            "it is there already, and is not an earlier export of this server that nobody has changed",
+            "Remove it, or choose another esync_folder",
+            kind="exists",
+            server=name,
+            path=path,
+        )
+    return found
+
+
+def _is_narrow(path: str) -> bool:
+    """Is it a folder that nobody but its owner may look into?"""
+    with Folder.open(path) as folder:
+        found = [(folder.status(), 0o700), *((folder.status(entry), 0o600) for entry in folder.entries())]
+    return all(status is not None and stat.S_IMODE(status.st_mode) == mode for status, mode in found)
+
+
+def _replace(path: str, wanted: Mapping[str, bytes], there: bool, private: bool) -> None:
+    parent = os.path.dirname(path)
+    fresh, old = (os.path.join(parent, temporary_name()) for _number in range(2))
+    try:
+        with Folder.open(fresh, create_mode=0o700 if private else 0o755) as folder:
+            for entry, data in wanted.items():
+                folder.write(entry, data, 0o600 if private else 0o644)
+        if there:
+            os.rename(path, old)
+        # Onto something that was put there meanwhile it fails, unless that is an empty folder.
+        os.rename(fresh, path)
+    except OSError as error:
+        raise os_error(error, path, "make the folder") from None
+    finally:
+        with Folder.open(parent, any_owner=True) as folder:
+            for leftover in (fresh, old):
+                folder.remove_tree(os.path.basename(leftover), wipe=True)
+            folder.sync()

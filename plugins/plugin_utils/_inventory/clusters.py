@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What came of the calls to load-balanced clusters through their balancers (docs/clusters.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as absence
+
+LINE_LIMIT = 20
+
+
+@dataclass(frozen=True)
+class ClusterCall:
+    """The calls of one server to one cluster that it is no member of.
+
+    :param verdict: ``ok`` if a pinned member answered each time, ``failed``, or ``untested``.
+    :param cause: a key of the diagnosis table; None unless something is wrong.
+    :param answered: member and how often it answered, of those that did.
+    :param in_scope: whether this run should have tested it.
+    """
+
+    source: str
+    cluster: str
+    verdict: str
+    cause: str | None = None
+    detail: str = ""
+    remedy: str = ""
+    answered: tuple[tuple[str, int], ...] = ()
+    in_scope: bool = True
+
+    @property
+    def label(self) -> str:
+        return label_of(self.source, self.cluster)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it fails the run."""
+        return self.verdict == "failed" or (self.verdict == "untested" and self.in_scope)
+
+    @property
+    def title(self) -> str:
+        """The cause in a few plain words; empty if it has none."""
+        return CAUSES[self.cause].title if self.cause in CAUSES else self.cause or ""
+
+    def __str__(self) -> str:
+        said = [self.detail, self.remedy]
+        return " ".join([f"{self.label}: {self.cause or self.verdict}.", *filter(None, said)])
+
+
+def label_of(source: str, cluster: str) -> str:
+    """The calls of a server to a cluster in messages; no pair looks like it."""
+    return f"{source} -> [cluster {cluster}]"
+
+
+def connect(
+    clusters: Sequence[Cluster],
+    states: Mapping[str, str],
+    found: Mapping[str, Sequence[Mapping[str, Any]]],
+    both_ends: bool,
+) -> tuple[ClusterCall, ...]:
+    """Every server with every cluster that it is no member of, tested or not.
+
+    Members are not called through their own balancer: they have each other, and many a balancer leads nobody back.
+
+    :param states: server name to its state in the run, as in the report.
+    :param found: server name to what its probe found of the clusters.
+    :param both_ends: whether the members, too, must be in the run to be tested, for only then they listen.
+    """
+    results = {(source, str(result["cluster"])): result for source, one in found.items() for result in one}
+    return tuple(
+        _connection(source, cluster, states, results.get((source, cluster.name)), both_ends)
+        for cluster in clusters
+        for source in states
+        if source not in cluster.members
+    )
+
+
+def _connection(
+    source: str, cluster: Cluster, states: Mapping[str, str], result: Mapping[str, Any] | None, both_ends: bool
+) -> ClusterCall:
+    if result:
+        return ClusterCall(
+            source,
+            cluster.name,
+            str(result["verdict"]),
+            result.get("cause"),
+            result.get("detail") or "",
+            result.get("remedy") or "",
+            tuple((str(name), int(count)) for name, count in (result.get("answered") or {}).items()),
+        )
+    ends = (source, *cluster.members) if both_ends else (source,)
+    outside = [end for end in ends if states[end] in ("not_in_run", "unreadable")]
+    if outside:
+        text = f"{' and '.join(outside)} took no part in this run."
+        return ClusterCall(source, cluster.name, "untested", detail=text, in_scope=False)
+    away = next((end for end in ends if states[end] in absence.AWAY), None)
+    why = absence.away(away, states[away]) if away else absence.no_result(source)
+    return ClusterCall(source, cluster.name, "untested", why.cause, why.detail, why.remedy)
+
+
+def to_json(clusters: Iterable[Cluster], connections: Sequence[ClusterCall]) -> list[dict[str, Any]]:
+    """The clusters as ``mesh.json`` has them."""
+    return [
+        {
+            "name": cluster.name,
+            "address": cluster.address,
+            "port": cluster.port,
+            "members": list(cluster.members),
+            "connections": [
+                {
+                    "from": one.source,
+                    "verdict": one.verdict,
+                    "cause": one.cause,
+                    "detail": one.detail,
+                    "remedy": one.remedy,
+                    "answered": dict(one.answered),
+                }
+                for one in connections
+                if one.cluster == cluster.name
+            ],
+        }
+        for cluster in clusters
+    ]
+
+
+@dataclass(frozen=True)
+class ClusterCount:
+    """A cluster in figures. :param callers: the servers that should have called it."""
+
+    cluster: Cluster
+    connections: tuple[ClusterCall, ...]
+
+    @property
+    def ok(self) -> int:
+        return sum(one.verdict == "ok" for one in self.connections)
+
+    @property
+    def answered(self) -> dict[str, int]:
+        """Every member, and how often it answered."""
+        counts = dict.fromkeys(self.cluster.members, 0)
+        for one in self.connections:
+            for name, count in one.answered:
+                counts[name] = counts.get(name, 0) + count
+        return counts
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The members that answered nobody, though others did; that may be the balancer's way, and fails nothing."""
+        counts = self.answered
+        return tuple(name for name, count in counts.items() if not count) if any(counts.values()) else ()
+
+    def __str__(self) -> str:
+        if not self.connections:
+            return f"cluster {self.cluster.name}: no server outside of it calls it."
+        parts = [f"cluster {self.cluster.name}: {self.ok} of {len(self.connections)} callers ok"]
+        counts = [f"{name} {count}" for name, count in self.answered.items() if count]
+        parts += [f"answered {', '.join(counts)}"] if counts else []
+        parts += [f"never {', '.join(self.silent)}"] if self.silent else []
+        return f"{'; '.join(parts)}."
+
+
+def tallies(clusters: Iterable[Cluster], connections: Sequence[ClusterCall]) -> list[ClusterCount]:
+    """Each cluster in figures."""
+    return [
+        ClusterCount(cluster, tuple(one for one in connections if one.cluster == cluster.name)) for cluster in clusters
+    ]
+
+
+def wrong_groups(connections: Iterable[ClusterCall]) -> list[list[ClusterCall]]:
+    """What is wrong, the same trouble of a cluster together, however many call it."""
+    groups: dict[tuple[str, str | None, str], list[ClusterCall]] = {}
+    for one in connections:
+        groups.setdefault((one.cluster, one.cause, one.remedy), []).append(one)
+    return list(groups.values())
+
+
+def wrong_lines(connections: Iterable[ClusterCall]) -> list[str]:
+    """What is wrong, a line for each trouble while they fit a screen."""
+    groups = wrong_groups(connections)
+    lines = []
+    for group in groups[:LINE_LIMIT]:
+        text = str(group[0])
+        if len(group) > 1:
+            where = f"cluster {group[0].cluster} ({len(group)} callers, such as {group[0].label})"
+            text = text.replace(group[0].label, where, 1)
+        lines.append(text)
+    rest = groups[LINE_LIMIT:]
+    return lines + ([f"{len(rest)} more troubles of clusters; the report has them all."] if rest else [])
+
+
+def tally_lines(clusters: Iterable[Cluster], connections: Sequence[ClusterCall]) -> list[str]:
+    """A line for each cluster: who answered, and who never did."""
+    lines = [str(tally) for tally in tallies(clusters, connections)]
+    rest = lines[LINE_LIMIT:]
+    return lines[:LINE_LIMIT] + ([f"{len(rest)} more clusters; the report has them all."] if rest else [])

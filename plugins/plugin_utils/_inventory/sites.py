@@ -1,0 +1,207 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The web sites of a server, and to which of them the certificates apply (docs/sites.md)."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import problems
+
+ALL = "all"
+KEYS = ("name", "port", "server_name", "root", "upstream", "reload")
+
+# What needs no quotes in the configuration of nginx, and means nothing there.
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._@%+~-]*\Z")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One web site of a server.
+
+    :param port: 1 to 65535. :param server_name: the DNS name that it is asked for by, where sites share a port.
+    :param root: the folder that nginx hands out. :param upstream: where nginx passes requests to.
+    :param reload: the command that makes a service of the user's own, which serves it, take up new certificates.
+    """
+
+    name: str
+    port: int
+    server_name: str | None = None
+    root: str | None = None
+    upstream: str | None = None
+    reload: tuple[str, ...] = ()
+
+    def shown(self) -> dict[str, Any]:
+        """The site as the role gets it."""
+        return {**asdict(self), "reload": list(self.reload)}
+
+
+def read(host: str, value: Any, port: int) -> tuple[Site, ...]:
+    """The sites of a host, as the inventory has them.
+
+    :param value: the value of esync_endpoint_sites. :param port: that of a site that names none.
+    :raises EsyncError: kind ``bad_site``; names, ports and the like are judged later, all together.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise _bad(host, "esync_endpoint_sites is no list of sites")
+    return tuple(_read_one(host, index, site, port) for index, site in enumerate(value, 1))
+
+
+def _read_one(host: str, index: int, site: Any, port: int) -> Site:
+    if not isinstance(site, Mapping) or not site.get("name"):
+        raise _bad(host, f"site {index} of esync_endpoint_sites has no name")
+    name = str(site["name"])
+    unknown = [str(key) for key in site if key not in KEYS]
+    if unknown:
+        raise _bad(host, f"the site {name} has {', '.join(unknown)}, and a site may have {', '.join(KEYS)}")
+    given = port if site.get("port") is None else site["port"]
+    try:
+        number = int(str(given))
+    except ValueError:
+        raise _bad(host, f"the site {name} has the port {given!r}, which is none") from None
+    reload = site.get("reload") or ()
+    if isinstance(reload, (str, Mapping)):
+        raise _bad(host, f"reload of the site {name} is no list of words")
+    return Site(
+        name,
+        number,
+        str(site["server_name"]).lower() if site.get("server_name") else None,
+        str(site["root"]) if site.get("root") else None,
+        str(site["upstream"]) if site.get("upstream") else None,
+        tuple(str(word) for word in reload),
+    )
+
+
+def asked(value: Any) -> tuple[str, ...] | None:
+    """The names in esync_site: one, several with commas, or a list; None for all sites."""
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    names = tuple(dict.fromkeys(str(word).strip() for word in words if str(word).strip()))
+    return None if ALL in names else names
+
+
+def chosen(sites: Sequence[Site], names: Sequence[str] | None) -> tuple[Site, ...]:
+    """The sites that certificates apply to, in their order. :param names: as :func:`asked` returns them."""
+    return tuple(site for site in sites if names is None or site.name in names)
+
+
+def judge(
+    host: str, sites: Sequence[Site], names: Sequence[str] | None, directory: str, endpoint: str
+) -> Iterator[EsyncError]:
+    """What is wrong with the sites of one server.
+
+    :param names: as :func:`asked` returns them. :param directory: the folder of ours. :param endpoint: esync_endpoint.
+    """
+    if not sites:
+        return
+    if endpoint == "temporary":
+        yield EsyncError(
+            "it has sites (esync_endpoint_sites), and the temporary endpoint serves only esync_port",
+            "Set esync_endpoint to nginx, or to external if services of your own serve all of its sites",
+            kind="sites_need_endpoint",
+            server=host,
+        )
+    for site in sites:
+        for problem in _problems(site, directory, endpoint):
+            yield _bad(host, f"the site {site.name!r}: {problem}")
+    yield from _doubled(host, sites)
+    if names is None:
+        return
+    known = [site.name for site in sites]
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        yield _unknown(host, lacking, known)
+    if not names:
+        yield EsyncError(
+            f"esync_site names no site; its sites are {', '.join(known)}",
+            f"Set esync_site to {ALL}, to one of them, or to several",
+            kind="unknown_site",
+            server=host,
+        )
+
+
+def unknown_to_all(mesh: Mapping[str, tuple[Sequence[Site], Sequence[str] | None]]) -> Iterator[EsyncError]:
+    """What a server without sites is asked for, and none of the others knows.
+
+    :param mesh: host to its sites and the names that it is asked for.
+    """
+    known = sorted({site.name for sites, _names in mesh.values() for site in sites})
+    told = {name for sites, names in mesh.values() if sites for name in names or ()}
+    seen: set[str] = set()
+    for host, (sites, names) in mesh.items():
+        lacking = [name for name in names or () if not sites and name not in {*known, *told, *seen}]
+        seen.update(lacking)
+        if lacking:
+            yield _unknown(host, lacking, known)
+
+
+def _problems(site: Site, directory: str, endpoint: str) -> Iterator[str]:
+    for problem in problems(site.name):
+        yield f"that is no name of a site: {problem}"
+    if site.name.lower() == ALL:
+        yield f"{ALL} stands for all sites and cannot be the name of one"
+    if not 1 <= site.port <= 65535:
+        yield f"{site.port} is no port"
+    if site.server_name and sni_of(site.server_name) is None:
+        yield f"its server_name {site.server_name!r} is no DNS name"
+    if site.root and site.upstream:
+        yield "it has both a root and an upstream, and can have one"
+    if (site.reload or endpoint == "external") and (site.root or site.upstream):
+        yield "it is served by a service of its own, so root and upstream mean nothing"
+    if site.root:
+        yield from _root_problems(site.root, directory)
+
+
+def _root_problems(root: str, directory: str) -> Iterator[str]:
+    if not _PLAIN_PATH.match(root):
+        yield f"its root must be an absolute path of letters, digits and / . _ @ % + ~ -, not {root!r}"
+        return
+    ours, theirs = (posixpath.normpath(path).rstrip("/") + "/" for path in (directory, root))
+    if ours.startswith(theirs) or theirs.startswith(ours):
+        yield f"its root {root} and our folder {directory} lie in each other, so that private keys could be handed out"
+
+
+def _doubled(host: str, sites: Sequence[Site]) -> Iterator[EsyncError]:
+    by_name: dict[str, list[Site]] = defaultdict(list)
+    by_place: dict[tuple[int, str | None], list[Site]] = defaultdict(list)
+    by_port: dict[int, list[Site]] = defaultdict(list)
+    for site in sites:
+        by_name[site.name.lower()].append(site)
+        by_place[site.port, site.server_name].append(site)
+        by_port[site.port].append(site)
+    for same in by_name.values():
+        if len(same) > 1:
+            yield _bad(host, f"the sites {_listed(same)} have the same name (upper and lower case count as the same)")
+    for (port, server_name), same in by_place.items():
+        if len(same) > 1:
+            what = f"server_name {server_name}" if server_name else "no server_name"
+            yield _bad(host, f"the sites {_listed(same)} have the same port {port} and {what}")
+    for port, same in by_port.items():
+        if len({bool(site.reload) for site in same}) > 1:
+            yield _bad(host, f"the sites {_listed(same)} have the same port {port}, and not all are served by nginx")
+
+
+def _listed(sites: Sequence[Site]) -> str:
+    return " and ".join(site.name for site in sites)
+
+
+def _bad(host: str, cause: str) -> EsyncError:
+    return EsyncError(cause, "Correct esync_endpoint_sites of this host", kind="bad_site", server=host)
+
+
+def _unknown(host: str, lacking: Sequence[str], known: Sequence[str]) -> EsyncError:
+    those = f"the known ones are {', '.join(known)}" if known else "no server of the mesh has sites"
+    return EsyncError(
+        f"esync_site asks for {', '.join(lacking)}, which is none of its sites: {those}",
+        f"Set esync_site to {ALL} or to names that are known, or add the site to esync_endpoint_sites",
+        kind="unknown_site",
+        server=host,
+    )

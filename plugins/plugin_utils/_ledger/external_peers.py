@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What came in a folder from elsewhere, admitted to the ledger: external peers, and members that nobody can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
+    APPLIED,
+    LedgerRecord,
+    PresentedSets,
+    RecordedGeneration,
+    read_generations,
+    recorded,
+)
+
+
+@dataclass(frozen=True)
+class AppliedSet:
+    """A server's sets as they lay in a host's folder.
+
+    :param host: the server whose folder it was.
+    :param path: the folder there.
+    :param address: where it listens, empty if nothing says so.
+    :param port: 0 if nothing says so.
+    """
+
+    host: str
+    path: str
+    name: str
+    address: str
+    port: int
+    generations: tuple[RecordedGeneration, ...]
+
+    @classmethod
+    def read(cls, host: str, path: str, item: Mapping[str, Any]) -> AppliedSet:
+        """One of the ``sets`` that exchange_folder_info returned on a host.
+
+        :raises EsyncError: kind ``damaged_ledger``: they contradict themselves.
+        """
+        return cls(
+            host=host,
+            path=path,
+            name=str(item["name"]),
+            address=str(item["address"] or ""),
+            port=int(item["port"] or 0),
+            generations=read_generations(item["generations"], f"{host}: {path}"),
+        )
+
+
+def admit(
+    found: Sequence[AppliedSet],
+    members: Mapping[str, tuple[str, int]],
+    ledger: Mapping[str, LedgerRecord],
+    accepted: Sequence[str],
+    now: str,
+) -> list[LedgerRecord]:
+    """The entries that the ledger is to hold after the folders of all hosts were read; those that differ only.
+
+    :param members: name to address and port of every member of the mesh.
+    :param ledger: name to record.
+    :param accepted: names whose certificates may differ from the ledger's.
+    :param now: UTC, for what loses trust.
+    :raises EsyncError: everything that is wrong, at once.
+    """
+    errors: list[EsyncError] = []
+    entries: list[LedgerRecord] = []
+    by_name: dict[str, AppliedSet] = {}
+    for one in found:
+        twin = by_name.setdefault(one.name.lower(), one)
+        if (twin.name, twin.generations) != (one.name, one.generations):
+            errors.append(
+                EsyncError(
+                    f"it holds {one.name} with {_shown(one.generations)}; "
+                    f"on {twin.host} it holds {twin.name} with {_shown(twin.generations)}",
+                    "Find out which of them is right, and copy it to all",
+                    kind="differing_folders",
+                    server=one.host,
+                    path=one.path,
+                )
+            )
+    known_names = {name.lower(): name for name in (*ledger, *members)}
+    owners = {
+        fingerprint: record.name for record in ledger.values() for fingerprint in record.fingerprints
+    }  # never two: what a server shows must be issued to its name
+    for one in by_name.values():
+        try:
+            known_as = known_names.get(one.name.lower(), one.name)
+            if known_as != one.name:
+                raise _refused(one, f"a server is known as {known_as}, and upper and lower case count as the same")
+            other = next((owners[each] for each in _fingerprints(one) if owners.get(each, one.name) != one.name), None)
+            if other:
+                raise _refused(one, f"one of its certificates is {other}'s")
+            entry = _entry(one, members.get(one.name), ledger.get(one.name), one.name in accepted, now)
+        except EsyncError as error:
+            errors.append(error)
+            continue
+        if entry != ledger.get(one.name):
+            entries.append(entry)
+    raise_all(errors)
+    return entries
+
+
+def _entry(
+    found: AppliedSet, member: tuple[str, int] | None, known: LedgerRecord | None, accepted: bool, now: str
+) -> LedgerRecord:
+    if member and known and set(_fingerprints(found)) <= known.fingerprints:
+        return known  # the mesh's own exchange knows as much of it, or more
+    generations = found.generations
+    if known:
+        # An older copy of a folder takes nothing away that was announced since.
+        announced = [one for one in known.generations if one.state == NEXT]
+        same = [one for one in known.generations if one.state == CURRENT and one in generations]
+        if same and all(one.state != NEXT for one in generations):
+            generations = (*generations, *announced)
+    address, port = member or (found.address, found.port)
+    if not port and known and not known.removed_at:
+        address, port = known.address, known.port
+    # What announces the next certificates of a server from elsewhere is the folder, so they need no rotation here.
+    entry = recorded(known, PresentedSets(found.name, address, port, generations, accepted, rotation=True), now)
+    return entry if member else replace(entry, origin=APPLIED, trust=None)
+
+
+def _fingerprints(found: AppliedSet) -> tuple[str, ...]:
+    return tuple(fingerprint for generation in found.generations for fingerprint in generation.fingerprints)
+
+
+def _shown(generations: Sequence[RecordedGeneration]) -> str:
+    return ", ".join(f"{one.state} {' and '.join(one.fingerprints)}" for one in generations)
+
+
+def _refused(found: AppliedSet, cause: str) -> EsyncError:
+    return EsyncError(
+        f"{found.name} cannot be taken in: {cause}",
+        "Give it another name, or leave it out",
+        kind="doubled_name",
+        server=found.host,
+        path=found.path,
+    )

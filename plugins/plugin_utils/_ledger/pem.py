@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Public certificates judged without any library: the control node needs none but Ansible."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, SERVER
+
+# The extended key usages of RFC 5280, 4.2.1.12, as they stand in the DER. That they stand elsewhere by chance is less
+# likely than a broken disk.
+_USAGES = {SERVER: bytes.fromhex("06082b06010505070301"), CLIENT: bytes.fromhex("06082b06010505070302")}
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*\Z")
+
+
+def fingerprint_of(pem: str, path: str) -> str:
+    """SHA-256 of the certificate's DER, lower-case hex.
+
+    :param path: where the text comes from, for messages.
+    :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
+    """
+    return hashlib.sha256(_der(pem, path)).hexdigest()
+
+
+def has_role(pem: str, role: str, path: str) -> bool:
+    """Whether a certificate is for exactly this role.
+
+    :param path: where the text comes from, for messages.
+    :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
+    """
+    der = _der(pem, path)
+    return [name for name, usage in _USAGES.items() if usage in der] == [role]
+
+
+def _der(pem: str, path: str) -> bytes:
+    match = _PEM.match(pem)
+    try:
+        if match:
+            return base64.b64decode("".join(match[1].split()), validate=True)
+    except binascii.Error:
+        pass
+    raise EsyncError(
+        "it holds something else where one certificate in PEM should be",
+        "Restore it, or delete it and run establish over the whole group, which writes it anew",
+        kind="damaged_ledger",
+        path=path,
+    )

@@ -1,0 +1,344 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ledger: on the control node, one small file of public data for each server (docs/ledger.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CURRENT,
+    NEXT,
+    PREVIOUS,
+    ROLES,
+    STATES,
+    problems,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import fingerprint_of, has_role
+
+VERSION = 1
+REMOVED, COMPROMISED = "removed", "compromised"
+INVENTORY, APPLIED = "inventory", "applied"
+_PRIVATE = re.compile("PRIVATE KEY")
+_FACTS = ("role", "fingerprint", "subject", "not_before", "not_after", "alt_names", "pem")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+
+
+@dataclass(frozen=True)
+class RecordedGeneration:
+    """One pair of certificates that a server shows.
+
+    :param state: ``current``, ``next`` or ``previous``.
+    :param certificates: role to the certificate's facts.
+    """
+
+    state: str
+    certificates: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        return tuple(str(self.certificates[role]["fingerprint"]) for role in ROLES)
+
+
+@dataclass(frozen=True)
+class Distrusted:
+    """A certificate that nobody may trust any more.
+
+    :param not_after: when it ends by itself, UTC; until then the ledger remembers it.
+    :param since: when it lost trust, UTC. :param why: ``removed`` or ``compromised``.
+    """
+
+    fingerprint: str
+    role: str
+    not_after: str
+    since: str
+    why: str
+
+
+@dataclass(frozen=True)
+class LedgerRecord:
+    """What the ledger knows of one server.
+
+    :param generations: in the order current, next, previous.
+    :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
+    :param removed_at: when it was removed from the mesh, None while it is a member.
+    :param distrusted: certificates that lost all trust before their end.
+    :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder from elsewhere. One
+        without a known endpoint has no address and the port 0.
+    """
+
+    name: str
+    address: str
+    port: int
+    generations: tuple[RecordedGeneration, ...] = ()
+    trust: Mapping[str, str] | None = None
+    removed_at: str | None = None
+    distrusted: tuple[Distrusted, ...] = ()
+    origin: str = INVENTORY
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        return frozenset(fingerprint for generation in self.generations for fingerprint in generation.fingerprints)
+
+
+@dataclass(frozen=True)
+class PresentedSets:
+    """What a server shows in this run, and what the user allows of it."""
+
+    name: str
+    address: str
+    port: int
+    generations: tuple[RecordedGeneration, ...]
+    accept_changed: bool = False
+    rotation: bool = False
+
+
+def read_generations(shown: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
+    """Generations as the modules return them and as the files hold them, judged strictly.
+
+    :raises EsyncError: kind ``damaged_ledger``, naming ``path``.
+    """
+    found: list[RecordedGeneration] = []
+    for item in shown:
+        if item.get("state") not in STATES:
+            raise _damaged(path, "a generation has no known state")
+        if item["state"] in [one.state for one in found]:
+            raise _damaged(path, f"there are two {item['state']} generations")
+        certificates = {}
+        for role in ROLES:
+            facts = item.get(role)
+            if not isinstance(facts, Mapping) or any(key not in facts for key in _FACTS) or facts["role"] != role:
+                raise _damaged(path, f"the {role} certificate of a generation is incomplete")
+            if fingerprint_of(str(facts["pem"]), path) != facts["fingerprint"]:
+                raise _damaged(path, f"the {role} certificate does not have the fingerprint beside it")
+            if not has_role(str(facts["pem"]), role, path):
+                raise _damaged(path, f"the certificate in the place of the {role} certificate is none")
+            if not all(_TIME.match(str(facts[key])) for key in ("not_before", "not_after")):
+                raise _damaged(path, f"the validity of the {role} certificate is malformed")
+            certificates[role] = {key: facts[key] for key in _FACTS}
+        found.append(RecordedGeneration(str(item["state"]), certificates))
+    order = {state: index for index, state in enumerate(STATES)}
+    return tuple(sorted(found, key=lambda one: order[one.state]))
+
+
+class Ledger:
+    """The folder with the files.
+
+    :param folder: where they lie, on the control node.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """A server's file.
+
+        :raises EsyncError: kind ``bad_name``: it could lie anywhere.
+        """
+        for problem in problems(name):
+            raise EsyncError(
+                f"{name!r} is no server name: {problem}", "Correct it", kind="bad_name", path=str(self.folder)
+            )
+        return self.folder / f"{name}.json"
+
+    def read(self, name: str) -> LedgerRecord | None:
+        """What is known of a server; None if nothing is.
+
+        :raises EsyncError: kind ``damaged_ledger``.
+        """
+        path = self.path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            raise _damaged(str(path), "it cannot be read") from None
+        if _PRIVATE.search(text):
+            raise _damaged(str(path), "it holds a private key, which has no place in the ledger")
+        try:
+            data = json.loads(text)
+            if data["version"] != VERSION:
+                raise _damaged(str(path), f"its version is {data['version']}, not {VERSION}")
+            if data["name"] != name:
+                raise _damaged(str(path), f"it is about {data['name']}")
+            return LedgerRecord(
+                name=name,
+                address=_text(data["address"]),
+                port=_port(data["port"]),
+                generations=read_generations(data["generations"], str(path)),
+                trust=_texts(data["trust"]),
+                removed_at=_time(data["removed_at"]) if data["removed_at"] is not None else None,
+                distrusted=tuple(_distrusted(item) for item in data["distrusted"]),
+                origin=_origin(data.get("origin", INVENTORY)),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _damaged(str(path), "it is no ledger file, or damaged") from None
+
+    def read_all(self) -> Iterator[LedgerRecord]:
+        """Every server that is or was in the mesh."""
+        for path in sorted(self.folder.glob("[!.]*.json")):
+            entry = self.read(path.stem)
+            if entry:
+                yield entry
+
+    def write(self, entry: LedgerRecord) -> bool:
+        """Write one server's file; call it under :meth:`lock`. Returns whether it changed."""
+        for leftover in self.folder.glob(f".{entry.name}.json.*"):
+            leftover.unlink()  # of a writer that was killed: nobody else writes while the lock is held
+        return replace_file(self.path(entry.name), render(entry))
+
+    def lock(self) -> Any:
+        """Hold the ledger for a read and the write that follows from it."""
+        return locked(self.folder)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _time(value: Any) -> str:
+    if not _TIME.match(_text(value)):
+        raise ValueError
+    return str(value)
+
+
+def _origin(value: Any) -> str:
+    if value not in (INVENTORY, APPLIED):
+        raise ValueError
+    return str(value)
+
+
+def _port(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _texts(value: Any) -> dict[str, str] | None:
+    return None if value is None else {_text(key): _text(item) for key, item in value.items()}
+
+
+def _distrusted(item: Mapping[str, Any]) -> Distrusted:
+    found = Distrusted(**{key: _text(value) for key, value in item.items()})
+    _time(found.not_after), _time(found.since)
+    return found
+
+
+def render(entry: LedgerRecord) -> str:
+    """The file's text: sorted, indented, one fact a line."""
+    # Only external peers say where they come from, so that the files of all others stay as they were.
+    data = {
+        "version": VERSION,
+        **({"origin": APPLIED} if entry.origin == APPLIED else {}),
+        "name": entry.name,
+        "address": entry.address,
+        "port": entry.port,
+        "generations": [{"state": generation.state, **generation.certificates} for generation in entry.generations],
+        "trust": dict(entry.trust) if entry.trust is not None else None,
+        "removed_at": entry.removed_at,
+        "distrusted": [vars(distrusted) for distrusted in sorted(entry.distrusted, key=lambda one: one.fingerprint)],
+    }
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def recorded(known: LedgerRecord | None, shown: PresentedSets, now: str) -> LedgerRecord:
+    """What the ledger is to hold after a server showed its certificates.
+
+    A ``next`` that no rotation announced, and a ``previous`` that was already retired, are not recorded.
+
+    :param now: UTC, for what loses trust.
+    :raises EsyncError: kind ``changed_certificate``: certificates that nobody announced, with both fingerprints.
+    """
+    before = known or LedgerRecord(shown.name, shown.address, shown.port)
+    # A server that is new, joins again, or lost all trust may show anything but what lost it.
+    fresh = not before.generations
+    distrusted = {one.fingerprint: one for one in before.distrusted}
+    kept = []
+    for generation in shown.generations:
+        unknown = [one for one in generation.fingerprints if one not in before.fingerprints]
+        bad = [one for one in generation.fingerprints if one in distrusted]
+        if generation.state == NEXT and unknown and not shown.rotation and not shown.accept_changed:
+            continue
+        if generation.state == PREVIOUS and unknown:
+            continue
+        if bad and not shown.accept_changed:
+            raise _refused_distrusted(shown.name, distrusted[bad[0]])
+        if generation.state == CURRENT and unknown and not fresh and not shown.accept_changed:
+            raise _refused_change(before, generation)
+        kept.append(generation)
+    live = {fingerprint for generation in kept for fingerprint in generation.fingerprints}
+    return LedgerRecord(
+        name=shown.name,
+        address=shown.address,
+        port=shown.port,
+        generations=tuple(kept) or before.generations,
+        trust=before.trust,
+        removed_at=None,
+        distrusted=tuple(one for one in before.distrusted if one.fingerprint not in live and one.not_after > now),
+    )
+
+
+def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
+    """The entry of a server whose certificates lose all trust at once.
+
+    :param why: ``removed``, then it is no member any more, or ``compromised``, then it is one without certificates.
+    :param now: UTC.
+    """
+    removed = why == REMOVED
+    distrusted = {one.fingerprint: one for one in known.distrusted if one.not_after > now}
+    for generation in known.generations:
+        for role in ROLES:
+            facts = generation.certificates[role]
+            fingerprint = str(facts["fingerprint"])
+            distrusted[fingerprint] = Distrusted(fingerprint, role, str(facts["not_after"]), now, why)
+    return replace(
+        known,
+        generations=(),
+        trust=None if removed else known.trust,
+        removed_at=(known.removed_at or now) if removed else None,
+        distrusted=tuple(distrusted.values()),
+    )
+
+
+def _refused_change(before: LedgerRecord, shown: RecordedGeneration) -> EsyncError:
+    known = next((one for one in before.generations if one.state == CURRENT), before.generations[0])
+    role = next(role for role in ROLES if shown.certificates[role]["fingerprint"] not in before.fingerprints)
+    return EsyncError(
+        f"it shows a {role} certificate that no rotation announced, "
+        f"fingerprint {shown.certificates[role]['fingerprint']}; "
+        f"the ledger knows {known.certificates[role]['fingerprint']}",
+        f"If the host was rebuilt, name it: -e esync_accept_changed={before.name}. If not, find out who changed it",
+        kind="changed_certificate",
+        server=before.name,
+    )
+
+
+def _refused_distrusted(name: str, distrusted: Distrusted) -> EsyncError:
+    return EsyncError(
+        f"it shows the {distrusted.role} certificate {distrusted.fingerprint}, "
+        f"which lost all trust at {distrusted.since} ({distrusted.why})",
+        f"Give it new certificates: run establish over the whole group with -e esync_discard_existing={name}",
+        kind="distrusted_certificate",
+        server=name,
+    )
+
+
+def _damaged(path: str, cause: str) -> EsyncError:
+    return EsyncError(
+        cause,
+        "Restore it (it is public data, git has it if you committed it), "
+        "or delete it and run establish over the whole group, which writes it anew",
+        kind="damaged_ledger",
+        path=path,
+    )

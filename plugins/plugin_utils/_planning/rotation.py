@@ -1,0 +1,351 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a rotation has to do, planned from what lies on the hosts (docs/regenerate.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    BOTH,
+    CURRENT,
+    MODELS,
+    NEXT,
+    PINNED,
+    PREVIOUS,
+    SHARED_KEYS,
+)
+
+_HOLDER = re.compile(r"(?P<place>.+) process (?P<pid>\d+) started (?P<started>\d+)\Z")
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """The control process that runs a rotation.
+
+    :param place: ``user@node``.
+    :param pid: the process of ansible-playbook.
+    :param started: when it started, in clock ticks since boot, so that a reused pid is told apart.
+    """
+
+    place: str
+    pid: int
+    started: int
+
+    def __str__(self) -> str:
+        return f"{self.place} process {self.pid} started {self.started}"
+
+    @classmethod
+    def parse(cls, text: str) -> LockHolder | None:
+        """The holder that ``str()`` wrote, or None for a text of another origin."""
+        match = _HOLDER.match(text)
+        return cls(match["place"], int(match["pid"]), int(match["started"])) if match else None
+
+
+@dataclass(frozen=True)
+class RotationServer:
+    """What was found on one server of the mesh.
+
+    :param name: the server name.
+    :param reached: whether the control node could read it in this run.
+    :param generations: state (current, next, previous) to generation id.
+    :param due: why its current certificates should be rotated; empty if they should not.
+    :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
+    :param clients: state to the fingerprint of its client certificate.
+    :param holds: the fingerprints of the client sets that its peers handed to it.
+    :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
+    """
+
+    name: str
+    reached: bool
+    generations: Mapping[str, str]
+    due: tuple[str, ...] = ()
+    lock: Mapping[str, str] | None = None
+    model: str | None = None
+    clients: Mapping[str, str] = field(default_factory=dict)
+    holds: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class RotationRequest:
+    """What the user asked for.
+
+    :param names: the servers to rotate; empty means all.
+    :param only_due: rotate only those whose certificates are due.
+    :param compromised: servers whose old certificates lose trust first.
+    :param defer: go on although servers cannot be reached.
+    :param take_over: take over another control node's lock.
+    :param model: the trust model that the mesh is to have.
+    """
+
+    names: tuple[str, ...] = ()
+    only_due: bool = False
+    compromised: tuple[str, ...] = ()
+    defer: bool = False
+    take_over: bool = False
+    model: str = PINNED
+
+
+@dataclass(frozen=True)
+class RotationPlan:
+    """The rotation: ``make`` get a next generation, ``rotating`` pass through the stages.
+
+    :param id: the rotation's id, which its generations carry.
+    :param since: when it began, as the user should read it.
+    :param make: servers that need a next generation.
+    :param rotating: servers with or about to have a next or a previous generation.
+    :param offline: members that this run does not reach.
+    :param take_over: whether locks found on the hosts are to be replaced.
+    :param lines: the plan in words.
+    :param compromised: servers whose old certificates lose trust first.
+    :param changes_model: whether the mesh goes from one trust model to the other in this rotation.
+    :param model_before: the trust model by which its pairs work before anything is made.
+    """
+
+    id: str
+    since: str
+    make: tuple[str, ...]
+    rotating: tuple[str, ...]
+    offline: tuple[str, ...]
+    take_over: bool
+    lines: tuple[str, ...]
+    compromised: tuple[str, ...] = ()
+    changes_model: bool = False
+    model_before: str = PINNED
+
+
+def plan_rotation(
+    servers: Sequence[RotationServer],
+    wish: RotationRequest,
+    me: LockHolder,
+    new_id: str,
+    now: str,
+    alive: Callable[[LockHolder], bool],
+) -> RotationPlan:
+    """Decide what to rotate; refuse, naming every offender, before anything is made.
+
+    :param servers: every member of the mesh, reached or not.
+    :param wish: what the user asked for.
+    :param me: the process that plans.
+    :param new_id: the id of a new rotation, if none is pending.
+    :param now: the time to give a new rotation.
+    :param alive: tells whether a holder on this very node still runs.
+    :raises EsyncError: unknown names, somebody else's lock, unreachable servers, or servers without certificates.
+    """
+    _refuse_unknown(servers, wish)
+    changes, before = _model_change(servers, wish)
+    if changes:
+        # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.
+        wish = replace(wish, names=(), only_due=False)
+    hands_over = any(server.model in (SHARED_KEYS, BOTH) for server in servers)
+    if wish.compromised and hands_over:
+        wish = replace(wish, names=(), compromised=tuple(server.name for server in servers))
+    locks = [server for server in servers if server.lock]
+    _refuse_locked(locks, wish, me, alive)
+    offline = tuple(server.name for server in servers if not server.reached)
+    _refuse_offline(offline, wish)
+    reached = [server for server in servers if server.reached]
+    raise_all(
+        [
+            EsyncError(
+                "it has no certificates yet, so there is nothing to rotate",
+                "Run the establish playbook first",
+                kind="not_established",
+                server=server.name,
+            )
+            for server in reached
+            if CURRENT not in server.generations and server.name not in wish.compromised
+        ]
+    )
+
+    first = min(locks, key=lambda server: str((server.lock or {}).get("since", "")), default=None)
+    pending = first.lock if first else None
+    rotation_id = str(pending["id"]) if pending else new_id
+    since = str(pending["since"]) if pending else now
+    make = tuple(server.name for server in reached if _needs_next(server, wish, rotation_id))
+    rotating = tuple(
+        server.name
+        for server in reached
+        if server.name in make or NEXT in server.generations or PREVIOUS in server.generations
+    )
+    return RotationPlan(
+        id=rotation_id,
+        since=since,
+        make=make,
+        rotating=rotating,
+        offline=offline,
+        take_over=any((server.lock or {}).get("holder") != str(me) for server in locks),
+        lines=(
+            *([_words_of_change(wish)] if changes else []),
+            *([_HANDED_TO_ALL] if wish.compromised and hands_over else []),
+            *_words(reached, make, rotating, offline, wish, since if pending else None),
+        ),
+        compromised=wish.compromised,
+        changes_model=changes,
+        model_before=before,
+    )
+
+
+_HANDED_TO_ALL = (
+    "The servers hold each other's client sets (esync_trust_model: shared_keys), so a breach of one compromises all."
+)
+
+
+def _model_change(servers: Sequence[RotationServer], wish: RotationRequest) -> tuple[bool, str]:
+    """Whether the trust model changes, and by which one all pairs can work now; a killed run may have left a mixture.
+
+    :raises EsyncError: kinds ``breach_and_model``, ``pending_and_model``.
+    """
+    found = [server.model for server in servers if server.model]
+    # What was handed over is destroyed last of all, and not before it was shown once more.
+    left = wish.model == PINNED and any(server.holds for server in servers)
+    changes = left or any(model != wish.model for model in found)
+    other = next(model for model in MODELS if model != wish.model)
+    if changes and wish.compromised:
+        raise EsyncError(
+            f"the mesh is to go over to the trust model {wish.model}, and a breach is to be answered: that is two runs",
+            f"Answer the breach first, with esync_trust_model: {other}",
+            kind="breach_and_model",
+        )
+    if wish.model == PINNED:
+        _refuse_sets_that_others_hold(servers)
+    return changes, other if changes and all(model in (other, BOTH) for model in found) else wish.model
+
+
+def _refuse_sets_that_others_hold(servers: Sequence[RotationServer]) -> None:
+    """What a pending rotation has handed to others must not become what the peers pin."""
+    held = {fingerprint for server in servers for fingerprint in server.holds}
+    raise_all(
+        [
+            EsyncError(
+                "a rotation is pending, and its peers hold the key that it would keep under the trust model pinned",
+                "End that rotation first: run the regenerate playbook with esync_trust_model: shared_keys",
+                kind="pending_and_model",
+                server=server.name,
+            )
+            for server in servers
+            if (NEXT in server.generations or PREVIOUS in server.generations)
+            and server.clients.get(NEXT if NEXT in server.generations else CURRENT) in held
+        ]
+    )
+
+
+def _words_of_change(wish: RotationRequest) -> str:
+    return (
+        f"The trust model changes to {wish.model}. All servers get new certificates; until the old ones are retired "
+        "every endpoint accepts callers by both models."
+    ) + (
+        " From then on every server holds the client keys of all others, and whoever breaks into one can pose as any."
+        if wish.model == SHARED_KEYS
+        else " The client keys that were handed over are destroyed after it was proved that they are refused."
+    )
+
+
+def _needs_next(server: RotationServer, wish: RotationRequest, rotation_id: str) -> bool:
+    if server.name in wish.compromised or NEXT in server.generations or PREVIOUS in server.generations:
+        return False
+    if server.generations[CURRENT].endswith("-" + rotation_id):
+        return False  # switched and retired by the run that is being continued
+    if wish.names and server.name not in wish.names:
+        return False
+    if wish.compromised and not wish.names:
+        return False  # a breach is answered by itself; the others are rotated only if asked for by name
+    return bool(server.due) or not wish.only_due
+
+
+def _refuse_unknown(servers: Sequence[RotationServer], wish: RotationRequest) -> None:
+    known = [server.name for server in servers]
+    raise_all(
+        [
+            EsyncError(
+                f"{variable} names it, but it is not in the mesh",
+                f"Choose from: {', '.join(known)}",
+                kind="unknown_server",
+                server=name,
+            )
+            for variable, names in (("esync_regenerate", wish.names), ("esync_compromised", wish.compromised))
+            for name in names
+            if name not in known
+        ]
+    )
+
+
+def _refuse_locked(
+    locks: Sequence[RotationServer], wish: RotationRequest, me: LockHolder, alive: Callable[[LockHolder], bool]
+) -> None:
+    if wish.take_over:
+        return
+    errors = []
+    for server in locks:
+        lock = server.lock or {}
+        text = str(lock.get("holder", "somebody"))
+        holder = LockHolder.parse(text)
+        if holder == me or (holder and holder.place == me.place and not alive(holder)):
+            continue  # ours, or left by a run of ours that was killed: this run continues it
+        errors.append(
+            EsyncError(
+                f"{text} has been rotating it since {lock.get('since')}",
+                "Wait until that run has ended; if it was killed, continue it from there, "
+                "or take the lock over with -e esync_take_over_lock=true",
+                kind="locked",
+                server=server.name,
+            )
+        )
+    raise_all(errors)
+
+
+def _refuse_offline(offline: Sequence[str], wish: RotationRequest) -> None:
+    if wish.defer or wish.compromised:
+        return  # after a breach nobody waits for an absent server; the others must stop trusting at once
+    raise_all(
+        [
+            EsyncError(
+                "it could not be reached, or is not part of this run, so it cannot learn the new certificates",
+                "Bring it back (and run without --limit; esync_regenerate chooses servers), "
+                "take it out of the mesh with the remove playbook, or go on without it with -e esync_offline=defer",
+                kind="offline",
+                server=name,
+            )
+            for name in offline
+        ]
+    )
+
+
+def _words(
+    reached: Sequence[RotationServer],
+    make: Sequence[str],
+    rotating: Sequence[str],
+    offline: Sequence[str],
+    wish: RotationRequest,
+    continued: str | None,
+) -> list[str]:
+    lines = []
+    if wish.compromised:
+        lines.append(
+            f"Compromised: {', '.join(wish.compromised)}. First everybody stops trusting their old certificates, "
+            "for whoever holds the keys could use them until then; only then are new ones made and exchanged. "
+            "Their pairs are down meanwhile, the others' are not."
+        )
+    if continued:
+        lines.append(f"A rotation that began at {continued} was not finished; this run continues it.")
+    for server in reached:
+        if server.name in make:
+            why = ", ".join(server.due) or "asked for"
+            lines.append(f"{server.name}: make the next certificates ({why}), then switch, then retire the old ones.")
+        elif NEXT in server.generations:
+            lines.append(f"{server.name}: the next certificates are made; switch, then retire the old ones.")
+        elif server.name in rotating:
+            lines.append(f"{server.name}: switched; retire the previous certificates.")
+    if offline:
+        lines.append(
+            f"Not reached: {', '.join(offline)}. What they are owed is recorded, "
+            "and no certificate that they may still need is retired until they are back."
+        )
+    if not lines:
+        lines.append("Nothing is due, and no rotation is pending.")
+    return lines

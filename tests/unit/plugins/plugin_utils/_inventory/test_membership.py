@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, EsyncErrors
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import (
+    Cluster,
+    Member,
+    clusters_of,
+    discarding,
+    judge,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
+
+
+def member(host, **changes):
+    plain = Member(host, host, f"{host}.example", 8732, "/etc/esync", ("/var/www", "/srv/www"))
+    return dataclasses.replace(plain, **changes)
+
+
+def kinds(*members, **options):
+    with pytest.raises(EsyncError) as caught:
+        judge(members, "esync", **options)
+    errors = caught.value.errors if isinstance(caught.value, EsyncErrors) else (caught.value,)
+    return [error.kind for error in errors], str(caught.value)
+
+
+def test_a_sound_mesh():
+    judge([member("a"), member("b")], "esync")
+
+
+def test_empty_group_is_named():
+    found, text = kinds()
+    assert found == ["empty_group"]
+    assert "esync" in text
+
+
+def test_mesh_of_one():
+    assert kinds(member("a"))[0] == ["mesh_of_one"]
+
+
+def test_removing_one_of_two_leaves_one():
+    judge([member("a")], "esync", leaving=["b"])
+
+
+def test_removing_everybody_is_refused():
+    found, text = kinds(leaving=["a", "b"])
+    assert found == ["empty_group"]
+    assert "lose all" in text
+
+
+def test_one_folder_for_two_members_of_a_machine():
+    found, text = kinds(
+        member("a", machine="local"), member("b", machine="local", directory="/etc//esync"), member("c", machine="x")
+    )
+    assert found == ["doubled_directory"]
+    assert "a and b" in text and "/etc/esync" in text
+
+
+def test_members_of_a_machine_with_folders_of_their_own():
+    judge([member("a", machine="local"), member("b", machine="local", directory="/etc/b")], "esync")
+
+
+def test_hosts_that_could_not_be_read_are_told_with_the_others():
+    unreadable = EsyncError("the variable x", "correct it", kind="bad_variable", server="c")
+    # One that could be read is not alone: the other is there, and its fault is told.
+    assert kinds(member("a", port=0), unreadable=[unreadable])[0] == ["bad_variable", "bad_port"]
+    assert kinds(unreadable=[unreadable])[0] == ["bad_variable"]
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a.", "a b", "a/b", "NUL", "com1.example", "a" * 54, "ä", "a\n"])
+def test_bad_names(name):
+    assert "bad_name" in kinds(member("a", name=name), member("b"))[0]
+
+
+def test_names_doubled_whatever_the_case():
+    found, text = kinds(member("one", name="Alpha"), member("two", name="alpha"), member("three"))
+    assert found == ["doubled_name"]
+    assert "one and two" in text
+
+
+def test_same_address_and_port():
+    found, text = kinds(member("a", address="10.0.0.1"), member("b", address="10.0.0.1"))
+    assert found == ["doubled_address"]
+    assert "10.0.0.1 port 8732" in text
+
+
+def test_same_address_with_other_ports_is_fine():
+    judge([member("a", address="10.0.0.1"), member("b", address="10.0.0.1", port=8733)], "esync")
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_bad_ports(port):
+    assert kinds(member("a", port=port), member("b"))[0] == ["bad_port"]
+
+
+@pytest.mark.parametrize("address", ["", "a b", "a\n"])
+def test_bad_addresses(address):
+    assert kinds(member("a", address=address), member("b"))[0] == ["bad_address"]
+
+
+@pytest.mark.parametrize(
+    "directory", ["/var/www", "/var/www/esync", "/srv/www/x/../y", "/etc/../var/www/a", "/var//www/a"]
+)
+def test_a_folder_under_a_web_root(directory):
+    assert kinds(member("a", directory=directory), member("b"))[0] == ["under_web_root"]
+
+
+def test_a_folder_beside_a_web_root_is_fine():
+    judge([member("a", directory="/var/www-esync"), member("b")], "esync")
+
+
+@pytest.mark.parametrize("directory", ["", "etc/esync", "/", "//"])
+def test_folders_that_are_none_of_ours(directory):
+    assert kinds(member("a", directory=directory), member("b"))[0] == ["bad_directory"]
+
+
+def test_all_offenders_are_told_at_once():
+    found, text = kinds(
+        member("a", name="-a"), member("b", port=0), member("c", directory="/var/www"), member("d", name="B")
+    )
+    assert sorted(found) == ["bad_name", "bad_port", "doubled_name", "under_web_root"]
+    assert len(text.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, ()),
+        ({"b": True}, ("B-2",)),
+        ({"a": "true", "b": "False", "c": "yes"}, ("a", "c")),
+        ({"a": "0", "b": 1, "c": ""}, ("B-2",)),
+        (dict.fromkeys("abc", "c, B-2"), ("B-2", "c")),
+        (dict.fromkeys("abc", ["B-2"]), ("B-2",)),
+        ({"a": ["c"]}, ()),
+    ],
+)
+def test_whose_sets_are_discarded(wanted, found):
+    assert discarding([member("a"), member("b", name="B-2"), member("c")], wanted, "esync") == found
+
+
+@pytest.mark.parametrize(
+    ("value", "offenders"),
+    [("b,x,y", ["x", "y"]), (["b", "B", ""], ["B", ""]), ("truue", ["truue"]), ("no", ["no"])],
+)
+def test_what_cannot_be_discarded_is_named_with_those_that_can(value, offenders):
+    members = [member("a"), member("b"), member("no")]
+    with pytest.raises(EsyncError) as caught:
+        discarding(members, dict.fromkeys(["a", "b", "no"], value), "esync")
+    error = caught.value
+    errors = error.errors if isinstance(error, EsyncErrors) else (error,)
+    assert [one.server for one in errors] == offenders
+    assert {one.kind for one in errors} == {"unknown_server"}
+    assert "the servers are a, b, no" in str(error)
+
+
+def test_a_server_whose_name_is_a_word_for_no_is_named_in_a_list():
+    assert discarding([member("a"), member("no")], {"a": ["no"], "no": ["no"]}, "esync") == ("no",)
+
+
+SITES = (Site("shop", 8443), Site("news", 8444))
+
+
+def test_sites_are_judged_with_their_servers():
+    judge([member("a", sites=SITES, asked=("shop",), endpoint="nginx"), member("b", asked=("shop",))], "esync")
+    found, text = kinds(member("a", sites=SITES, asked=("blog",)), member("b", port=0, asked=("blog",)))
+    assert sorted(found) == ["bad_port", "sites_need_endpoint", "unknown_site"]
+    assert "the known ones are shop, news" in text
+    assert kinds(member("a"), member("b", asked=("shop",)))[0] == ["unknown_site"]
+
+
+def test_who_leaves_may_be_the_only_one_with_sites():
+    judge([member("a", asked=("shop",)), member("b")], "esync", leaving=["c"])
+
+
+def test_same_address_and_port_of_sites():
+    one = member("a", address="10.0.0.1", sites=SITES, endpoint="nginx")
+    found, text = kinds(one, member("b", address="10.0.0.1", port=8444))
+    assert found == ["doubled_address"]
+    assert "10.0.0.1 port 8444" in text
+    # Nothing of the first listens on its eSync port.
+    judge([one, member("b", address="10.0.0.1")], "esync")
+
+
+def test_the_sites_that_certificates_apply_to():
+    assert member("a", sites=SITES).chosen == SITES
+    assert member("a", sites=SITES, asked=("news",)).chosen == SITES[1:]
+
+
+# -- the trust model -------------------------------------------------------------------------------------------
+
+
+def over(host, **changes):
+    return member(host, **{"trust_model": "shared_keys", "passphrase": "digest", **changes})
+
+
+def test_a_sound_mesh_that_hands_over():
+    judge([over("a"), over("b")], "esync")
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "words"),
+    [
+        ([over("a"), over("c"), member("b")], "mixed_trust_models", ["a and c", "for b"]),
+        ([over("a", trust_model="trusting"), over("b")], "bad_trust_model", ["'trusting'", "pinned or shared_keys"]),
+        ([over("a"), over("b", passphrase="")], "no_pfx_passphrase", ["not set for b", "vault"]),
+        ([over("a"), over("b", passphrase="other")], "mixed_pfx_passphrases", ["a and b"]),
+        ([over("a"), over("b", formats=("cer",))], "no_pfx", ["for b"]),
+    ],
+)
+def test_what_the_trust_model_needs_is_named(members, kind, words):
+    found, text = kinds(*members)
+    assert found == [kind]
+    assert all(word in text for word in words)
+    assert "digest" not in text
+    assert "digest" not in repr(members)
+
+
+def cluster(name="web", address="lb.example", port=8732):
+    return Cluster(name, address, port)
+
+
+WEB = cluster()
+
+
+def test_clusters_of_any_size():
+    both = [
+        member("a", cluster=WEB),
+        member("b"),
+        member("c", cluster=cluster("db", port=9000)),
+        member("d", cluster=WEB),
+    ]
+    judge(both, "esync")
+    assert clusters_of(both) == [
+        Cluster("db", "lb.example", 9000, ("c",)),
+        Cluster("web", "lb.example", 8732, ("a", "d")),
+    ]
+    assert clusters_of([member("a")]) == []
+
+
+@pytest.mark.parametrize("other", [cluster(address="other.example"), cluster(port=1), cluster("Web")])
+def test_members_that_differ_in_what_they_say_of_their_cluster(other):
+    found, text = kinds(member("a", cluster=WEB), member("b", cluster=other))
+    assert found == ["cluster_differs"]
+    assert "a and b" in text and WEB.place in text and other.place in text
+
+
+def test_two_clusters_with_one_address():
+    found, text = kinds(member("a", cluster=WEB), member("b", cluster=cluster("db", "LB.example")))
+    assert found == ["doubled_cluster_address"]
+    assert "web and db" in text and "lb.example port 8732" in text
+
+
+def test_a_cluster_with_the_name_of_a_server_whatever_the_case():
+    found, text = kinds(member("a", cluster=cluster("B")), member("b"))
+    assert found == ["cluster_named_as_server"]
+    assert text.startswith("b: the cluster of a ")
+
+
+def test_a_cluster_at_the_address_and_port_of_a_server():
+    found, text = kinds(member("a", cluster=cluster(address="A.example")), member("b"))
+    assert found == ["cluster_at_server"]
+    assert "a.example port 8732" in text
+    # A balancer on the host of a member, with a port of its own.
+    judge([member("a", cluster=cluster(address="a.example", port=443)), member("b")], "esync")
+
+
+@pytest.mark.parametrize("bad", [cluster(""), cluster("-x"), cluster("nul"), cluster(address="a b"), cluster(port=0)])
+def test_bad_clusters(bad):
+    found, text = kinds(member("a", cluster=bad), member("b"))
+    assert found == ["bad_cluster"]
+    assert "Correct esync_cluster" in text
+
+
+def test_all_offending_clusters_are_told_at_once():
+    found, _text = kinds(
+        member("a", cluster=cluster("b")),
+        member("b", cluster=cluster("db")),
+        member("c", cluster=cluster("db", "d.example")),
+        member("d", cluster=cluster("-")),
+    )
+    assert sorted(set(found)) == [
+        "bad_cluster",
+        "cluster_at_server",
+        "cluster_differs",
+        "cluster_named_as_server",
+        "doubled_cluster_address",
+    ]
+
+
+def test_through_a_balancer_nobody_knows_whose_client_set_to_show():
+    found, text = kinds(over("a", cluster=WEB), over("b"))
+    assert found == ["cluster_needs_pins"]
+    assert text.startswith("a is in a cluster, and esync_trust_model is shared_keys")
