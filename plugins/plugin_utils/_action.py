@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
 
@@ -40,6 +41,13 @@ def guarded(run: Run) -> Run:
 def plain(value: Any) -> Any:
     """A copy made of nothing but JSON's own types: Ansible tags and wraps the values of variables."""
     return json.loads(json.dumps(value, default=str))
+
+
+def show(lines: Sequence[str]) -> None:
+    """Print lines for the user, as the plan and the report have them."""
+    display = Display()
+    for line in lines:
+        display.display(line)
 
 
 class Action(ActionBase):

@@ -342,3 +342,37 @@ def _damaged(path: str, cause: str) -> EsyncError:
         kind="damaged_ledger",
         path=path,
     )
+
+
+def difference(
+    ledger: Ledger, before: Mapping[str, LedgerRecord], after: Mapping[str, LedgerRecord]
+) -> list[dict[str, str]]:
+    """What changes in the ledger, as Ansible shows it, without the certificates themselves: nobody can read those.
+
+    :param before: name to record. :param after: the records that change.
+    """
+    return [
+        {
+            "before_header": str(ledger.path(name)),
+            "after_header": str(ledger.path(name)),
+            "before": _summary(before.get(name)),
+            "after": _summary(record),
+        }
+        for name, record in sorted(after.items())
+    ]
+
+
+def _summary(record: LedgerRecord | None) -> str:
+    if record is None:
+        return ""
+    short = tuple(
+        replace(
+            one,
+            certificates={
+                role: {key: value for key, value in facts.items() if key != "pem"}
+                for role, facts in one.certificates.items()
+            },
+        )
+        for one in record.generations
+    )
+    return render(replace(record, generations=short))

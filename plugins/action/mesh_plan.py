@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plan the next stage of an operation, on the control node, for all servers at once."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
+from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
+    VISIT_TIMEOUT,
+    control_node,
+    mesh_reader,
+    refuse_debugging,
+    refuse_strategy,
+    visited,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import clusters_shown, read_mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import run_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, advance, begin
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
+
+OPTIONS: dict[str, Any] = {
+    "operation": {"type": "str", "choices": list(OPERATIONS)},
+    "plan": {"type": "str", "default": "__esync_plan"},
+    "visit": {"type": "str", "default": "__esync_visit"},
+}
+
+
+class ActionModule(ControlAction):
+    """Runs wholly on the control node; see the module's documentation."""
+
+    SPEC = OPTIONS
+
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        alive = set(variables.get("ansible_play_hosts") or ())
+        before: dict[str, Any] = {}
+        if options["operation"]:
+            refuse_strategy(self._task)
+            run = self._begin(options["operation"], variables)
+        else:
+            before = variables[options["plan"]]
+            run = Run.from_json(before["state"])
+        run.control = control_node()
+        ledger = Ledger(Path(run.mesh["esync_ledger"]))
+        with contextlib.nullcontext() if self._task.check_mode else ledger.lock():
+            run.ledger = {record.name: record for record in ledger.read_all()}
+            known = dict(run.ledger)
+            plan = advance(run, visited(before, variables, options["visit"]), alive)
+            for record in run.written.values() if not self._task.check_mode else ():
+                ledger.write(record)
+        show(run.said)
+        if self._task.diff and run.written:
+            result["diff"] = difference(ledger, known, run.written)
+        if run.payloads:
+            # Shared client keys, encrypted: nobody is to see them all the same.
+            result["_ansible_no_log"] = True
+        result.update(changed=bool(run.written), lines=run.said, **_told(run, plan))
+        return result
+
+    def _begin(self, operation: str, variables: dict[str, Any]) -> Run:
+        reader = mesh_reader(self._loader, variables)
+        group = str(reader.value(str(variables["inventory_hostname"]), "esync_group"))
+        hosts = [str(host) for host in variables["groups"].get(group, [])]
+        in_run = [str(host) for host in variables.get("ansible_play_hosts_all") or ()]
+        read = read_mesh(reader, group, hosts, [host for host in in_run if host not in hosts])
+        refuse_debugging(reader, hosts)
+        run = run_of(operation, read, clusters_shown(read.clusters), bool(self._task.check_mode))
+        begin(run, in_run, [str(host) for host in variables.get("ansible_play_batch") or ()])
+        return run
+
+
+def _told(run: Run, plan: Plan) -> dict[str, Any]:
+    servers = {one.host: one for one in run.servers.values()}
+    part = "stage" if plan.visits and not plan.last else "last" if plan.visits else "report"
+    return {
+        "stage": f"{run.operation} {run.position}",
+        "title": plan.title,
+        "part": part,
+        "visits": {
+            host: {
+                "name": servers[host].name,
+                "directory": servers[host].settings["esync_directory"],
+                "install": servers[host].settings["esync_install_dependencies"],
+                "packages": servers[host].settings["esync_dependencies"],
+                "endpoint_packages": servers[host].settings["esync_endpoint_packages"],
+                "steps": steps,
+            }
+            for host, steps in plan.visits.items()
+        },
+        "timeout": int(run.mesh.get("esync_visit_timeout", VISIT_TIMEOUT) + plan.seconds),
+        "batch": plan.batch,
+        "keep": plan.keep,
+        "check": plan.check,
+        "state": run.to_json(),
+    }

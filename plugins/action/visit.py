@@ -1,0 +1,209 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The control node's half of a visit: send the steps, and make records of what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible import constants as C
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import errors_of
+
+OPTIONS: dict[str, Any] = {
+    "plan": {"type": "str", "default": "__esync_plan"},
+    "pfx_passphrase": {"type": "str", "no_log": True},
+    "folder_passphrase": {"type": "str", "no_log": True},
+}
+_SENT = ("step", "options", "when", "check")
+_NEEDS_PASSPHRASE = ("certificate_set", "certificate_info", "shared_client_sets", "exchange_folder")
+_NEEDS_FOLDER_PASSPHRASE = ("exchange_folder_info", "shared_client_sets")
+
+
+class ActionModule(Action):
+    """See the module's documentation."""
+
+    SPEC = OPTIONS
+
+    def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        plan = variables[options["plan"]]
+        mine = plan["visits"].get(variables["inventory_hostname"])
+        result.update(changed=False, stage=plan["stage"], state="ok", steps=[], errors=[])
+        if not mine:
+            return result
+        name, steps = str(mine["name"]), plain(mine["steps"])
+        self._task.check_mode = bool(plan["check"])
+        try:
+            errors = self._visit(result, name, steps, mine, options, plan, variables)
+        except EsyncError as error:
+            errors, result["msg"] = errors_of(error), str(error)
+        except BaseException as error:
+            # Ansible ends a task that takes too long by an exception of its own in the middle of whatever runs.
+            if type(error).__name__ != "TaskTimeoutError":
+                raise
+            late = _too_late(name, plan["timeout"])
+            errors, result["msg"] = errors_of(late), str(late)
+        if errors:
+            result.update(state="failed", errors=errors, failed=not plan["keep"])
+        return result
+
+    def _visit(
+        self,
+        result: dict[str, Any],
+        name: str,
+        steps: Sequence[Mapping[str, Any]],
+        mine: Mapping[str, Any],
+        options: Mapping[str, Any],
+        plan: Mapping[str, Any],
+        variables: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        """Visit the host, and put what came back into the result; returns the errors by which it ended."""
+        if "refuse" in steps[0]:
+            result["msg"] = steps[0]["refuse"]
+            return list(steps[0]["errors"])
+        shared = any(step["step"] == "shared_client_sets" for step in steps)
+        secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
+        if shared:
+            self._refuse_leaks(name)
+        arguments = {
+            "name": name,
+            "directory": mine["directory"],
+            "steps": [{key: step[key] for key in _SENT if key in step} for step in steps],
+            "secrets": secrets,
+        }
+        reply = self._call(arguments, variables)
+        missing = _missing(reply, steps, mine)
+        if missing and mine["install"] and not self._task.check_mode:
+            self._install(missing, variables)
+            reply = self._call(arguments, variables)
+        found, errors = _understood(name, steps, reply, shared)
+        for step, one in zip(steps, found):
+            if "tag" in step:
+                one["tag"] = step["tag"]
+        result.update(changed=any(one.get("changed") for one in found), steps=found)
+        if self._task.diff:
+            result["diff"] = [one["diff"] for one in reply.get("results") or () if one.get("diff")]
+        if any(one.get("sets") for one in found if one["step"] == "shared_client_sets"):
+            # Encrypted private keys on their way: nobody is to see them all the same.
+            result["_ansible_no_log"] = True
+        refused = gate.refusal(name, steps, found)
+        if refused:
+            result["msg"] = str(refused)
+            return errors_of(refused)
+        if errors:
+            result["msg"] = "\n".join(records.told(error) for error in errors)
+        return errors
+
+    def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = self._execute_module(
+            module_name="esync.mesh.visit", module_args=arguments, task_vars=variables
+        )
+        return reply
+
+    def _install(self, packages: Sequence[str], variables: dict[str, Any]) -> None:
+        """Install packages with the host's own package manager."""
+        task = self._task.copy()
+        task.action = "ansible.builtin.package"
+        task.args = {"name": list(packages), "state": "present"}
+        installer = self._shared_loader_obj.action_loader.get(
+            "ansible.builtin.package",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        done = installer.run(task_vars=variables)
+        if done.get("failed"):
+            said = records.text(400)(str(done.get("msg") or "")[:400])
+            raise EsyncError(
+                f"the packages {', '.join(packages)} cannot be installed: {said}",
+                "Install them by hand, or set esync_install_dependencies to false to see what is missing",
+                kind="not_installed",
+            )
+
+    def _refuse_leaks(self, name: str) -> None:
+        """Refuse settings of Ansible under which shared client keys would be written or printed on their way.
+
+        :raises EsyncError: kinds ``no_pipelining``, ``debugging``.
+        """
+        if C.config.get_config_value("DEFAULT_DEBUG"):
+            raise EsyncError(
+                "ANSIBLE_DEBUG prints whatever modules return, and private keys are about to be handed over",
+                "Run without ANSIBLE_DEBUG",
+                kind="debugging",
+                server=name,
+            )
+        if C.config.get_config_value("DEFAULT_KEEP_REMOTE_FILES") or not self._is_pipelining_enabled("new"):
+            raise EsyncError(
+                "without pipelining Ansible writes what it sends to temporary files, and private keys are about to be "
+                "handed over",
+                "Let pipelining be used: no ANSIBLE_KEEP_REMOTE_FILES, and a connection and become plugin that can "
+                "(ssh and local with sudo can; su cannot)",
+                kind="no_pipelining",
+                server=name,
+            )
+
+
+def _secrets(
+    steps: Sequence[Mapping[str, Any]], options: Mapping[str, Any], payloads: Mapping[str, str]
+) -> dict[str, str]:
+    """Only what these steps need."""
+    kinds = {str(step["step"]) for step in steps}
+    without = any(step.get("secrets") == [] for step in steps)
+    found = {}
+    if options["pfx_passphrase"] and kinds & set(_NEEDS_PASSPHRASE) and not without:
+        found["pfx_passphrase"] = options["pfx_passphrase"]
+    if options["folder_passphrase"] and kinds & set(_NEEDS_FOLDER_PASSPHRASE):
+        found["folder_passphrase"] = options["folder_passphrase"]
+    wanted = [one for step in steps for one in step.get("payloads") or ()]
+    if wanted:
+        found["payload"] = json.dumps({one: payloads[one] for one in wanted})
+    return found
+
+
+def _missing(reply: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], mine: Mapping[str, Any]) -> list[str]:
+    """The packages that the step which failed needs; empty if that was not the reason."""
+    error = reply.get("error")
+    if not isinstance(error, Mapping) or error.get("kind") != "missing_dependency":
+        return []
+    done = reply.get("results") or ()
+    step = steps[len(done)]["step"] if len(done) < len(steps) else ""
+    return list(mine["endpoint_packages"] if step == "endpoint" else mine["packages"])
+
+
+def _understood(
+    name: str, steps: Sequence[Mapping[str, Any]], reply: Mapping[str, Any], secret: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The records of a visit, and the errors by which it ended.
+
+    :raises EsyncError: kinds ``no_result``, ``malformed_result``.
+    """
+    if reply.get("failed") and not reply.get("error"):
+        # What Ansible shows of a module that did not end properly can be a part of what it was about to return.
+        said = "" if secret else f": {records.text()(str(reply.get('msg') or '')[:1000])}"
+        raise EsyncError(
+            f"the module ended without a result{said}",
+            "Run again; if it comes back, see that Python and cryptography work on the host",
+            kind="no_result",
+            server=name,
+        )
+    return records.parse(name, [str(step["step"]) for step in steps], reply)
+
+
+def _too_late(name: str, seconds: int) -> EsyncError:
+    return EsyncError(
+        f"it accepted the connection and did not end its visit within {seconds} seconds",
+        "See whether the host hangs (paused, out of memory, a disk that does not answer); a slow host needs a larger "
+        "esync_visit_timeout",
+        kind="host_frozen",
+        server=name,
+    )

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the actions need of Ansible and of the control node: variables, the strategy, this process, the time."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible import constants as C
+from ansible.template import Templar
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control
+
+VISIT_TIMEOUT = 120
+"""Seconds of a visit, if nothing else is set."""
+
+_ROLE = Path(__file__).resolve().parents[2] / "roles" / "esync"
+_BARRIERS = ("linear", "debug", "mitogen_linear")
+
+
+def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
+    """The reader of the settings of all hosts.
+
+    :param loader: Ansible's. :param variables: those of a task, on whichever host it runs.
+    """
+    known: dict[str, Any] = {}
+    for entry in plain(_load(loader, _ROLE / "meta" / "argument_specs.yml"))["argument_specs"].values():
+        known.update(entry.get("options") or {})
+    defaults = _load(loader, _ROLE / "defaults" / "main.yml")
+    hostvars = variables["hostvars"]
+    own = hostvars.raw_get(variables["inventory_hostname"])
+    # What the task sees, and neither the inventory nor the defaults say, comes from the play or the role's call.
+    run_wide = {
+        name: variables[name]
+        for name in known
+        if name in variables and variables[name] != own.get(name, defaults.get(name))
+    }
+
+    def template(value: Any, context: Mapping[str, Any]) -> Any:
+        return plain(Templar(loader=loader, variables={**context, "hostvars": hostvars}).template(value))
+
+    return Reader(known, defaults, run_wide, hostvars.raw_get, template)
+
+
+def _load(loader: Any, path: Path) -> dict[str, Any]:
+    try:
+        return dict(loader.load_from_file(str(path), trusted_as_template=True))
+    except TypeError:  # before ansible-core 2.19 every text is a template
+        return dict(loader.load_from_file(str(path)))
+
+
+def refuse_strategy(task: Any) -> None:
+    """Refuse a strategy without barriers: every stage has to end on all hosts before the next one begins.
+
+    :raises EsyncError: kind ``bad_strategy``.
+    """
+    strategy = str(task.get_play().strategy if hasattr(task, "get_play") else _play_of(task).strategy)
+    if strategy.rpartition(".")[2] not in _BARRIERS:
+        raise EsyncError(
+            f"the strategy {strategy} lets hosts run ahead of each other, and every stage has to end on all of them "
+            "before the next one begins",
+            "Use the strategy linear for this play (strategy: linear, or ANSIBLE_STRATEGY=linear)",
+            kind="bad_strategy",
+        )
+
+
+def _play_of(task: Any) -> Any:
+    parent = task._parent
+    while getattr(parent, "_play", None) is None:
+        parent = parent._parent
+    return parent._play
+
+
+_DEBUGGING = {
+    "DEFAULT_DEBUG": "ANSIBLE_DEBUG prints whatever modules return and are given",
+    "DEFAULT_KEEP_REMOTE_FILES": "ANSIBLE_KEEP_REMOTE_FILES leaves whatever modules are given in files on the hosts",
+}
+
+
+def refuse_debugging(reader: Reader, hosts: Sequence[str]) -> None:
+    """Refuse what makes Ansible show or keep the arguments of every module, secret ones too.
+
+    :raises EsyncError: kind ``debugging``.
+    """
+    if not any("esync_pfx_passphrase" in reader.variables(host) for host in hosts):
+        return
+    for setting, what in _DEBUGGING.items():
+        if C.config.get_config_value(setting):
+            raise EsyncError(
+                f"{what}, and esync_pfx_passphrase is given to them",
+                f"Run without {what.partition(' ')[0]}",
+                kind="debugging",
+            )
+
+
+def visited(before: Mapping[str, Any], variables: Mapping[str, Any], name: str) -> dict[str, Visited]:
+    """What came back from the visits of the last stage.
+
+    :param before: what mesh_plan returned for that stage; empty: there was none.
+    :param variables: those of a task. :param name: under which the visit was registered.
+    """
+    found = {}
+    for host in before.get("visits") or {}:
+        result = variables["hostvars"].raw_get(host).get(name) or {}
+        if result.get("unreachable"):
+            found[host] = Visited("unreachable")
+        elif result.get("stage") == before["stage"]:
+            found[host] = Visited(str(result["state"]), plain(result["steps"]), plain(result["errors"]))
+        else:
+            # A visit that Ansible itself ended has no result of ours.
+            found[host] = Visited("failed")
+    return found
+
+
+def control_node() -> Control:
+    """This process, and the time."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without an entry in passwd, as in containers
+        user = f"uid {os.getuid()}"
+    pid = os.getppid()
+    return Control(
+        LockHolder(f"{user}@{socket.gethostname()}", pid, _started(pid) or 0),
+        lambda holder: _started(holder.pid) == holder.started,
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _started(pid: int) -> int | None:
+    """When a process of this node started, in clock ticks since boot; None if there is none (proc(5), field 22)."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+            return int(stream.read().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None

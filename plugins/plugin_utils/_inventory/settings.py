@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The settings of all members, read once on the control node, before any host is touched.
+
+A setting is a variable of the role. Its type and its choices stand in the role's argument specs, its default in the
+role's defaults, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+
+SECRET = ("esync_pfx_passphrase", "esync_folder_passphrase")
+"""Never a part of what a stage hands to the next."""
+
+MESH_WIDE = (
+    "esync_group",
+    "esync_trust_model",
+    "esync_ledger",
+    "esync_report_directory",
+    "esync_allow_shrink",
+    "esync_accept_changed",
+    "esync_max_clock_skew",
+    "esync_reload_batch",
+    "esync_regenerate",
+    "esync_only_due",
+    "esync_offline",
+    "esync_compromised",
+    "esync_take_over_lock",
+    "esync_announce_only",
+    "esync_remove",
+    "esync_visit_timeout",
+)
+"""What belongs to the mesh as a whole: one value for all members."""
+
+_NEARLY = 0.88
+_PREFIX = "esync_"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the settings of hosts.
+
+    :param specs: the role's options by name, as ``argument_specs.yml`` has them.
+    :param defaults: the role's defaults, not templated.
+    :param run_wide: what the play, the role's call or the like sets, for every host, not templated.
+    :param raw: the variables of a host in the inventory, not templated.
+    :param template: a value, templated with the variables of a host.
+    """
+
+    specs: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    run_wide: Mapping[str, Any]
+    raw: Callable[[str], Mapping[str, Any]]
+    template: Callable[[Any, Mapping[str, Any]], Any]
+    cache: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def variables(self, host: str) -> Mapping[str, Any]:
+        """Everything that counts for a host, not templated."""
+        if host not in self.cache:
+            self.cache[host] = {**self.defaults, **self.raw(host), **self.run_wide}
+        return self.cache[host]
+
+    def value(self, host: str, name: str, default: Any = None) -> Any:
+        """One variable of a host.
+
+        :raises EsyncError: kind ``bad_variable``.
+        """
+        variables = self.variables(host)
+        if name not in variables:
+            return default
+        try:
+            value = self.template(variables[name], variables)
+        except Exception:
+            # The text of a template error can quote other variables.
+            raise unreadable(host, name, "it cannot be evaluated") from None
+        # Before ansible-core 2.19 a template with an undefined variable is returned as it is.
+        if any(mark in str(value) for mark in ("{{", "{%")):
+            why = "it cannot be evaluated, as a rule because a variable in it is not defined"
+            raise unreadable(host, name, why)
+        if value is None:
+            raise unreadable(host, name, "it has no value")
+        return value
+
+    def settings(self, host: str) -> dict[str, Any]:
+        """All settings of a host that are set or have a default, typed; secret ones are left out.
+
+        :raises EsyncError: kind ``bad_variable``, everything that is wrong at once.
+        """
+        found = {}
+        errors = []
+        for name in self.specs:
+            if name in SECRET or name not in self.variables(host):
+                continue
+            try:
+                found[name] = self._typed(host, name)
+            except EsyncError as error:
+                errors.append(error)
+        raise_all(errors)
+        return found
+
+    def _typed(self, host: str, name: str) -> Any:
+        value = self.value(host, name)
+        spec = _plain_spec(self.specs[name])
+        result = ArgumentSpecValidator({name: spec}).validate({name: value})
+        if result.error_messages:
+            raise unreadable(host, name, "; ".join(result.error_messages))
+        typed = result.validated_parameters[name]
+        if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str):
+            return [word.strip() for word in typed if word.strip()]
+        return typed
+
+    def refuse_nearly(self, host: str) -> None:
+        """Refuse a variable that is no setting but nearly one; others with the prefix are the user's own.
+
+        :raises EsyncError: kind ``unknown_setting``, naming the nearest setting.
+        """
+        raise_all(
+            [
+                EsyncError(
+                    f"{name} is no setting",
+                    f"If {near[0]} is meant, correct it; otherwise give your own variable another name",
+                    kind="unknown_setting",
+                    server=host,
+                )
+                for name in self.variables(host)
+                if isinstance(name, str) and name.startswith(_PREFIX) and name not in self.specs
+                for near in [difflib.get_close_matches(name, self.specs, 1, _NEARLY)]
+                if near
+            ]
+        )
+
+
+def mesh_wide(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that are one value for the whole mesh.
+
+    :param settings: host to its settings.
+    :raises EsyncError: kind ``differing_setting``, naming two hosts.
+    """
+    errors = []
+    found: dict[str, Any] = {}
+    said_by: dict[str, str] = {}
+    for host, own in settings.items():
+        for name in MESH_WIDE:
+            if name not in own:
+                continue
+            if name not in found:
+                found[name], said_by[name] = own[name], host
+            elif found[name] != own[name]:
+                errors.append(
+                    EsyncError(
+                        f"{name} is {own[name]!r} here and {found[name]!r} on {said_by[name]}; it belongs to the "
+                        "mesh as a whole",
+                        f"Give {name} one value for the whole group",
+                        kind="differing_setting",
+                        server=host,
+                    )
+                )
+    raise_all(errors)
+    return found
+
+
+def unreadable(host: str, name: str, cause: str) -> EsyncError:
+    """The error for a variable that cannot be used."""
+    return EsyncError(f"the variable {name}: {cause}", f"Correct {name} of this host", kind="bad_variable", server=host)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is nearest, as the end of a sentence; empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return f" (is {near[0]} meant?)" if near else ""
+
+
+def _plain_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec of the role for a value that is given. A path is one of a host, so the control node expands nothing."""
+    plain = {key: spec[key] for key in ("type", "elements", "choices", "options") if key in spec}
+    for key in ("type", "elements"):
+        if plain.get(key) == "path":
+            plain[key] = "str"
+    if "options" in plain:
+        plain["options"] = {name: _plain_spec(one) for name, one in plain["options"].items()}
+    return plain

@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From stage to stage: take in what the visits returned, conclude, announce, and plan the next visits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import refuse_unknown_names
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import JUDGES, OPERATIONS, stage_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
+    FAILED,
+    NOT_IN_RUN,
+    OK,
+    UNREACHABLE,
+    Run,
+    Server,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import KEEP, STOP_ALL, Stage, Visits
+
+ALWAYS_REAL = ("repair", "gate")
+"""Operations whose visits read and test in check mode too; none of them changes anything then."""
+
+
+@dataclass(frozen=True)
+class Visited:
+    """What came back from one host, as records.parse made it.
+
+    :param state: ``ok``, ``failed`` or ``unreachable``.
+    :param results: of the steps that were done. :param errors: why it ended before its end.
+    """
+
+    state: str
+    results: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The next stage.
+
+    :param title: in words; empty: there is none.
+    :param visits: inventory host to the steps of its visit.
+    :param seconds: what one visit may take beyond the usual time, because of what it tests.
+    :param batch: how many hosts may be visited at the same time; 0: any number.
+    :param keep: whether a failure is kept instead of ending the host's part.
+    :param check: whether the visits change nothing. :param last: whether no other stage can follow.
+    """
+
+    title: str = ""
+    visits: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    seconds: float = 0
+    batch: int = 0
+    keep: bool = False
+    check: bool = False
+    last: bool = False
+
+
+def advance(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -> Plan:
+    """Conclude the stage that was, and plan the next one.
+
+    :param run: changed in place. :param visited: inventory host to what came back.
+    :param alive: the hosts that Ansible has not given up.
+    :raises EsyncError: what ends the run for all.
+    """
+    if run.position < 0:
+        refuse_unknown_names(run)
+    conclude(run, visited, alive)
+    table = OPERATIONS[run.operation]
+    for position in range(run.position + 1, len(table)):
+        if run.ended:
+            break
+        run.position, stage = position, table[position]
+        if not stage.when(run):
+            continue
+        stage.announce(run)
+        visits = {name: made for name, made in stage.visit(run).items() if made} if not run.ended else {}
+        if visits:
+            return _planned(run, stage, visits, position == len(table) - 1)
+        if not run.ended:
+            stage.conclude(run)
+    run.ended = True
+    return Plan(check=run.check)
+
+
+def begin(run: Run, in_run: Collection[str], batch: Collection[str]) -> None:
+    """Note who takes part.
+
+    :param in_run: the hosts of the play. :param batch: those of them whose turn it is (``serial``).
+    """
+    run.judge = JUDGES[run.operation]
+    for server in run.servers.values():
+        server.state = OK if server.host in in_run and server.host in batch else NOT_IN_RUN
+
+
+def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -> None:
+    """Take in what came back from the visits of the last stage, and demand what has to be proved.
+
+    :raises EsyncError: what ends the run for all.
+    """
+    if run.position < 0 or run.ended:
+        return
+    stage = stage_of(run)
+    failed = []
+    for server in run.servers.values():
+        found = visited.get(server.host)
+        if server.state == OK and found is not None:
+            _take_in(run, server, found, stage)
+        if server.state == OK and server.host not in alive:
+            server.state = FAILED
+        if found is not None and server.state != OK:
+            failed.append(server.name)
+    _let_listeners_end(run, visited)
+    if failed and stage.failure == STOP_ALL and run.operation != "export":
+        run.ended = True
+        run.failures.append(
+            f"{', '.join(failed)} could not do its part ({stage.title}), so the run stops here for all servers; what "
+            "served before goes on serving. Repair the cause and run the playbook again."
+        )
+        return
+    stage.conclude(run)
+
+
+def _take_in(run: Run, server: Server, found: Visited, stage: Stage) -> None:
+    server.errors = list(found.errors)
+    if found.state == UNREACHABLE:
+        server.state = UNREACHABLE
+        return
+    for result in found.results:
+        if not result.get("skipped"):
+            _absorb(run, server, result)
+        elif result["step"] == "probe_listener":
+            server.listening = False
+    if found.state == FAILED:
+        server.listening = False
+        if stage.failure != KEEP:
+            server.state = FAILED
+
+
+def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
+    step, tag = result["step"], result.get("tag")
+    said = {key: value for key, value in result.items() if key not in ("step", "tag")}
+    if step in ("certificate_set", "certificate_info"):
+        server.read = said
+        server.changed = server.changed or (bool(said.get("changed")) and not run.check)
+    elif step == "peer_trust":
+        if not run.check:
+            server.read["trust"] = {"digest": said["digest"], "entries": server.sent}
+        server.sent = None
+    elif step == "endpoint":
+        server.endpoint = said
+        server.changed = False
+    elif step == "probe_listener":
+        server.changed = False
+    elif step == "peer_probe":
+        _absorb_probe(server, said, tag)
+    elif step == "shared_client_sets":
+        _absorb_shared(run, server, said, tag)
+    else:
+        server.folder = said
+
+
+def _absorb_probe(server: Server, said: Mapping[str, Any], tag: str | None) -> None:
+    results = list(said.get("results") or ())
+    if tag == "refused":
+        server.refused = results
+    elif tag == "external":
+        server.external = results
+    else:
+        server.results = results
+        server.refusals = list(said.get("refusals") or ())
+        server.calls = list(said.get("clusters") or ())
+
+
+def _absorb_shared(run: Run, server: Server, said: Mapping[str, Any], tag: str | None) -> None:
+    if tag == "fetched":
+        # A host's word counts for its own sets alone.
+        record = run.ledger.get(server.name)
+        own = record.fingerprints if record else frozenset()
+        run.payloads.update({key: text for key, text in (said.get("sets") or {}).items() if key in own})
+    elif not run.check:
+        server.read["shared"] = server.sent_keys
+
+
+def _let_listeners_end(run: Run, visited: Mapping[str, Visited]) -> None:
+    """A temporary endpoint may end when it was served what it waited for, so a test uses it up."""
+    if any(result["step"] == "peer_probe" for found in visited.values() for result in found.results):
+        for server in run.servers.values():
+            server.listening = False
+
+
+def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
+    servers = run.servers
+    return Plan(
+        title=stage.title,
+        visits={servers[name].host: made for name, made in visits.items()},
+        seconds=max(steps.probe_seconds(servers[name], made) for name, made in visits.items()),
+        batch=_batch(run, visits),
+        keep=stage.failure == KEEP,
+        check=run.check and run.operation not in ALWAYS_REAL,
+        last=last,
+    )
+
+
+def _batch(run: Run, visits: Visits) -> int:
+    """How many endpoints may reload at the same moment; 0 if none does."""
+    reloading = [
+        name
+        for name, made in visits.items()
+        if any(one.get("step") == "endpoint" and one["options"]["state"] != "observed" for one in made)
+    ]
+    if not reloading or run.check:
+        return 0
+    wanted = str(run.mesh["esync_reload_batch"]).strip()
+    if wanted.endswith("%"):
+        return max(1, int(int(wanted[:-1]) * len(run.present) / 100))
+    return max(1, int(wanted))

@@ -1,0 +1,318 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stages of establish, verify, check, gate, export and apply."""
+
+from __future__ import annotations
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server, errors_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_other_model
+
+# -- establish ------------------------------------------------------------------------------------------------------
+
+
+def discards(run: Run) -> bool:
+    """Whether sets are to be destroyed at once."""
+    return bool(run.mesh["discarding"])
+
+
+def warn(run: Run) -> None:
+    """Say what is destroyed, and what is down until the end of the run."""
+    named = run.mesh["discarding"]
+    here = [one.name for one in run.present if one.name in named]
+    if not here:
+        run.say(f"Not in this run: {', '.join(named)}. Nothing is destroyed.")
+        return
+    places = {one.name: max(len(one.sites), 1) for one in run.members}
+    every = sum(places.values()) * (len(places) - 1)
+    kept = {name: count for name, count in places.items() if name not in here}
+    down = every - sum(kept.values()) * max(len(kept) - 1, 0)
+    if run.check:
+        run.say("Check mode: what follows would be done, nothing is.")
+    run.say(
+        f"WARNING: all keys and certificates of {', '.join(here)} are destroyed and generated again. The old ones cannot "
+        "come back.",
+        f"{down} of {every} pairs are down from that moment until the new certificates are exchanged and the endpoints "
+        "have taken them up, at the end of this run.",
+        "The regenerate playbook makes new certificates too, and no pair is down meanwhile.",
+    )
+    absent = [one.name for one in run.members if one.state != "ok"]
+    if absent:
+        run.say(
+            f"Not in this run: {', '.join(absent)}. What they have stays as it is, and the pairs with them stay down "
+            "until establish has been run over the whole group."
+        )
+
+
+def look(run: Run) -> Visits:
+    """In check mode: what would stop the run later stops it while there is something to keep."""
+    if run.check:
+        return {}
+    return {
+        one.name: [steps.certificate_set(run, one, check=True, renew=False, discard_existing=_discards(run, one))]
+        for one in run.present
+    }
+
+
+def generate(run: Run) -> Visits:
+    """Generate the sets or keep them. Where nothing differs from the ledger, the same visit prepares the test."""
+    visits: Visits = {}
+    for server in run.present:
+        made = [steps.certificate_set(run, server, renew=False, discard_existing=_discards(run, server))]
+        settled = {"unchanged": True, "trust": steps.trust_of(run, server, known=False).digest}
+        if server.resident:
+            made.append(steps.endpoint(server, "observed", when=settled))
+        elif not run.check and run.counterparts(server):
+            made.append(steps.probe_listener(run, server, when=settled))
+        visits[server.name] = made
+    return visits
+
+
+def _discards(run: Run, server: Server) -> bool:
+    return server.name in run.mesh["discarding"]
+
+
+def stop_for_clocks(run: Run) -> None:
+    """Stop the run for all where a clock is wrong.
+
+    :raises EsyncError: kind ``clock_skew``.
+    """
+    wrong = [
+        EsyncError(error["cause"], error["remedy"], kind="clock_skew", server=server.name)
+        for server in run.members
+        for error in server.errors
+        if error.get("kind") == "clock_skew"
+    ]
+    if wrong:
+        said = " ".join(str(error) for error in wrong)
+        raise EsyncError(f"{said} The run stops here for all servers", "", kind="clock_skew")
+
+
+def record(run: Run) -> None:
+    """Record the public certificates in the ledger, and tell what is due."""
+    stages.record_sets(run, run.present, accept=run.mesh["discarding"])
+    for server in run.present:
+        if server.read.get("due"):
+            run.say(
+                f"{server.name}: the certificates are sound, but due for renewal ({', '.join(server.read['due'])}). "
+                "Run the regenerate playbook; it renews them without an outage."
+            )
+
+
+def apply(run: Run) -> Visits:
+    """Exchange the public parts; in check mode say what would be."""
+    return stages.exchange(run)
+
+
+def test(run: Run) -> Visits:
+    """Test every pair, and at one peer each that everything else is refused."""
+    return stages.prove(run, refusals=True)
+
+
+# -- verify, check --------------------------------------------------------------------------------------------------
+
+
+def read(run: Run) -> Visits:
+    """Read what lies on the hosts; a resident endpoint is tested in the same visit."""
+    visits: Visits = {}
+    for server in run.present:
+        made = [steps.certificate_info(server)]
+        if not run.check:
+            made += _tested_at_once(run, server)
+        visits[server.name] = made
+    return visits
+
+
+def examine(run: Run) -> Visits:
+    """Read everything deeply, whatever goes wrong, and test like :func:`read`."""
+    visits: Visits = {}
+    run.judge = "all_and_fail"
+    for server in run.present:
+        server.errors = []
+        made: list[Step] = [steps.certificate_info(server, deep=True)]
+        if server.resident:
+            made.append(steps.endpoint(server, "observed"))
+        if not run.check or run.operation == "repair":
+            made += [{**one, "when": {"readable": True}} for one in _tested_at_once(run, server)]
+        visits[server.name] = made
+    return visits
+
+
+def _tested_at_once(run: Run, server: Server) -> list[Step]:
+    if server.resident:
+        return stages.prove_steps(run, server, refusals=True, external=run.operation == "verify", known=False)
+    return [steps.probe_listener(run, server)] if run.counterparts(server) else []
+
+
+def test_temporary(run: Run) -> Visits:
+    """Test the pairs of those servers whose endpoint listens only now."""
+    check, run.check = run.check, run.check and run.operation != "repair"
+    visits = stages.prove(run, refusals=True, external=run.operation == "verify")
+    run.check = check
+    return {name: made for name, made in visits.items() if not run.servers[name].resident}
+
+
+def refuse_other_models(run: Run) -> None:
+    """Refuse a mesh that is by another trust model than the settings.
+
+    :raises EsyncError: kind ``other_trust_model``, of every server.
+    """
+    errors = []
+    for server in run.present:
+        try:
+            refuse_other_model(server.name, server.trust, run.model)
+        except EsyncError as error:
+            errors.append(error)
+    raise_all(errors)
+
+
+def tell_external_judged(run: Run) -> None:
+    """Tell how external peers answered; one that did not fails the run."""
+    stages.tell_external(run, judge=True)
+
+
+# -- gate -----------------------------------------------------------------------------------------------------------
+
+
+def pass_gate(run: Run) -> Visits:
+    """Test the pairs of each server with those that it is about to call; whoever does not pass leaves the play."""
+    visits: Visits = {}
+    for server in run.present:
+        others = [one.name for one in run.members if one.name != server.name]
+        asked = [name for name in server.settings["esync_gate_peers"] if name != server.name] or others
+        try:
+            if not server.resident:
+                raise EsyncError(
+                    "there is nothing to pass through, because esync_endpoint is temporary: that endpoint listens only "
+                    "while our own playbooks test",
+                    "Set esync_endpoint to nginx or external and run establish, or use the verify playbook",
+                    kind="gate_needs_endpoint",
+                    server=server.name,
+                )
+            unknown = [name for name in asked if name not in others]
+            if unknown:
+                raise EsyncError(
+                    f"esync_gate_peers names {', '.join(unknown)}, which is no other server of the mesh",
+                    f"The servers are {', '.join(run.names)}",
+                    kind="unknown_server",
+                    server=server.name,
+                )
+        except EsyncError as error:
+            server.errors = errors_of(error)
+            visits[server.name] = [{"refuse": str(error), "errors": server.errors}]
+            continue
+        entries = steps.trust_of(run, server, known=False).entries
+        peers = steps.peers_of(run, server, asked, entries)
+        probe = steps.peer_probe(run, server, peers)
+        probe["options"]["clusters"] = []
+        visits[server.name] = [steps.certificate_info(server), {**probe, "check": False, "tag": "gate"}]
+    return visits
+
+
+# -- export, apply --------------------------------------------------------------------------------------------------
+
+
+def export(run: Run) -> Visits:
+    """Put every server's certificates into a folder on its host."""
+    visits: Visits = {}
+    for server in run.present:
+        made = steps.step(
+            "exchange_folder",
+            folder=_folder_of(server),
+            address=server.address,
+            port=server.port,
+            endpoint="temporary" if not server.resident else server.settings["esync_endpoint"],
+            shared_keys=run.model == SHARED_KEYS,
+            web_roots=server.settings["esync_web_roots"],
+        )
+        if run.model != SHARED_KEYS:
+            made["secrets"] = []
+        visits[server.name] = [made]
+    return visits
+
+
+def _folder_of(server: Server) -> str:
+    """The folder of exchange on a host.
+
+    :raises EsyncError: kind ``missing_option``.
+    """
+    folder = server.settings.get("esync_folder")
+    if not folder:
+        raise EsyncError(
+            "no folder is named",
+            "Name the folder on the host with -e esync_folder=/PATH",
+            kind="missing_option",
+            server=server.name,
+        )
+    return str(folder)
+
+
+def tell_fingerprints(run: Run) -> None:
+    """Show the fingerprints, to be compared with those that whoever sent the certificates has."""
+    for server in run.present:
+        for line in (server.folder or {}).get("fingerprints") or ():
+            run.say(f"{server.name}: {line}")
+
+
+def read_folder(run: Run) -> Visits:
+    """Read what lies on the hosts, and validate the folder on each."""
+    return {
+        server.name: [
+            steps.certificate_info(server),
+            steps.step(
+                "exchange_folder_info",
+                folder=_folder_of(server),
+                shared_keys=run.model == SHARED_KEYS,
+                web_roots=server.settings["esync_web_roots"],
+            ),
+        ]
+        for server in run.present
+    }
+
+
+def admit_folder(run: Run) -> None:
+    """Admit what the folders hold to the ledger, all of it or nothing.
+
+    :raises EsyncError: everything that is wrong, at once.
+    """
+    tell_fingerprints(run)
+    # A mesh that is by another trust model than the settings is told before the ledger knows external peers.
+    refuse_other_models(run)
+    found = [
+        AppliedSet.read(server.name, str(server.folder["folder"]), item)
+        for server in run.present
+        if server.folder
+        for item in server.folder.get("sets") or ()
+    ]
+    members = {one.name: (one.address, one.port) for one in run.members}
+    for entry in admit(found, members, run.ledger, run.mesh["esync_accept_changed"], run.control.now):
+        run.record(entry)
+
+
+def apply_folder(run: Run) -> Visits:
+    """Apply what the ledger has now."""
+    return stages.exchange(run, listen=False)
+
+
+def call_external(run: Run) -> Visits:
+    """Connect to the external peers whose endpoint is known."""
+    visits: Visits = {}
+    for server in run.present if not run.check else ():
+        others = steps.external_peers(run, steps.trust_of(run, server).entries)
+        if others:
+            probe = steps.peer_probe(run, server, others)
+            probe["options"]["clusters"] = []
+            visits[server.name] = [{**probe, "tag": "external"}]
+    return visits
+
+
+def tell_external(run: Run) -> None:
+    """Tell how external peers answered; it fails nothing, because the other side may not be ready yet."""
+    stages.tell_external(run, judge=False)

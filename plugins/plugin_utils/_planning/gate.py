@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The gate: whether a server may go on in a play of the user's own, by its own files and its own pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import place_of
+
+
+def refusal(server: str, steps: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> EsyncError | None:
+    """Why the gate is closed for a server; None if it is open, or if this visit was none of a gate.
+
+    :param steps: those of its visit. :param results: what came back, as records.parse made it.
+    """
+    asked = next((step for step in steps if step.get("tag") == "gate"), None)
+    if asked is None:
+        return None
+    said = []
+    tested: dict[str, Any] = {}
+    for result in results:
+        for problem in result.get("problems") or ():
+            place = f"{problem['path']}: " if problem.get("path") else ""
+            said.append(f"{server}: {place}{problem['cause']}. {problem['remedy']}.")
+        for pair in result.get("results") or ():
+            tested[str(pair["to"])] = pair
+            if pair["verdict"] != "ok":
+                place = place_of(str(pair["to"]), pair.get("site"))
+                said.append(f"{server} -> {place}: {pair['cause']}. {pair['detail']} {pair['remedy']}")
+    names = dict.fromkeys(str(peer["name"]) for peer in asked["options"]["peers"])
+    said += [f"{server} -> {name}: not tested." for name in names if name not in tested]
+    if not said:
+        return None
+    return EsyncError(f"The gate is closed, and nothing was changed. {' '.join(said)}", "", kind="gate_closed")

@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The operations: for each the table of its stages.
+
+How to read a table: a stage plans on the control node, then visits every host once. ``announce`` writes the ledger
+before the visit, ``visit`` gives each server its steps, ``conclude`` demands what has to be proved before the run goes
+on, ``failure`` says what one server's failure leads to. A stage in which no server has a step is passed over.
+
+A rotation of a mesh with a temporary endpoint as an example: `read` starts the listeners, `baseline` proves which pairs
+work and makes the next certificates, `announce` spreads them, the proof with the next ones has to be as good as the
+baseline, `switch` makes them current, and if the proof is worse now, every server is switched back. Only then are the
+previous ones retired: refused everywhere first, destroyed after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, rotating
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import (
+    FETCH,
+    HOLD,
+    KEEP,
+    STOP_ALL,
+    Stage,
+    hold_shared,
+    note_received,
+    prove,
+)
+
+ESTABLISH = (
+    Stage(
+        "Look at every server before anything is destroyed",
+        establishing.look,
+        when=establishing.discards,
+        announce=establishing.warn,
+        conclude=establishing.stop_for_clocks,
+    ),
+    Stage(
+        "Generate the certificates on each host, or keep them",
+        establishing.generate,
+        conclude=establishing.stop_for_clocks,
+    ),
+    Stage("Apply the certificates of every other server", establishing.apply, announce=establishing.record),
+    FETCH,
+    HOLD,
+    Stage("Test every pair, and that everything else is refused", establishing.test, announce=note_received),
+)
+
+VERIFY = (
+    Stage("Read the certificates on each host", establishing.read, conclude=establishing.refuse_other_models),
+    Stage(
+        "Test every pair, and that everything else is refused",
+        establishing.test_temporary,
+        conclude=establishing.tell_external_judged,
+    ),
+)
+
+CHECK = (
+    Stage("Read and test everything on each host", establishing.examine, failure=KEEP),
+    Stage("Test every pair, and that everything else is refused", establishing.test_temporary, failure=KEEP),
+)
+
+GATE = (Stage("Connect to the peers that are about to be called", establishing.pass_gate),)
+
+EXPORT = (
+    Stage(
+        "Put the certificates into a folder on the host",
+        establishing.export,
+        conclude=establishing.tell_fingerprints,
+        failure=STOP_ALL,
+    ),
+)
+
+APPLY = (
+    Stage(
+        "Read and validate the folder on each host",
+        establishing.read_folder,
+        conclude=establishing.admit_folder,
+        failure=STOP_ALL,
+    ),
+    Stage("Apply the certificates that came in the folder", establishing.apply_folder),
+    Stage(
+        "Hold the client sets that external peers handed over",
+        lambda run: hold_shared(run, folder=True),
+        when=lambda run: run.shares_keys,
+    ),
+    Stage(
+        "Connect to the external peers",
+        establishing.call_external,
+        announce=note_received,
+        conclude=establishing.tell_external,
+    ),
+)
+
+ROTATION = (
+    Stage("Listen for the test", rotating.listen_for_baseline, when=rotating.is_on),
+    Stage(
+        "Test which pairs work, and make the next certificates",
+        rotating.make_next,
+        when=rotating.is_on,
+        failure=STOP_ALL,
+        conclude=rotating.keep_baseline,
+    ),
+    Stage(
+        "Apply the next certificates besides the current ones",
+        rotating.apply_next,
+        when=rotating.is_on,
+        announce=rotating.announce,
+        failure=STOP_ALL,
+    ),
+    Stage(FETCH.title, FETCH.visit, when=rotating.hands_over, failure=STOP_ALL),
+    Stage(HOLD.title, HOLD.visit, when=rotating.hands_over, failure=STOP_ALL),
+    Stage(
+        "Test that every peer accepts the next certificates",
+        rotating.test_next,
+        when=rotating.is_on,
+        announce=note_received,
+        failure=STOP_ALL,
+        conclude=rotating.demand_as_good,
+    ),
+    Stage(
+        "Switch every server to its next certificates",
+        rotating.switch,
+        when=rotating.goes_on,
+        failure=KEEP,
+        conclude=rotating.record_switch,
+    ),
+    Stage(FETCH.title, FETCH.visit, when=rotating.hands_over_switched),
+    Stage(HOLD.title, HOLD.visit, when=rotating.hands_over_switched),
+    Stage(
+        "Test every pair with the new certificates",
+        rotating.test_current,
+        when=rotating.goes_on,
+        conclude=rotating.compare,
+    ),
+    Stage(
+        "Roll back: switch every server back",
+        rotating.roll_back,
+        when=rotating.got_worse,
+        conclude=rotating.record_roll_back,
+    ),
+    Stage(FETCH.title, FETCH.visit, when=rotating.hands_over_rolled_back),
+    Stage(HOLD.title, HOLD.visit, when=rotating.hands_over_rolled_back),
+    Stage(
+        "Test every pair with the old certificates",
+        rotating.test_old,
+        when=rotating.got_worse,
+        conclude=rotating.tell_roll_back,
+    ),
+    Stage(
+        "Keep the previous certificates for absent servers",
+        rotating.keep_previous,
+        when=rotating.waits_for_absent,
+        conclude=rotating.tell_kept,
+    ),
+    Stage(
+        "Take shared client keys out of use",
+        rotating.withdraw_shared,
+        when=rotating.leaves_shared_keys,
+        announce=rotating.retire_in_ledger,
+    ),
+    Stage(
+        "Retire the previous certificates",
+        rotating.retire,
+        when=rotating.retires,
+        announce=rotating.retire_in_ledger,
+    ),
+    Stage(
+        "Test that retired certificates are refused",
+        rotating.test_refused,
+        when=rotating.retires,
+        announce=note_received,
+        conclude=rotating.demand_retired_refused,
+    ),
+    Stage(HOLD.title, HOLD.visit, when=rotating.drops_shared),
+    Stage("Destroy the keys of the previous certificates", rotating.destroy, when=rotating.retires),
+    Stage("Test every pair once more", rotating.test_final, when=rotating.retires, conclude=rotating.end),
+)
+
+REGENERATE = (
+    Stage("Read the certificates on each host", rotating.read, conclude=rotating.plan),
+    Stage(
+        "Stop trusting the compromised certificates",
+        rotating.withdraw,
+        when=rotating.is_compromised,
+        announce=rotating.distrust,
+    ),
+    Stage("Make new certificates in their place", rotating.replace, when=rotating.is_compromised),
+    Stage(
+        "Apply the certificates that replace them",
+        rotating.apply_replaced,
+        when=rotating.is_compromised,
+        announce=rotating.record_replaced,
+    ),
+    Stage(
+        "Test that shared client keys of before are refused",
+        rotating.test_shared_refused,
+        when=rotating.is_compromised,
+        conclude=rotating.demand_shared_refused,
+    ),
+    Stage(FETCH.title, FETCH.visit, when=rotating.is_compromised, failure=STOP_ALL),
+    Stage(HOLD.title, HOLD.visit, when=rotating.is_compromised),
+    Stage("Listen for the test", rotating.listen_for_baseline, when=rotating.is_compromised),
+    Stage(
+        "Test every pair",
+        lambda run: prove(run),
+        when=rotating.is_compromised,
+        announce=note_received,
+        conclude=rotating.demand_pairs,
+    ),
+    *ROTATION,
+)
+
+REMOVE = (
+    Stage("Read the certificates on each host", rotating.read_for_removal, conclude=rotating.plan_removal),
+    Stage(
+        "Stop trusting the removed servers",
+        rotating.withdraw_removed,
+        announce=rotating.strike_removed,
+    ),
+    Stage(
+        "Test that the removed servers are refused",
+        rotating.test_removed,
+        announce=note_received,
+        conclude=rotating.demand_removed_refused,
+    ),
+    *ROTATION,
+    Stage(
+        "Plan the rotation that replaces what the removed servers hold",
+        rotating.read_again,
+        when=rotating.was_pending,
+        conclude=rotating.plan_second_rotation,
+    ),
+    *ROTATION,
+    Stage("Let the removed servers know the others once more", rotating.tell_removed, when=rotating.is_on_removed),
+    Stage(
+        "Test that what the removed servers hold of the others is refused",
+        rotating.test_removed_shared,
+        when=rotating.is_on_removed,
+        conclude=rotating.demand_shared_refused,
+    ),
+    Stage("Destroy the removed servers' own files", rotating.destroy_removed),
+    Stage("Test every pair that is left", lambda run: prove(run), conclude=rotating.tell_removed_done),
+)
+
+REPAIR = (
+    Stage("Read and test everything on each host", establishing.examine, failure=KEEP),
+    Stage(
+        "Test every pair, and that everything else is refused",
+        establishing.test_temporary,
+        failure=KEEP,
+        announce=lambda run: None,
+        conclude=lambda run: None,
+    ),
+    Stage("Repair the certificate sets", repairing.fix_sets, announce=repairing.plan, failure=KEEP),
+    Stage("Apply the certificates, and restart endpoints", repairing.apply, announce=repairing.record, failure=KEEP),
+    Stage(FETCH.title, FETCH.visit, when=repairing.exchanges, failure=KEEP),
+    Stage(HOLD.title, HOLD.visit, when=repairing.exchanges, failure=KEEP),
+    Stage(
+        "Read and test everything on each host once more",
+        establishing.examine,
+        when=repairing.has_repaired,
+        announce=note_received,
+        failure=KEEP,
+    ),
+    Stage("Test every pair once more", establishing.test_temporary, when=repairing.has_repaired, failure=KEEP),
+)
+
+OPERATIONS: Mapping[str, tuple[Stage, ...]] = {
+    "establish": ESTABLISH,
+    "verify": VERIFY,
+    "check": CHECK,
+    "gate": GATE,
+    "regenerate": REGENERATE,
+    "remove": REMOVE,
+    "repair": REPAIR,
+    "apply": APPLY,
+    "export": EXPORT,
+}
+
+JUDGES: Mapping[str, str] = {
+    "establish": "in_part",
+    "verify": "all",
+    "check": "all_and_fail",
+    "gate": "",
+    "regenerate": "in_part",
+    "remove": "in_part",
+    "repair": "all_and_fail",
+    "apply": "",
+    "export": "",
+}
+"""What the report at the end of an operation says of servers; nothing: there is no report."""
+
+
+def stage_of(run: Run) -> Stage:
+    """The stage whose visits come back next."""
+    return OPERATIONS[run.operation][run.position]

@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stages of repair, between the two examinations."""
+
+from __future__ import annotations
+
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import (
+    EXCHANGE,
+    RENEW,
+    RESTART,
+    RESTORE,
+    plan_repair,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
+
+
+def plan(run: Run) -> None:
+    """Plan the repair of what was found, and show the plan."""
+    mesh = mesh_of(run)
+    found = plan_repair(mesh, [one.name for one in run.present if steps.can_restart(one)])
+    run.repairs = {name: list(actions) for name, actions in found.servers.items()}
+    run.say(f"Before the repair: {verdict(mesh)}", *found.lines)
+    run.ended = run.check or not run.repairs
+    for server in run.present:
+        server.errors = []
+        # What it served was a finding; it is touched only where the plan says so, or because something changed.
+        server.endpoint = {"reasons": []}
+
+
+def _with(run: Run, *actions: str) -> list[str]:
+    return [name for name, found in run.repairs.items() if set(found) & set(actions)]
+
+
+def fix_sets(run: Run) -> Visits:
+    """Make sets again, or restore their modes and files, where the plan says so."""
+    if run.ended:
+        return {}
+    return {
+        server.name: [
+            steps.certificate_set(run, server, renew=False, discard_existing=server.name in _with(run, RENEW))
+        ]
+        for server in run.present
+        if server.name in _with(run, RENEW, RESTORE, EXCHANGE)
+    }
+
+
+def record(run: Run) -> None:
+    """Record what was made, where the plan says so."""
+    for server in run.present:
+        run.failures += [f"{server.name}: {error['cause']}. {error['remedy']}" for error in server.errors]
+    named = _with(run, RENEW, EXCHANGE)
+    stages.record_sets(run, [one for one in run.present if one.name in named], accept=_with(run, RENEW))
+
+
+def apply(run: Run) -> Visits:
+    """Bring the trust up to date, and stop and start endpoints where the plan says so."""
+    if exchanges(run):
+        return stages.exchange(run, listen=False, restart=_with(run, RESTART))
+    made = {one.name: stages.endpoint_steps(run, one, one.name in _with(run, RESTART)) for one in run.present}
+    return {name: found for name, found in made.items() if found}
+
+
+def exchanges(run: Run) -> bool:
+    """Whether certificates are exchanged."""
+    return bool(_with(run, RENEW, EXCHANGE)) and not run.check
+
+
+def has_repaired(run: Run) -> bool:
+    """Whether anything was done, so that everything is examined once more."""
+    return bool(run.repairs) and not run.check

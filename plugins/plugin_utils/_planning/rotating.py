@@ -1,0 +1,553 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The stages of regenerate and remove: what is compromised or removed first, then the rotation without an outage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CLIENT,
+    CURRENT,
+    NEXT,
+    PINNED,
+    PREVIOUS,
+    SHARED_KEYS,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import model_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import COMPROMISED, REMOVED, withdrawn
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.establishing import refuse_other_models
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import (
+    RotationRequest,
+    RotationServer,
+    plan_rotation,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, Run, Server
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, proved, worse_than
+
+REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
+
+# -- the plan -------------------------------------------------------------------------------------------------------
+
+
+def read(run: Run) -> Visits:
+    """Read what lies on the hosts; the first test follows at once if a rotation was asked for outright."""
+    listens = not run.check and not run.mesh["esync_only_due"] and not run.mesh["esync_compromised"]
+    return {
+        one.name: [steps.certificate_info(one), *(stages.listener_steps(run, one) if listens else ())]
+        for one in run.present
+    }
+
+
+def plan(run: Run) -> None:
+    """Plan the rotation, or refuse it, before anything is made.
+
+    :raises EsyncError: see plan_rotation.
+    """
+    _plan(
+        run,
+        RotationRequest(
+            names=tuple(run.mesh["esync_regenerate"]),
+            only_due=bool(run.mesh["esync_only_due"]),
+            compromised=tuple(run.mesh["esync_compromised"]),
+            defer=run.mesh["esync_offline"] == "defer",
+            take_over=bool(run.mesh["esync_take_over_lock"]),
+            model=run.model,
+        ),
+    )
+    found = run.rotation_plan
+    run.say(*found.lines)
+    if run.check or not (found.rotating or found.compromised):
+        run.ended, run.judge = True, ""
+
+
+def _plan(run: Run, request: RotationRequest) -> None:
+    now = run.control.now
+    found = plan_rotation(
+        [_rotation_server(one) for one in run.members],
+        request,
+        run.control.holder,
+        new_id="".join(character for character in now if character.isalnum()),
+        now=now,
+        alive=run.control.alive,
+    )
+    run.rotation = asdict(found)
+    run.pending = bool(set(found.rotating) - set(found.make))
+    run.retiring = False
+
+
+def _rotation_server(server: Server) -> RotationServer:
+    if server.state != OK or "generations" not in server.read:
+        return RotationServer(server.name, False, {})
+    rotation = server.read.get("rotation")
+    return RotationServer(
+        server.name,
+        True,
+        {state: str(one["id"]) for state, one in server.generations.items()},
+        tuple(server.read.get("due") or ()),
+        dict(rotation) if rotation else None,
+        model_of(server.name, server.trust or ()),
+        {state: str(one[CLIENT]["fingerprint"]) for state, one in server.generations.items()},
+        frozenset(str(one["fingerprint"]) for one in server.held),
+    )
+
+
+# -- what is compromised --------------------------------------------------------------------------------------------
+
+
+def is_compromised(run: Run) -> bool:
+    """Whether a key compromise is answered first."""
+    return bool(run.rotation and run.rotation["compromised"]) and not run.check
+
+
+def _compromised(run: Run) -> list[str]:
+    return list(run.rotation["compromised"]) if run.rotation else []
+
+
+def distrust(run: Run) -> None:
+    """Strike the certificates from the ledger, also of a server that is not in this run: for it the others must know."""
+    for name in _compromised(run):
+        known = run.ledger.get(name)
+        if known:
+            run.record(withdrawn(known, COMPROMISED, run.control.now))
+
+
+def withdraw(run: Run) -> Visits:
+    """Take the compromised certificates out of everybody's trust, and let the endpoints refuse them."""
+    return stages.exchange(run, distrust=_compromised(run), listen=False)
+
+
+def replace(run: Run) -> Visits:
+    """Destroy the compromised sets and make new ones."""
+    return {
+        one.name: [steps.certificate_set(run, one, renew=False, discard_existing=True)]
+        for one in run.present
+        if one.name in _compromised(run)
+    }
+
+
+def record_replaced(run: Run) -> None:
+    """Record the new ones. That they differ was this run's own doing."""
+    stages.record_sets(run, run.present, accept=_compromised(run))
+
+
+def apply_replaced(run: Run) -> Visits:
+    """Exchange the new ones."""
+    return stages.exchange(run)
+
+
+def test_shared_refused(run: Run) -> Visits:
+    """Present to every peer the client set that it handed over before; one that is away cannot refuse it yet."""
+    return _shared_refused(run, run.present) if run.model == SHARED_KEYS else {}
+
+
+def _shared_refused(run: Run, servers: Sequence[Server]) -> Visits:
+    present = {one.name for one in run.present}
+    return stages.prove_refused(
+        run,
+        [one for one in servers if one.held],
+        CURRENT,
+        SHARED_KEYS,
+        lambda server: {str(one["peer"]) for one in server.held} & present,
+    )
+
+
+def demand_shared_refused(run: Run) -> None:
+    """No shared client key of before may be accepted any more."""
+    stages.demand_refused(run, "a client set that was handed over", REPAIR_AND_AGAIN)
+
+
+def demand_pairs(run: Run) -> None:
+    """A rotation follows only if every pair works."""
+    run.ended = bool(mesh_of(run).wrong)
+
+
+# -- the rotation ---------------------------------------------------------------------------------------------------
+
+
+def is_on(run: Run) -> bool:
+    """Whether there is anything to rotate."""
+    return bool(run.rotation and run.rotation["rotating"]) and not run.check
+
+
+def listen_for_baseline(run: Run) -> Visits:
+    """Let those listen that do not yet."""
+    made = {one.name: stages.listener_steps(run, one) for one in run.present}
+    return {name: found for name, found in made.items() if found}
+
+
+def make_next(run: Run) -> Visits:
+    """Prove which pairs work before anything is made; then make the next sets. The current ones go on serving."""
+    found = run.rotation_plan
+    lock = {"holder": str(run.control.holder), "since": found.since, "id": found.id, "take_over": found.take_over}
+    visits = stages.prove(run, model=found.model_before)
+    for server in run.present:
+        if run.rotates(server):
+            makes = server.name in found.make or server.has(NEXT)
+            made = steps.certificate_set(run, server, renew=False, generation=NEXT if makes else CURRENT, lock=lock)
+            visits.setdefault(server.name, []).append(made)
+    return visits
+
+
+def keep_baseline(run: Run) -> None:
+    """Remember which pairs work, for the comparisons."""
+    mesh = mesh_of(run)
+    run.baseline = proved(mesh)
+    run.say(f"Before the rotation: {verdict(mesh)}")
+
+
+def announce(run: Run) -> None:
+    """Announce the next certificates in the ledger."""
+    stages.record_sets(run, run.present, rotation=True)
+
+
+def apply_next(run: Run) -> Visits:
+    """Let everybody trust the current and the next ones."""
+    return stages.exchange(run, serve=NEXT)
+
+
+def hands_over(run: Run) -> bool:
+    """Whether the next client sets travel: after the endpoints know them, because callers use a set when they have it."""
+    return is_on(run) and run.model == SHARED_KEYS
+
+
+def test_next(run: Run) -> Visits:
+    """Present the next certificates, and meet them."""
+    return stages.prove(run, present=NEXT)
+
+
+def demand_as_good(run: Run) -> None:
+    """With the next certificates every pair has to work that worked before; else nothing is switched."""
+    mesh = mesh_of(run)
+    worse = worse_than(mesh, run.baseline or [])
+    if worse:
+        run.ended = True
+        run.failures.append(
+            "With the next certificates the mesh is worse than before, so nothing was switched, and the current ones go "
+            f"on serving: {'; '.join(worse)}. {REPAIR_AND_AGAIN}."
+        )
+    elif run.mesh["esync_announce_only"]:
+        run.ended = True
+        run.notes.append(
+            "The next certificates are announced to the members. Export them to everybody else who has to know them, "
+            "and run this playbook again without esync_announce_only."
+        )
+
+
+def switch(run: Run) -> Visits:
+    """Make next the current and keep the current as previous; the endpoints serve them, a few servers at a time."""
+    return _turn(run, "switched")
+
+
+def _turn(run: Run, state: str) -> Visits:
+    visits: Visits = {}
+    for server in run.present:
+        made = []
+        if run.rotates(server):
+            made.append(steps.certificate_set(run, server, state=state))
+            server.changed = True
+        made += stages.endpoint_steps(run, server)
+        made += stages.listener_steps(run, server)
+        if made:
+            visits[server.name] = made
+    return visits
+
+
+def goes_on(run: Run) -> bool:
+    """Whether the rotation goes on to its switch."""
+    return is_on(run)
+
+
+def record_switch(run: Run) -> None:
+    """Record the switch. One server that could not switch must not leave the others in the middle: all go back."""
+    for server in run.present:
+        run.worse += [_told(server, error) for error in server.errors]
+        server.errors = []
+    stages.record_sets(run, run.present)
+
+
+def _told(server: Server, error: object) -> str:
+    said = dict(error) if isinstance(error, dict) else {}
+    return f"{server.name}: the switch failed: {said.get('cause', 'it ended with an error')}. {said.get('remedy', '')}".strip()
+
+
+def hands_over_switched(run: Run) -> bool:
+    """Whether shared client keys are filed by what they are now."""
+    return is_on(run) and run.model == SHARED_KEYS
+
+
+def test_current(run: Run) -> Visits:
+    """Every peer has to serve its new certificate."""
+    return stages.prove(run, require=(CURRENT,))
+
+
+def compare(run: Run) -> None:
+    """Collect what got worse."""
+    run.worse += worse_than(mesh_of(run), run.baseline or [])
+
+
+def got_worse(run: Run) -> bool:
+    """Whether the switch has to be undone."""
+    return is_on(run) and bool(run.worse)
+
+
+def roll_back(run: Run) -> Visits:
+    """Switch back, each server by itself."""
+    return _turn(run, "rolled_back")
+
+
+def record_roll_back(run: Run) -> None:
+    """Record it."""
+    stages.record_sets(run, run.present)
+
+
+def hands_over_rolled_back(run: Run) -> bool:
+    """Whether shared client keys are filed by what they are again."""
+    return got_worse(run) and run.model == SHARED_KEYS
+
+
+def test_old(run: Run) -> Visits:
+    """Every pair that worked before has to work again."""
+    return stages.prove(run, model=run.rotation_plan.model_before)
+
+
+def tell_roll_back(run: Run) -> None:
+    """Say why the rotation was rolled back."""
+    still = worse_than(mesh_of(run), run.baseline or [])
+    run.ended = True
+    run.failures.append(
+        f"The rotation was rolled back on every server, because the mesh got worse: {'; '.join(run.worse)}. "
+        + (f"Still worse than before: {'; '.join(still)}. " if still else "Every pair that worked before works again. ")
+        + "The next certificates are kept: repair the cause and run the playbook again."
+    )
+
+
+def waits_for_absent(run: Run) -> bool:
+    """Whether a server that is away may still need the previous certificates."""
+    return is_on(run) and not run.worse and bool(run.rotation and run.rotation["offline"])
+
+
+def keep_previous(run: Run) -> Visits:
+    """The same certificates, filed under what they are now."""
+    return stages.exchange(run, listen=False)
+
+
+def tell_kept(run: Run) -> None:
+    """Say what is kept, and for whom."""
+    stages.note_received(run)
+    run.ended, run.judge = True, "never"
+    run.notes.append(
+        f"The previous certificates are kept until {', '.join(run.rotation_plan.offline)} can be reached: "
+        "run this playbook again then."
+    )
+
+
+def retires(run: Run) -> bool:
+    """Whether the previous certificates go."""
+    return is_on(run) and not run.worse and not waits_for_absent(run)
+
+
+def leaves_shared_keys(run: Run) -> bool:
+    """Whether callers return to their own client sets."""
+    return retires(run) and run.changes_model and run.model == PINNED
+
+
+def withdraw_shared(run: Run) -> Visits:
+    """Before those that were handed to them are refused."""
+    return stages.withdraw_shared(run)
+
+
+def retire_in_ledger(run: Run) -> None:
+    """The ledger goes first: a run that is killed from here on finds there that they are out, and announces nothing."""
+    run.retiring = True
+    stages.record_sets(run, run.present, without=(PREVIOUS,))
+
+
+def retire(run: Run) -> Visits:
+    """Take them out of everybody's trust, and let the endpoints refuse them."""
+    return stages.exchange(run)
+
+
+def test_refused(run: Run) -> Visits:
+    """Present them everywhere once more."""
+    shared = run.old_model == SHARED_KEYS
+    state = CURRENT if run.changes_model and shared else PREVIOUS
+    return stages.prove_refused(
+        run,
+        stages.previous_of(run),
+        state,
+        run.old_model,
+        run.retired_of if shared else lambda server: run.names,
+    )
+
+
+def demand_retired_refused(run: Run) -> None:
+    """Their keys are destroyed only after everybody refused them."""
+    stages.demand_refused(run, "the retired certificate", f"Its keys are kept until it is. {REPAIR_AND_AGAIN}")
+
+
+def drops_shared(run: Run) -> bool:
+    """Whether shared client keys of the previous generation go too."""
+    return retires(run) and run.shares_keys
+
+
+def destroy(run: Run) -> Visits:
+    """Destroy the keys, and end the rotation on each server."""
+    visits: Visits = {}
+    for server in run.present:
+        made = [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
+        server.listening = False
+        made += stages.listener_steps(run, server)
+        if made:
+            visits[server.name] = made
+    return visits
+
+
+def test_final(run: Run) -> Visits:
+    """Every pair, and after a change of the trust model that nobody gets in by the other one."""
+    return stages.prove(run, require=(CURRENT,), refusals=run.changes_model)
+
+
+def end(run: Run) -> None:
+    """The rotation is over; another one may follow."""
+    run.baseline = None
+
+
+# -- removal --------------------------------------------------------------------------------------------------------
+
+
+def read_for_removal(run: Run) -> Visits:
+    """Read what lies on the hosts, those that are being removed among them."""
+    return {one.name: [steps.certificate_info(one)] for one in run.servers.values() if one.state == OK}
+
+
+def plan_removal(run: Run) -> None:
+    """Refuse what cannot be done; with shared keys plan the rotation of all servers that stay.
+
+    :raises EsyncError: see plan_rotation; kind ``removal_and_model``.
+    """
+    removed = ", ".join(run.mesh["esync_remove"])
+    if run.model != SHARED_KEYS and not any(one.held for one in run.members):
+        refuse_other_models(run)
+        return
+    _plan_replacement(run)
+    if run.changes_model:
+        raise EsyncError(
+            f"The mesh is by another trust model than esync_trust_model, which is {run.model}, and a server is to be "
+            "removed: that is two runs",
+            "Run the regenerate playbook first",
+            kind="removal_and_model",
+        )
+    run.say(
+        f"{removed} holds the client sets of all servers that stay (esync_trust_model is shared_keys), so all of them "
+        "are replaced, and the old ones are proved refused.",
+        *run.rotation_plan.lines,
+    )
+
+
+def _plan_replacement(run: Run) -> None:
+    defer, take_over = run.mesh["esync_offline"] == "defer", bool(run.mesh["esync_take_over_lock"])
+    _plan(run, RotationRequest(defer=defer, take_over=take_over, model=run.model))
+
+
+def strike_removed(run: Run) -> None:
+    """Strike the removed servers from the ledger."""
+    for name in run.mesh["esync_remove"]:
+        known = run.ledger.get(name)
+        if known:
+            run.record(withdrawn(known, REMOVED, run.control.now))
+
+
+def withdraw_removed(run: Run) -> Visits:
+    """Take them out of everybody's trust, and let the endpoints refuse them."""
+    return stages.exchange(run, distrust=run.mesh["esync_remove"])
+
+
+def test_removed(run: Run) -> Visits:
+    """Let the removed servers show that they get in nowhere. What others shared with them is replaced later."""
+    leaving = [one for one in run.leaving if one.state == OK and one.generations]
+    present = "own_client" if run.model == SHARED_KEYS else CURRENT
+    return stages.prove_refused(run, leaving, present, run.model, lambda server: run.names)
+
+
+def demand_removed_refused(run: Run) -> None:
+    """Their keys are destroyed only after everybody refused them."""
+    stages.demand_refused(run, "the removed server", f"Its keys are kept until it is. {REPAIR_AND_AGAIN}")
+
+
+def was_pending(run: Run) -> bool:
+    """A pending rotation was handed to the removed server as well, so it replaces nothing; another one follows."""
+    return is_on(run) and run.pending
+
+
+def read_again(run: Run) -> Visits:
+    """Read what lies on the hosts now."""
+    return {one.name: [steps.certificate_info(one), *stages.listener_steps(run, one)] for one in run.present}
+
+
+def plan_second_rotation(run: Run) -> None:
+    """Plan the rotation that replaces what the removed servers hold.
+
+    :raises EsyncError: kind ``pending_rotation``: the first one could not be ended.
+    """
+    _plan_replacement(run)
+    if run.pending:
+        raise EsyncError(
+            f"What {', '.join(run.mesh['esync_remove'])} holds of the others cannot be replaced, because a rotation is "
+            f"pending until {', '.join(run.rotation_plan.offline)} can be reached",
+            "Bring it back, and run this playbook again",
+            kind="pending_rotation",
+        )
+
+
+def is_on_removed(run: Run) -> bool:
+    """Whether the removed servers hold client keys of the others."""
+    return is_on(run) and any(one.held and one.state == OK for one in run.leaving)
+
+
+def tell_removed(run: Run) -> Visits:
+    """Let them know the others once more: else they would refuse the others, and that would prove nothing."""
+    visits: Visits = {}
+    for server in run.leaving:
+        if server.state == OK and server.held:
+            found = steps.trust_of(run, server)
+            visits[server.name] = [steps.peer_trust(run, server, found)] if found.changed else []
+    for server in run.present:
+        visits[server.name] = stages.listener_steps(run, server)
+    return {name: made for name, made in visits.items() if made}
+
+
+def test_removed_shared(run: Run) -> Visits:
+    """Let them present what they hold of the others."""
+    return _shared_refused(run, [one for one in run.leaving if one.state == OK])
+
+
+def destroy_removed(run: Run) -> Visits:
+    """Destroy the removed servers' own files; the members listen for the last test."""
+    visits: Visits = {}
+    for server in run.leaving:
+        if server.state == OK:
+            made = [steps.endpoint(server, "absent")] if server.resident else []
+            visits[server.name] = [*made, steps.certificate_set(run, server, state="absent")]
+    for server in run.present:
+        server.listening = False
+        visits[server.name] = stages.listener_steps(run, server)
+    return {name: made for name, made in visits.items() if made}
+
+
+def tell_removed_done(run: Run) -> None:
+    """Say what became of each removed server."""
+    here = {one.name: one for one in run.leaving}
+    for name in run.mesh["esync_remove"]:
+        server = here.get(name)
+        if server is None:
+            run.notes.append(f"{name} removed: it is no host of the inventory, so nothing was destroyed there.")
+        elif server.state == OK:
+            run.notes.append(f"{name} removed: refused by every server that was tested, its keys are destroyed.")

@@ -1,0 +1,388 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A stage of an operation, and the parts that several operations have in common: exchange, shared keys, test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CLIENT,
+    CURRENT,
+    SHARED_KEYS,
+    STATES,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
+    PresentedSets,
+    read_generations,
+    recorded,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server, names_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import (
+    HeldKeys,
+    SharedKeyPlan,
+    plan_handed,
+    sets_of,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import (
+    TrustPlan,
+    asked,
+    external_peers_of,
+    refuse_external_peers,
+    refuse_other_model,
+)
+
+OTHERS_GO_ON, STOP_ALL, KEEP = "others_go_on", "stop_all", "keep"
+"""What a failure of a server leads to: its part ends, the run ends for all, or it is kept for what follows."""
+
+Visits = dict[str, list[Step]]
+"""Server name to the steps of its next visit."""
+
+
+def nobody(_run: Run) -> Visits:
+    """No visit."""
+    return {}
+
+
+def nothing(_run: Run) -> None:
+    """Nothing to announce, or to conclude."""
+
+
+def always(_run: Run) -> bool:
+    """No condition."""
+    return True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One plan on the control node and one visit to each host.
+
+    :param title: what the user reads while it runs.
+    :param visit: the steps of every server; with none at all the stage is passed over.
+    :param when: whether the stage takes place.
+    :param announce: what the ledger is told before, visit or not.
+    :param conclude: what has to be proved by what came back before the run goes on.
+    :param failure: what the failure of one server leads to.
+    """
+
+    title: str
+    visit: Callable[[Run], Visits]
+    when: Callable[[Run], bool] = always
+    announce: Callable[[Run], None] = nothing
+    conclude: Callable[[Run], None] = nothing
+    failure: str = OTHERS_GO_ON
+
+
+# -- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def record_sets(
+    run: Run,
+    servers: Sequence[Server],
+    rotation: bool = False,
+    accept: Collection[str] = (),
+    without: Collection[str] = (),
+) -> None:
+    """Record what servers presented in the ledger.
+
+    :param rotation: whether it announces next certificates. :param accept: names whose certificates may have changed
+        because this run had them replaced. :param without: states that are not recorded any more.
+    """
+    allowed = {*accept, *run.mesh["esync_accept_changed"]}
+    for server in servers:
+        found = [one for one in server.read.get("generations") or () if one["state"] not in without]
+        if not found:
+            continue
+        try:
+            generations = read_generations(found, f"the certificates presented by {server.name}")
+            presented = PresentedSets(
+                server.name, server.address, server.port, generations, server.name in allowed, rotation
+            )
+            run.record(recorded(run.ledger.get(server.name), presented, run.control.now))
+        except EsyncError as error:
+            run.fail(server, error)
+
+
+def note_received(run: Run) -> None:
+    """Note what servers have received, from which their pending updates are computed."""
+    for server in run.present:
+        record = run.ledger.get(server.name)
+        if record and not run.check and server.trust is not None and not planned(run, server, run.accepts).changed:
+            received = asked(server.name, run.names, run.ledger)
+            if record.trust != received:
+                run.record(replace(record, trust=received))
+
+
+# -- exchange -------------------------------------------------------------------------------------------------------
+
+
+def planned(run: Run, server: Server, accepts: str, distrust: Sequence[str] = ()) -> TrustPlan:
+    """The trust of a server, unless it is by another trust model than the settings.
+
+    :raises EsyncError: kinds ``other_trust_model``, ``external_peers_of_other_model``, ``empty_trust``.
+    """
+    if run.changes_model:
+        refuse_external_peers(run.names, run.ledger)
+    else:
+        refuse_other_model(server.name, server.trust, accepts)
+    return steps.trust_of(run, server, accepts, distrust)
+
+
+def exchange(
+    run: Run, distrust: Sequence[str] = (), serve: str = CURRENT, listen: bool = True, restart: Collection[str] = ()
+) -> Visits:
+    """Apply the certificates of every other server, and let the endpoints take up what changed.
+
+    :param distrust: names that nobody keeps anything of. :param serve: the generation that the endpoint presents.
+    :param listen: whether a test follows. :param restart: the servers whose endpoint is stopped and started.
+    """
+    visits: Visits = {}
+    for server in run.present:
+        try:
+            plan = planned(run, server, run.accepts, distrust)
+        except EsyncError as error:
+            run.fail(server, error)
+            continue
+        made = []
+        # With nobody to trust yet and no trust in force there is nothing to write.
+        if plan.changed and (plan.entries or server.trust):
+            made.append(steps.peer_trust(run, server, plan))
+            server.changed = True
+        made += endpoint_steps(run, server, server.name in restart)
+        if listen:
+            made += listener_steps(run, server, serve)
+        if made:
+            visits[server.name] = made
+    return visits
+
+
+def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step]:
+    """The resident endpoint, if it has anything to take up."""
+    observed = server.endpoint
+    differs = server.changed or observed is None or bool(observed.get("reasons"))
+    if server.resident and server.read.get("generations") and (differs or restart):
+        return [steps.endpoint(server, restart=restart)]
+    return []
+
+
+def listener_steps(run: Run, server: Server, serve: str = CURRENT) -> list[Step]:
+    """The temporary endpoint, unless it listens already with what is in force."""
+    if server.resident or run.check or not run.counterparts(server):
+        return []
+    if server.listening and not server.changed:
+        return []
+    return [steps.probe_listener(run, server, run.serves(server, serve))]
+
+
+# -- shared client keys ---------------------------------------------------------------------------------------------
+
+
+def shared_plan(run: Run, server: Server) -> SharedKeyPlan:
+    """The shared client keys that a server is to hold."""
+    held = HeldKeys.read(server.read.get("shared"))
+    shrink = bool(run.mesh["esync_allow_shrink"])
+    return plan_handed(server.name, run.names, run.ledger, held, run.changes_model, shrink)
+
+
+def fetch_shared(run: Run) -> Visits:
+    """Read, encrypted, the client sets that a peer is missing."""
+    run.payloads = {}
+    if run.model != SHARED_KEYS or run.check:
+        return {}
+    missing = {entry for server in run.present for entry in shared_plan(run, server).lacking}
+    visits = {}
+    for server in run.present:
+        record = run.ledger.get(server.name)
+        own = [entry for entry in sets_of(record, run.changes_model) if entry in missing] if record else []
+        if own:
+            visits[server.name] = [_shared_step(server, "fetched", own)]
+    return visits
+
+
+def hold_shared(run: Run, folder: bool = False) -> Visits:
+    """Let every server hold exactly the client keys that its peers share with it.
+
+    :param folder: whether those of external peers lie in a folder on the host.
+    """
+    visits: Visits = {}
+    for server in run.present if run.shares_keys else ():
+        entries: Sequence[SharedKey] = ()
+        changed = server.read.get("shared") is not None
+        if run.model == SHARED_KEYS:
+            plan = shared_plan(run, server)
+            entries = plan.obtainable([*run.payloads, *(_in_folder(server) if folder else ())])
+            changed = plan.changes(entries)
+            _tell_missing(run, server, {one.peer for one in set(plan.wanted) - set(entries)})
+        if changed:
+            state = "present" if run.model == SHARED_KEYS else "absent"
+            made = _shared_step(server, state, entries)
+            if folder:
+                made["options"]["folder"] = server.settings["esync_folder"]
+            held = {one["fingerprint"] for one in server.held}
+            made["payloads"] = [one.fingerprint for one in entries if one.fingerprint in {*run.payloads} - held]
+            visits[server.name] = [made]
+    return visits
+
+
+def withdraw_shared(run: Run) -> Visits:
+    """Take shared client keys out of use: callers return to their own before those are refused."""
+    return {one.name: [_shared_step(one, "withdrawn", ())] for one in run.present if one.held}
+
+
+def _shared_step(server: Server, state: str, entries: Sequence[SharedKey]) -> Step:
+    """One step about shared client keys; remembers what the server holds after it."""
+    found = [asdict(entry) for entry in sorted(entries)]
+    if state == "withdrawn":
+        server.sent_keys = {"digest": "", "withdrawn": True, "entries": server.held}
+    elif state != "fetched":
+        server.sent_keys = (
+            {"digest": digest_of(entries), "withdrawn": False, "entries": found} if state == "present" else None
+        )
+    made = steps.step(
+        "shared_client_sets",
+        state=state,
+        entries=found,
+        file_group=server.settings.get("esync_file_group"),
+        web_roots=server.settings["esync_web_roots"],
+    )
+    return {**made, "tag": state}
+
+
+def _in_folder(server: Server) -> list[str]:
+    """The fingerprints of the client sets that lie in the folder on the host."""
+    return [
+        str(generation[CLIENT]["fingerprint"])
+        for one in (server.folder or {}).get("sets") or ()
+        for generation in one["generations"]
+    ]
+
+
+def _tell_missing(run: Run, server: Server, peers: Collection[str]) -> None:
+    external = sorted(set(peers) & set(external_peers_of(run.names, run.ledger)))
+    if external:
+        run.say(
+            f"{server.name} lacks the client sets of {', '.join(external)}, who belong to another mesh, "
+            "and cannot call them: copy their folder to it, and run the apply playbook."
+        )
+
+
+FETCH = Stage("Read the client sets that peers are missing", fetch_shared, failure=STOP_ALL)
+HOLD = Stage("Hand every server the client sets of its peers", hold_shared)
+
+
+# -- test -----------------------------------------------------------------------------------------------------------
+
+
+def prove(
+    run: Run,
+    present: str = CURRENT,
+    require: Sequence[str] = STATES,
+    model: str | None = None,
+    refusals: bool = False,
+    external: bool = False,
+) -> Visits:
+    """Test every pair: connect to every peer and exchange bytes both ways. Parameters: see steps.peer_probe.
+
+    :param external: whether external peers are called too.
+    """
+    visits: Visits = {}
+    for server in run.present if not run.check else ():
+        if server.errors or not server.read.get("readable", True):
+            continue  # kept for the report
+        made = prove_steps(run, server, present, require, model, refusals, external)
+        if made:
+            visits[server.name] = made
+    return visits
+
+
+def prove_steps(
+    run: Run,
+    server: Server,
+    present: str = CURRENT,
+    require: Sequence[str] = STATES,
+    model: str | None = None,
+    refusals: bool = False,
+    external: bool = False,
+    known: bool = True,
+) -> list[Step]:
+    """The test of one server's pairs. :param known: whether its trust in force is known, see steps.trust_of."""
+    entries = steps.trust_of(run, server, run.accepts, known=known).entries
+    made = []
+    peers = steps.peers_of(run, server, names_of(run.counterparts(server)), entries)
+    if peers:
+        made.append(steps.peer_probe(run, server, peers, present, require=require, model=model, refusals=refusals))
+    others = steps.external_peers(run, entries) if external else []
+    if others:
+        probe = steps.peer_probe(run, server, others)
+        probe["options"]["clusters"] = []
+        made.append({**probe, "tag": "external"})
+    return made
+
+
+def prove_refused(
+    run: Run, servers: Sequence[Server], present: str, model: str, towards: Callable[[Server], Collection[str]]
+) -> Visits:
+    """Present what has to be refused by now to peers.
+
+    :param servers: those that present it. :param towards: the names of the peers, for each of those.
+    """
+    visits: Visits = {}
+    for server in servers if not run.check else ():
+        wanted = [name for name in names_of(run.counterparts(server)) if name in towards(server)]
+        peers = steps.peers_of(run, server, wanted, steps.trust_of(run, server, run.accepts).entries)
+        if peers:
+            probe = steps.peer_probe(run, server, peers, present, refused=True, model=model)
+            visits[server.name] = [{**probe, "tag": "refused"}]
+    return visits
+
+
+def demand_refused(run: Run, what: str, then: str) -> None:
+    """Fail every server that was not refused everywhere.
+
+    :param what: what it presented, at the beginning of a sentence. :param then: what follows from it.
+    """
+    for server in run.servers.values():
+        accepted = [one for one in server.refused or () if one["verdict"] != "ok"]
+        server.refused = None
+        if accepted and server.state == "ok":
+            details = [str(one["detail"] or "") for one in accepted]
+            remedies = dict.fromkeys(str(one["remedy"] or "") for one in accepted)
+            run.fail(
+                server,
+                EsyncError(
+                    f"{what} was not seen refused everywhere. {' '.join([*details, *remedies])}",
+                    then,
+                    kind="not_refused",
+                    server=server.name,
+                ),
+            )
+
+
+def tell_external(run: Run, judge: bool) -> None:
+    """Tell how external peers answered. :param judge: whether one that did not fails the run."""
+    called = [one for one in run.present if one.external]
+    wrong = [
+        f"{server.name} -> {pair['to']}: {pair['cause']}. {pair['detail']} {pair['remedy']}"
+        for server in called
+        for pair in server.external
+        if pair["verdict"] != "ok"
+    ]
+    if wrong and judge:
+        run.failures.append(f"Not every external peer answered as it should. {' '.join(wrong)}")
+    elif wrong:
+        run.notes += wrong
+    elif called:
+        run.notes.append("Every external peer answered as it should.")
+
+
+def previous_of(run: Run) -> list[Server]:
+    """The servers that can still present what a rotation retires."""
+    return [one for one in run.present if run.presents_retired(one)]

@@ -1,0 +1,286 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The steps of a visit, each as the module of the same name takes it by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
+    EXTERNAL,
+    TEMPORARY,
+    Run,
+    Server,
+    next_in_ring,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import (
+    TrustPlan,
+    external_peers_of,
+    plan_trust,
+)
+
+Step = dict[str, Any]
+
+_SET_OPTIONS = (
+    "address",
+    "key_type",
+    "key_size",
+    "renew_before_days",
+    "formats",
+    "pfx_encryption",
+    "file_group",
+    "product_version",
+)
+
+
+def step(name: str, check: bool = False, when: Mapping[str, Any] | None = None, **options: Any) -> Step:
+    """One step. :param options: those of the module; None is left out."""
+    made: Step = {"step": name, "options": {key: value for key, value in options.items() if value is not None}}
+    if check:
+        made["check"] = True
+    if when is not None:
+        made["when"] = dict(when)
+    return made
+
+
+# -- a server's own sets --------------------------------------------------------------------------------------------
+
+
+def alt_names(server: Server) -> list[str]:
+    """Names and addresses in a server's certificates, besides its own.
+
+    Those of its cluster, and of its sites, chosen or not, so that choosing another makes no certificate due.
+    """
+    settings = server.settings
+    cluster = settings["esync_cluster"] or {}
+    sites = [str(site["server_name"]).lower() for site in settings["esync_endpoint_sites"] if site.get("server_name")]
+    return [*settings["esync_subject_alt_names"], *(cluster[key] for key in ("name", "address") if cluster), *sites]
+
+
+def certificate_set(run: Run, server: Server, check: bool = False, **options: Any) -> Step:
+    """Generate, keep, switch, retire or destroy the server's own sets."""
+    return step(
+        "certificate_set",
+        check,
+        **_about_sets(server),
+        valid_days=server.settings["esync_valid_days"],
+        web_roots=server.settings["esync_web_roots"],
+        max_clock_skew=run.mesh["esync_max_clock_skew"],
+        **options,
+    )
+
+
+def certificate_info(server: Server, deep: bool = False) -> Step:
+    """Read what lies on the host."""
+    return step("certificate_info", **_about_sets(server), deep=deep)
+
+
+def _about_sets(server: Server) -> dict[str, Any]:
+    found = {name: server.settings.get(f"esync_{name}") for name in _SET_OPTIONS}
+    return {**found, "subject_alt_names": alt_names(server), "control_clock": time.time()}
+
+
+# -- trust ----------------------------------------------------------------------------------------------------------
+
+
+def trust_of(
+    run: Run, server: Server, accepts: str | None = None, distrust: Sequence[str] = (), known: bool = True
+) -> TrustPlan:
+    """The trust that a server is to have by the ledger.
+
+    :param accepts: the trust model, while it is not the one of the settings. :param distrust: names to keep nothing of.
+    :param known: whether the trust in force is known; if not, only what the ledger says is planned.
+    :raises EsyncError: kind ``empty_trust``.
+    """
+    return plan_trust(
+        server.name,
+        run.names,
+        run.ledger,
+        server.trust if known else None,
+        server.trust_is_intact,
+        distrust,
+        bool(run.mesh["esync_allow_shrink"]),
+        accepts or run.model,
+    )
+
+
+def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
+    """Put a planned trust in force; only what the server lacks is sent. Remembers what was sent."""
+    server.sent = [asdict(entry) for entry in plan.entries]
+    pems = {
+        str(facts["fingerprint"]): str(facts["pem"])
+        for record in run.ledger.values()
+        for generation in record.generations
+        for facts in generation.certificates.values()
+    }
+    # A damaged trust is written again from what is sent, for its own files may be the damaged ones.
+    wanted = plan.send if server.trust_is_intact else [entry.fingerprint for entry in plan.entries]
+    return step(
+        "peer_trust",
+        entries=server.sent,
+        certificates=[pems[one] for one in sorted(set(wanted)) if one in pems],
+        # The plan refuses to empty a trust that nobody asked to empty.
+        allow_empty=not plan.entries,
+        web_roots=server.settings["esync_web_roots"],
+    )
+
+
+# -- the endpoint ---------------------------------------------------------------------------------------------------
+
+
+def endpoint(server: Server, state: str = "present", restart: bool = False, when: Any = None) -> Step:
+    """Let the resident endpoint take up what is in force, or look whether it has."""
+    settings = server.settings
+    return step(
+        "endpoint",
+        when=when,
+        driver=settings["esync_endpoint"],
+        state=state,
+        port=settings["esync_port"],
+        address=server.address,
+        sites=[{key: value for key, value in site.items() if value} for site in server.sites],
+        configuration=settings["esync_endpoint_configuration"],
+        service=settings["esync_endpoint_service"],
+        upstream=settings["esync_endpoint_upstream"],
+        access_log=settings["esync_endpoint_access_log"],
+        reload_command=settings["esync_reload_command"],
+        stop_command=settings["esync_stop_command"],
+        start_command=settings["esync_start_command"],
+        restart=restart,
+        jitter=settings["esync_reload_jitter"],
+        timeout=settings["esync_endpoint_timeout"],
+        product_version=server.read.get("product_version"),
+    )
+
+
+def can_restart(server: Server) -> bool:
+    """Whether its endpoint can be stopped and started from here."""
+    settings = server.settings
+    own = settings["esync_stop_command"] and settings["esync_start_command"]
+    return bool(server.resident and (settings["esync_endpoint"] != EXTERNAL or own))
+
+
+def probe_listener(run: Run, server: Server, serve: str = CURRENT, when: Any = None) -> Step:
+    """Listen on the eSync port while the others test."""
+    server.listening = True
+    return step(
+        "probe_listener",
+        when=when,
+        address=server.settings["esync_listen_address"],
+        port=server.settings["esync_port"],
+        lifetime=server.settings["esync_listen_seconds"],
+        serve=serve,
+        expected=[one.name for one in run.counterparts(server)],
+        product_version=server.read.get("product_version"),
+    )
+
+
+# -- the test -------------------------------------------------------------------------------------------------------
+
+
+def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable[TrustEntry]) -> list[dict[str, Any]]:
+    """The peers to test: where each is, and which server certificates it may present.
+
+    A peer whose certificates apply to sites comes once for each. Of one that the ledger does not know, the host
+    looks up itself what it trusts.
+    """
+    expected: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.role == SERVER:
+            expected.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+    return [
+        {
+            "name": peer.name,
+            "address": peer.address,
+            "port": site["port"],
+            "site": site["name"],
+            "server_name": site["server_name"],
+            "expected": expected.get(peer.name),
+        }
+        for peer in run.members
+        if peer.name in names and peer.name != server.name
+        for site in peer.sites or [{"name": None, "port": peer.port, "server_name": None}]
+    ]
+
+
+def external_peers(run: Run, entries: Iterable[TrustEntry]) -> list[dict[str, Any]]:
+    """The external peers whose endpoint is known, as :func:`peers_of` has members."""
+    expected: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.role == SERVER:
+            expected.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+    found = [run.ledger[name] for name in external_peers_of(run.names, run.ledger)]
+    return [
+        {"name": one.name, "address": one.address, "port": one.port, "expected": expected.get(one.name, {})}
+        for one in found
+        if one.port
+    ]
+
+
+def peer_probe(
+    run: Run,
+    server: Server,
+    peers: Sequence[Mapping[str, Any]],
+    present: str = CURRENT,
+    refused: bool = False,
+    require: Sequence[str] = STATES,
+    model: str | None = None,
+    refusals: bool = False,
+    when: Any = None,
+) -> Step:
+    """Connect to every peer and exchange bytes both ways, or prove that every peer refuses.
+
+    :param present: the certificate to present. :param refused: whether the peers must refuse it.
+    :param require: the generations that a peer may serve. :param model: the trust model by which it is presented.
+    :param refusals: whether to try, at one peer, what must be refused besides.
+    """
+    settings = server.settings
+    shown = model or run.model
+    names = {str(peer["name"]) for peer in peers}
+    reached = {one.name for one in run.counterparts(server) if one.state == "ok"} & names
+    ring = [next_in_ring(server.name, reached or names)] if refusals and names else []
+    clusters = [] if refused else _called(run, server, names)
+    return step(
+        "peer_probe",
+        when=when,
+        peers=list(peers),
+        present=CURRENT if present == NEXT and shown == PINNED and not server.has(NEXT) else present,
+        expect="refused" if refused else "accepted",
+        require=list(require),
+        refusals=ring,
+        clusters=clusters,
+        cluster_patience=settings["esync_connect_timeout"] if settings["esync_endpoint"] == TEMPORARY else 0,
+        concurrency=settings["esync_probe_concurrency"],
+        connect_timeout=settings["esync_connect_timeout"],
+        answer_timeout=settings["esync_answer_timeout"],
+        product_version=server.read.get("product_version"),
+        trust_model=shown,
+    )
+
+
+def _called(run: Run, server: Server, names: Collection[str]) -> list[dict[str, Any]]:
+    """The clusters to call: those without this server. A balancer may choose any member, so all have to take part."""
+    return [
+        {key: cluster[key] for key in ("name", "address", "port", "members")}
+        for cluster in run.clusters
+        if server.name not in cluster["members"] and set(cluster["members"]) <= set(names)
+    ]
+
+
+def probe_seconds(server: Server, steps: Iterable[Step]) -> float:
+    """How long the probes among these steps may take at most, in seconds, by their own time-outs."""
+    total = 0.0
+    for one in steps:
+        if one["step"] == "peer_probe":
+            options = one["options"]
+            rounds = -(-len(options["peers"]) // max(1, int(options["concurrency"])))
+            calls = 2 * len(options["clusters"]) + 6 * bool(options["refusals"])
+            total += (rounds + calls) * (2 * float(options["connect_timeout"]) + float(options["answer_timeout"]))
+    return total

@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The mesh as a run found it, made from what every server returned."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import HeldKeys, plan_handed
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import pending_updates_of, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import combine, view_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import OK, Mesh, ReportServer, assemble
+
+if TYPE_CHECKING:
+    from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def mesh_of(run: Run) -> Mesh:
+    """Every pair, tested or not, and everything that is wrong with servers."""
+    judged = run.judge not in ("in_part", "never", "")
+    there = [one for one in run.members if one.state in ("ok", "failed")]
+    taking_part = [one for one in there if one.state == "ok"]
+    return assemble(
+        [_server(run, one) for one in run.members],
+        combine(
+            {one.name: {"results": one.results, "refusals": one.refusals} for one in taking_part},
+            {one.name: view_of(_read(one), {}, run.baseline is None) for one in taking_part},
+        ),
+        _endpoint_of(run),
+        pending_updates_of(run.names, run.ledger),
+        versions={one.name: str(one.read["product_version"]) for one in there if one.read.get("product_version")},
+        refusals={one.name: one.refusals for one in taking_part},
+        clusters=[_cluster(one) for one in run.clusters],
+        connections={one.name: one.calls for one in taking_part},
+        problems=[problem for one in run.members for problem in problems_of(_findings(run, one, judged))],
+        judged=judged,
+        trust_model=run.model,
+    )
+
+
+def proved(mesh: Mesh) -> list[str]:
+    """The labels of the pairs, and of the calls to clusters, that work."""
+    return [pair.label for pair in mesh.pairs if pair.proved] + [
+        one.label for one in mesh.connections if one.verdict == OK
+    ]
+
+
+def worse_than(mesh: Mesh, baseline: Collection[str]) -> list[str]:
+    """What worked before and does not now, in words."""
+    before = set(baseline)
+    pairs = [one for one in mesh.pairs if one.label in before and not one.proved]
+    calls = [one for one in mesh.connections if one.label in before and one.verdict != OK]
+    worse = [f"{one.label}: {one.cause}. {one.detail}" for one in pairs]
+    return worse + [f"{one.label}: {one.cause}. {one.detail}" for one in calls]
+
+
+def _endpoint_of(run: Run) -> str:
+    """Which ends have to be in the run for a pair to be tested: both with the temporary endpoint."""
+    return "temporary" if any(not one.resident for one in run.members) else "resident"
+
+
+def _server(run: Run, server: Server) -> ReportServer:
+    state = server.state
+    if state == "ok" and server.errors:
+        state = "failed"
+    elif state == "ok" and server.read.get("readable") is False and not server.results:
+        state = "unreadable"
+    sites = tuple(str(site["name"]) for site in server.sites)
+    return ReportServer(server.name, server.address, server.port, state, _end_of(run.ledger.get(server.name)), sites)
+
+
+def _read(server: Server) -> dict[str, Any]:
+    """What was read there, with what its endpoint serves."""
+    return {**server.read, "observed": server.endpoint if server.endpoint and "served" in server.endpoint else None}
+
+
+def _findings(run: Run, server: Server, judged: bool) -> ServerFindings:
+    now = datetime.datetime.strptime(run.control.now, _TIME)
+    soon = now + datetime.timedelta(days=int(server.settings["esync_renew_before_days"]))
+    missing, unexpected = _shared(run, server)
+    found = server.state != "not_in_run"
+    return ServerFindings(
+        server.name,
+        _read(server) if found else {},
+        _planned(run, server) if found and server.read else {},
+        run.ledger.get(server.name),
+        [one for one in server.errors if one.get("kind") != "unexpected"] if found else [],
+        judged,
+        run.control.now,
+        soon.strftime(_TIME),
+        float(run.mesh["esync_max_clock_skew"]),
+        missing,
+        unexpected,
+    )
+
+
+def _planned(run: Run, server: Server) -> dict[str, Any]:
+    """What establish would change of its trust."""
+    try:
+        plan = plan_trust(
+            server.name,
+            run.names,
+            run.ledger,
+            server.trust,
+            server.trust_is_intact,
+            allow_shrink=bool(run.mesh["esync_allow_shrink"]),
+            model=run.accepts,
+        )
+    except EsyncError:
+        return {}  # the ledger is lost, and says so of every server
+    return {
+        "added": [one.file_name for one in plan.added],
+        "removed": [one.file_name for one in plan.removed],
+        "kept": list(plan.kept),
+    }
+
+
+def _shared(run: Run, server: Server) -> tuple[Sequence[str], Sequence[str]]:
+    """The shared client keys that a server should hold and does not, and those that it should not hold."""
+    held = HeldKeys.read(server.read.get("shared"))
+    if run.model != SHARED_KEYS:
+        return [], [entry.stem for entry in held.entries]
+    plan = plan_handed(server.name, run.names, run.ledger, held)
+    wanted = {entry.fingerprint for entry in plan.wanted}
+    surplus = [entry.stem for entry in held.entries if entry.fingerprint not in wanted]
+    return [entry.stem for entry in plan.lacking], surplus
+
+
+def _cluster(given: dict[str, Any]) -> Cluster:
+    members = tuple(str(name) for name in given["members"])
+    return Cluster(str(given["name"]), str(given["address"]), int(given["port"]), members)
+
+
+def _end_of(record: LedgerRecord | None) -> str | None:
+    ends = [
+        str(facts["not_after"])
+        for generation in (record.generations if record else ())
+        if generation.state == "current"
+        for facts in generation.certificates.values()
+    ]
+    return min(ends, default=None)
