@@ -7,75 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mesh_members
-short_description: Judge who is in the mesh, before any host is touched
+short_description: Validate who is in the mesh, before any host is touched
 description:
   - Reads the members from an inventory group, never from the hosts of the run,
     so that a limited run changes nobody's trust.
-  - Refuses an empty group, a mesh of one, bad or doubled names, doubled addresses, folders that two members share,
-    folders under a web root, sites that cannot be served or are not known, and variables that cannot be evaluated,
-    naming all offenders at once.
-  - Reads C(esync_discard_existing) of every member, and refuses names in it that are no member's.
-  - Refuses clusters whose members differ in what they say of them, and such with the name or the address of a server or
-    the address of another cluster.
+  - Reads all settings of all members, the variables of the role C(esync.mesh.esync), with their types and choices.
+  - Refuses an empty group, a mesh of one, bad or duplicate names, duplicate addresses, folders that two members share,
+    folders under a web root, sites that cannot be served or are not known, variables that cannot be evaluated,
+    variables that are no setting but nearly one, and members that differ in what belongs to the mesh as a whole.
+  - Names all offenders at once.
   - Runs on the control node and touches no host.
 author:
   - The esync.mesh contributors (@esync)
 options:
   group:
-    description: The inventory group that is the mesh.
-    type: str
-    default: esync
-  port:
-    description:
-      - The port of members that set no C(esync_port).
-      - If the host that the task runs on sets C(esync_port) for itself, and this is its value, it is taken to be
-        that host's alone, and the default counts for the others. The same goes for O(directory), O(web_roots),
-        O(endpoint), O(site) and, with C(esync_endpoint_sites), O(sites).
-    type: int
-    default: 8732
-  directory:
-    description: The folder of members that set no C(esync_directory).
-    type: path
-    default: /etc/esync
-  web_roots:
-    description: The web roots of members that set no C(esync_web_roots).
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
-  endpoint:
-    description: The endpoint of members that set no C(esync_endpoint).
-    type: str
-    default: temporary
-  sites:
-    description: The web sites of members that set no C(esync_endpoint_sites).
-    type: list
-    elements: dict
-    default: []
-  site:
-    description:
-      - To which of their sites the certificates of members apply that set no C(esync_site).
-      - V(all), a name, or several as a list or with commas.
-    type: raw
-    default: all
-  exclude:
-    description: Names of servers that are in the group and no members any more, for they are being removed.
-    type: list
-    elements: str
-    default: []
-  trust_model:
-    description:
-      - The trust model of members that set no C(esync_trust_model). It must be the same for all; V(shared_keys) demands
-        that all members have the same C(esync_pfx_passphrase), and C(pfx) among their formats.
-    type: str
-    choices: [pinned, shared_keys]
-    default: pinned
-  formats:
-    description: The formats of members that set no C(esync_formats).
-    type: list
-    elements: str
-    default: [cer, pfx, pvk]
-  name:
-    description: Without effect; every module of the mesh takes it, so that it can be given once for all.
+    description: The inventory group that is the mesh; the default is the setting C(esync_group).
     type: str
 attributes:
   check_mode:
@@ -87,7 +33,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Judge who is in the mesh
+- name: Validate the members
   esync.mesh.mesh_members:
     group: esync
   run_once: true

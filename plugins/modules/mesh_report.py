@@ -7,97 +7,38 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mesh_report
-short_description: Report every directed pair of the mesh, and fail if it does not hold
+short_description: End an operation with its verdict, and fail if the mesh does not hold
 description:
-  - Puts together what M(esync.mesh.peer_probe) found on every host, and shows it in the terminal, as a matrix up to 30
-    servers, with every cause once.
+  - Shows the verdict in the terminal, as a matrix up to 30 servers, with every cause once.
   - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
-    for the textfile collector of Prometheus' node_exporter. Each file is replaced whole or not at all.
+    for the textfile collector of Prometheus' node_exporter. Each file is replaced as a whole or not at all.
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
-  - Calls to load-balanced clusters count as pairs do. Members that never answered fail nothing, and are named.
-  - Fails if a server let in what it must refuse, and where O(judge_servers=all_and_fail) if a server has a fault.
-  - Runs on the control node and touches no host. It reads what the hosts of the play registered.
+  - Fails if a server accepted what it must refuse, if a stage failed, and after a check if a server has a fault.
+  - Runs on the control node and touches no host. It reads what M(esync.mesh.mesh_plan) and M(esync.mesh.visit) returned.
 author:
   - The esync.mesh contributors (@esync)
 options:
-  members:
-    description: The members of the mesh, as M(esync.mesh.mesh_members) returned them.
-    type: list
-    elements: dict
-    required: true
-  clusters:
-    description: The load-balanced clusters, as M(esync.mesh.mesh_members) returned them.
-    type: list
-    elements: dict
-    default: []
-  endpoint:
-    description: What listens on the eSync port; a V(temporary) one can only be tested if both ends are in the run.
+  plan:
+    description: The name under which the last result of M(esync.mesh.mesh_plan) was registered.
     type: str
-    choices: [temporary, nginx, external]
-    default: temporary
-  report_directory:
-    description: The folder that the report is written to, on the control node.
-    type: path
-    required: true
-  ledger:
-    description: The ledger's folder, on the control node.
-    type: path
-    required: true
-  title:
-    description: A line to show above the matrix.
+    default: __esync_plan
+  visit:
+    description: The name under which the result of M(esync.mesh.visit) was registered.
     type: str
-  judge:
-    description: Whether to fail if the mesh does not hold.
-    type: bool
-    default: true
-  baseline:
-    description:
-      - What worked before, as RV(worked). With it, only that, and servers that let in whom they must not, make it fail.
-    type: list
-    elements: str
-  judge_servers:
-    description:
-      - What is judged of the servers themselves. V(in_part) is what holds also after a run that changed something, the
-        time of certificates for one; V(all) judges files, ledger, trust, clocks and endpoints as they were just read.
-      - With V(all_and_fail) a fault of a server fails the play too.
-    type: str
-    choices: [in_part, all, all_and_fail]
-    default: in_part
-  trust_model:
-    description: Whose client certificates the servers accept; the report says what V(shared_keys) costs.
-    type: str
-    choices: [pinned, shared_keys]
-    default: pinned
-  max_clock_skew:
-    description: By how many seconds the clocks of hosts may differ from that of the control node.
-    type: float
-    default: 300
-  renew_before_days:
-    description: How many days before its end a certificate counts as due, where only the ledger tells when it ends.
-    type: int
-    default: 30
-  name:
-    description: Without effect; every module of the mesh takes it, so that it can be given once for all.
-    type: str
-  directory:
-    description: Without effect; every module of the mesh takes it, so that it can be given once for all.
-    type: path
+    default: __esync_visit
 attributes:
   check_mode:
     support: full
-    description: Writes nothing, for nothing is tested in check mode.
+    description: Writes nothing, because nothing is tested in check mode.
   diff_mode:
     support: none
     description: The report is a result, not a state.
 """
 
 EXAMPLES = r"""
-- name: Report every pair
+- name: Report
   esync.mesh.mesh_report:
-    members: "{{ membership.members }}"
-    report_directory: "{{ inventory_dir }}/esync-report"
-    ledger: "{{ inventory_dir }}/esync-ledger"
   run_once: true
 """
 
@@ -105,40 +46,25 @@ RETURN = r"""
 summary:
   description: How many servers there are, and how many pairs are expected, ok, failed and untested.
   type: dict
-  returned: outside check mode, also on failure
-debts:
+  returned: with a report, also on failure
+pending:
   description: What servers that could not be reached have still to receive.
   type: list
   elements: dict
-  returned: outside check mode, also on failure
+  returned: with a report, also on failure
 problems:
   description: What is wrong with servers themselves, with C(server), C(kind), C(severity), C(path), C(cause),
     C(evidence) and C(remedy).
   type: list
   elements: dict
-  returned: outside check mode, also on failure
-let_in:
-  description: What was tried of what must be refused, and was let in.
-  type: list
-  elements: dict
-  returned: outside check mode, also on failure
-matrix:
-  description: The lines shown in the terminal.
+  returned: with a report, also on failure
+notes:
+  description: What else the user is told.
   type: list
   elements: str
-  returned: outside check mode
-worked:
-  description: The pairs that are ok, and the calls to clusters, such as C(a -> [cluster web]).
-  type: list
-  elements: str
-  returned: success
-worse:
-  description: What of O(baseline) is not ok now, with their causes.
-  type: list
-  elements: str
-  returned: always
+  returned: if there is anything
 path:
-  description: The path of C(mesh.json) on the control node; the other files lie beside it.
+  description: The path of C(mesh.html) on the control node; the other files lie beside it.
   type: str
-  returned: outside check mode, also on failure
+  returned: with a report, also on failure
 """
