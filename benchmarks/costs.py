@@ -121,8 +121,11 @@ def run_in_group(command: list[str], environment: Mapping[str, str]) -> tuple[in
         try:
             output, _none = process.communicate()
         except BaseException:
-            # Also an interrupt: Ansible's workers would otherwise run on.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            # Also after an interrupt. Ansible passes SIGTERM on to its workers, which are in sessions of their own.
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=5)
             raise
         return process.returncode, output

@@ -53,8 +53,8 @@ MOST_WITH_DEFAULT_LIMITS = 40
 
 def main() -> int:
     options = arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # As after an interrupt from the keyboard: what was started is removed. Under nohup a hangup stays ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # What was started is removed on the way out. Under nohup a hangup stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
     meshes = []
@@ -220,13 +220,13 @@ def close_connections(folder: Path) -> None:
 def cpu_of_containers(names: list[str], sockets: Path) -> Callable[[], float]:
     """Find where the kernel counts the CPU time of containers.
 
-    :param sockets: the folder by which the processes that hold shared ssh connections are found.
-    :returns: a function that returns the CPU seconds used so far by the containers and by these processes.
+    :param sockets: the folder with the sockets of shared ssh connections.
+    :returns: a function that returns the CPU seconds used so far by the containers and by the shared connections.
     """
     accounts = [cpu_account(name) for name in names]
 
     def used() -> float:
-        return sum(read() for read in accounts) + cpu_of_processes(str(sockets))
+        return sum(read() for read in accounts) + cpu_of_shared_connections(sockets)
 
     return used
 
@@ -247,12 +247,16 @@ def cpu_account(container: str) -> Callable[[], float]:
     raise SystemExit(f"{container}: its CPU time is not found below /sys/fs/cgroup")
 
 
-def cpu_of_processes(text: str) -> float:
-    """CPU seconds used so far by all running processes whose command line contains a text (proc(5))."""
+def cpu_of_shared_connections(sockets: Path) -> float:
+    """CPU seconds used so far by the processes that hold shared ssh connections (proc(5)).
+
+    They are not children of this process, and go on between runs. Their titles end with the socket and ``[mux]``.
+    """
     ticks = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if text.encode() in (process / "cmdline").read_bytes() and b"[mux]" in (process / "cmdline").read_bytes():
+            title = (process / "cmdline").read_bytes()
+            if bytes(sockets) in title and b"[mux]" in title:
                 fields = (process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
                 ticks += int(fields[11]) + int(fields[12])
         except OSError:
