@@ -13,30 +13,17 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
 import random
-import resource
 import socket
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from costs import ROOT, Cost, measure, write_inventory
+
 RUNS = {"establish": "establish", "again, no change": "establish", "verify": "verify"}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one run cost for each server: remote calls, bytes sent to it, CPU seconds of all processes."""
-
-    calls: float
-    sent: float
-    cpu: float
 
 
 def main() -> int:
@@ -52,32 +39,36 @@ def main() -> int:
             inventory(Path(folder), size)
             for name, playbook in RUNS.items():
                 print(f"{size} servers: {name}", file=sys.stderr, flush=True)
-                costs[name][size] = measure(Path(folder), playbook, size)
+                costs[name][size] = measure(
+                    Path(folder),
+                    ROOT / "playbooks" / f"{playbook}.yml",
+                    size,
+                    connection="local",
+                    at_end=wait_for_orphans,
+                )
     print(table(costs, sizes))
     return 0
 
 
 def inventory(folder: Path, size: int) -> None:
-    """A mesh of servers on this machine. Keys are ecdsa, for how long an RSA key takes to make is a matter of luck."""
+    """Write the inventory of a mesh on this machine. Keys are ecdsa: how long an RSA key takes is a matter of luck."""
     variables = {
-        "ansible_connection": "counted",
         "ansible_python_interpreter": sys.executable,
         "esync_address": "127.0.0.1",
         "esync_listen_address": "127.0.0.1",
         "esync_directory": f"{folder}/hosts/{{{{ inventory_hostname }}}}",
-        "esync_ledger": f"{folder}/ledger",
-        "esync_report_directory": f"{folder}/report",
         "esync_install_dependencies": False,
         "esync_key_type": "ecdsa",
         "esync_formats": ["cer", "pfx"],
     }
-    hosts: dict[str, Any] = {f"server{number}": {"esync_port": port} for number, port in enumerate(free_ports(size), 1)}
     (folder / "hosts").mkdir()
-    (folder / "hosts.json").write_text(json.dumps({"esync": {"vars": variables, "hosts": hosts}}), encoding="utf-8")
+    write_inventory(
+        folder, variables, {f"server{number}": {"esync_port": port} for number, port in enumerate(free_ports(size), 1)}
+    )
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now, below those that the kernel gives to outgoing connections (ip(7))."""
+    """Find ports that are free now, below those that the kernel gives to outgoing connections (ip(7))."""
     found: list[int] = []
     with ExitStack() as taken:
         for port in random.sample(range(20000, 32000), 2000):
@@ -90,47 +81,8 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-def measure(folder: Path, playbook: str, size: int) -> Cost:
-    """Run a playbook to the end of its last process.
-
-    :raises SystemExit: the run failed; then its output is shown, for what failed must not count as cheap.
-    """
-    notes = folder / "calls"
-    notes.write_text("", encoding="ascii")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"),
-            ROOT / "playbooks" / f"{playbook}.yml",
-            "--inventory",
-            folder / "hosts.json",
-        ],
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "benchmarks" / "connection"),
-            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-            "ESYNC_BENCH_CALLS": str(notes),
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    wait_for_orphans()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"{done.stdout}\n{playbook} with {size} servers ended with {done.returncode}")
-    sent = [int(line) for line in notes.read_text(encoding="ascii").split()]
-    if not sent:
-        raise SystemExit(f"no call of {playbook} was counted")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(len(sent) / size, sum(sent) / size, cpu / size)
-
-
 def adopt_orphans() -> None:
-    """Become the parent of processes whose own has ended, so that what the listeners used counts (prctl(2))."""
+    """Become the parent of processes whose own has ended, so that the CPU time of listeners counts (prctl(2))."""
     set_child_subreaper = 36
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(set_child_subreaper, 1, 0, 0, 0) != 0:
@@ -138,7 +90,7 @@ def adopt_orphans() -> None:
 
 
 def wait_for_orphans() -> None:
-    """A listener ends when every peer was served."""
+    """Wait for the listeners, each of which ends when every peer was served."""
     while True:
         try:
             os.wait()
