@@ -229,93 +229,12 @@ clusters:
       type: dict
 """
 
-from typing import Any, Dict, Mapping, Sequence
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._connection.probe import (
-    PRESENT,
-    Peer,
-    ProbeSettings,
-    probe,
-    probe_clusters,
-    probe_refusals,
-)
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "peers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "expected": {"type": "dict", "required": True},
-            "host": {"type": "str"},
-            "site": {"type": "str"},
-            "server_name": {"type": "str"},
-        },
-    },
-    "present": {"type": "str", "choices": list(PRESENT), "default": "current"},
-    "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
-    "require": {
-        "type": "list",
-        "elements": "str",
-        "choices": ["current", "next", "previous"],
-        "default": ["current", "next", "previous"],
-    },
-    "known": {"type": "dict", "default": {}},
-    "refusals": {"type": "list", "elements": "str", "default": []},
-    "clusters": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "members": {"type": "list", "elements": "str", "required": True},
-        },
-    },
-    "cluster_patience": {"type": "float", "default": 0},
-    "concurrency": {"type": "int", "default": 16},
-    "connect_timeout": {"type": "float", "default": 10},
-    "answer_timeout": {"type": "float", "default": 15},
-    "product_version": {"type": "str"},
-    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys"], "default": "pinned"},
-}
-
-
-def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
-    """Test the peers, unless in check mode."""
-    if module.check_mode:
-        return {"changed": False, "results": [], "refusals": [], "clusters": []}
-    options = dict(module.params)
-    peers = [Peer(**{key: value for key, value in peer.items() if key != "host"}) for peer in options.pop("peers")]
-    options["refused"] = options.pop("expect") == "refused"
-    options["require"] = tuple(options["require"])
-    # Before the rest, for a temporary endpoint ends when it was served what it waits for.
-    strict = [peer for peer in peers if peer.name in options["refusals"]]
-    del options["refusals"]
-    clusters = [_cluster(one, peers) for one in options.pop("clusters")]
-    settings = ProbeSettings(**options)
-    refusals = probe_refusals(strict, settings)
-    balanced = probe_clusters([one for one in clusters if one.members], settings)
-    return {"changed": False, "results": probe(peers, settings), "refusals": refusals, "clusters": balanced}
-
-
-def _cluster(given: Mapping[str, Any], peers: Sequence[Peer]) -> Peer:
-    """A cluster as the peer that the balancer is: it may show what any of its members may."""
-    members = {peer.name: peer.expected for peer in peers if peer.name in given["members"]}
-    expected = {fingerprint: state for one in members.values() for fingerprint, state in one.items()}
-    return Peer(given["name"], given["address"], given["port"], expected, members=members)
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_probe import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, peer_probe)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

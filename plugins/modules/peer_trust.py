@@ -130,59 +130,12 @@ owed:
   returned: success
 """
 
-import time
-import uuid
-from typing import Any, Dict
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import apply, entries_from
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "members": {"type": "list", "elements": "dict"},
-    "ledger": {"type": "path"},
-    "trust": {"type": "dict"},
-    "distrust": {"type": "list", "elements": "str", "default": []},
-    "allow_shrink": {"type": "bool", "default": False},
-    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys", "both"], "default": "pinned"},
-    "change_model": {"type": "bool", "default": False},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-    "entries": {"type": "list", "elements": "dict"},
-    "certificates": {"type": "list", "elements": "str", "default": []},
-    "allow_empty": {"type": "bool", "default": False},
-}
-
-
-def peer_trust(module: AnsibleModule) -> Dict[str, Any]:
-    """Put the planned trust in force."""
-    require()
-    options = module.params
-    name = options["name"]
-    refuse_web_roots(options["directory"], options["web_roots"], name)
-    with Folder.open(options["directory"], create_mode=0o755) as base, base.lock():
-        change = apply(
-            base,
-            name,
-            entries_from(options["entries"] or []),
-            options["certificates"],
-            time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + uuid.uuid4().hex[:8],
-            allow_empty=options["allow_empty"],
-            check=module.check_mode,
-        )
-    return {
-        "changed": change.changed,
-        "digest": change.digest,
-        "added": [entry.file_name for entry in change.added],
-        "removed": [entry.file_name for entry in change.removed],
-    }
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, peer_trust)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

@@ -154,95 +154,12 @@ owed:
   returned: with another state
 """
 
-import base64
-import binascii
-import json
-import time
-import uuid
-from typing import Any, Dict, Mapping, Sequence
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils._steps.options import gid_of
-from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
-from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import read_client_sets
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "state": {"type": "str", "choices": ["fetched", "present", "withdrawn", "absent"], "default": "present"},
-    "members": {"type": "list", "elements": "dict"},
-    "ledger": {"type": "path"},
-    "hosts": {"type": "list", "elements": "str", "default": []},
-    "newest": {"type": "bool", "default": False},
-    "allow_shrink": {"type": "bool", "default": False},
-    "held_variable": {"type": "str", "default": "__esync_handed"},
-    "set_variable": {"type": "str", "default": "__esync_set"},
-    "fetched_variable": {"type": "str", "default": "__esync_fetched"},
-    "pfx_passphrase": {"type": "str", "no_log": True},
-    "folder": {"type": "path"},
-    "folder_passphrase": {"type": "str", "no_log": True},
-    "folder_variable": {"type": "str", "default": "__esync_folder"},
-    "file_group": {"type": "str"},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-    "entries": {"type": "list", "elements": "dict", "default": []},
-    "payload": {"type": "str", "no_log": True},
-}
-
-
-def shared_client_sets(module: AnsibleModule) -> Dict[str, Any]:
-    """Read this server's own sets, or put in force what it was handed."""
-    require()
-    options = module.params
-    name, state = options["name"], options["state"]
-    passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
-    refuse_web_roots(options["directory"], options["web_roots"], name)
-    entries = handed.entries_from(options["entries"])
-    with Folder.open(options["directory"]) as base, base.lock():
-        if state == "fetched":
-            packed = handed.pack(base, name, passphrase, [entry.fingerprint for entry in entries])
-            return {"changed": False, "sets": {key: base64.b64encode(data).decode() for key, data in packed.items()}}
-        if state == "withdrawn":
-            return {"changed": handed.withdraw(base, module.check_mode)}
-        change = handed.apply(
-            base,
-            name,
-            entries,
-            _sent(options["payload"], name),
-            passphrase or None,
-            time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + uuid.uuid4().hex[:8],
-            gid_of(options["file_group"], name),
-            module.check_mode,
-            _carried(options, entries),
-        )
-    return {"changed": change.changed}
-
-
-def _carried(options: Mapping[str, Any], entries: Sequence[handed.SharedKey]) -> handed.FolderKeys:
-    """What lies in the folder of the servers whose sets are wanted."""
-    if not options["folder"]:
-        return handed.FolderKeys()
-    passphrase = (options["folder_passphrase"] or "").encode("utf-8")
-    peers = sorted({entry.peer for entry in entries})
-    sets = read_client_sets(options["folder"], options["name"], peers, passphrase, options["web_roots"])
-    return handed.FolderKeys(sets, passphrase)
-
-
-def _sent(payload: Any, name: str) -> Dict[str, bytes]:
-    try:
-        sent = json.loads(payload) if payload else {}
-        return {str(key): base64.b64decode(text, validate=True) for key, text in sent.items()}
-    except (ValueError, binascii.Error, AttributeError, TypeError):
-        raise EsyncError(
-            "what was sent to it cannot be read", "Run establish again", kind="bad_shared_set", server=name
-        ) from None
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.shared_client_sets import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, shared_client_sets)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection import list
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
-from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations, trust_writer
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 COLLECTIONS = Path(__file__).resolve().parents[4] / "playbooks" / "collections"
@@ -64,7 +64,7 @@ def peer(tmp_path: Path) -> dict[str, Any]:
         found[name + " pem"] = [one.pem for one in certificates.values()]
     for name, other in (("alpha", "bravo"), ("bravo", "alpha")):
         with Folder.open(str(tmp_path / name)) as base:
-            trust.apply(base, name, found[other], found[other + " pem"], "one")
+            trust_writer.apply(base, name, found[other], found[other + " pem"], "one")
     return found
 
 
