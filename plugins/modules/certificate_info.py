@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_info
-short_description: Read and judge a server's own certificate sets, and change nothing
+short_description: Read and validate a server's own certificate sets, and change nothing
 description:
   - Returns the public certificates of every live generation, what is wrong with the files, and what is due.
   - Damaged files are no failure here but returned in RV(problems).
@@ -16,6 +16,13 @@ author:
 extends_documentation_fragment:
   - esync.mesh.server
   - esync.mesh.sets
+options:
+  deep:
+    description:
+      - Parse every certificate and key. If not, that is done only where a file is not the one that the manifest of its
+        generation names.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -99,23 +106,6 @@ product_version_problem:
   description: Why the command of O(product_version) gave none, with C(kind), C(cause) and C(remedy); null if it did.
   type: dict
   returned: success
-observed:
-  description: What O(observe) asked for; null if nothing.
-  type: dict
-  returned: success
-  contains:
-    files:
-      description: Path to SHA-256; null for a file that cannot be read.
-      type: dict
-    served:
-      description: SHA-256 fingerprint of the certificate that is served on the port now; null if none is.
-      type: str
-    sites:
-      description: The same for each site that was looked at, by its name.
-      type: dict
-    ipv6:
-      description: Whether the host has IPv6.
-      type: bool
 """
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module

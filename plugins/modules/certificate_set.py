@@ -13,8 +13,11 @@ description:
   - A set is a self-signed certificate with its key as C(.crt) and C(.key) (PEM), C(.cer) (DER), C(.pfx) (PKCS#12) and
     C(.pvk) (Microsoft PVK). The keys never leave the host.
   - Both sets of a generation are written whole into a folder of their own, and put to use by the rename of a link.
-  - Damaged, truncated, mismatched or foreign files are named and never overwritten, unless O(discard_existing=true).
-    Wrong modes are repaired.
+  - A manifest notes what a generation holds. Where every file is still the one that was noted, nothing is parsed, and a
+    call that has nothing to make does not even load the library cryptography.
+  - Damaged, truncated, mismatched or unexpected files are named and never overwritten, unless O(discard_existing=true).
+    Wrong modes are repaired, and a manifest that is missing or damaged is written again.
+  - Makes the untrusted certificates that M(esync.mesh.peer_probe) presents to prove what peers refuse.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -55,6 +58,10 @@ options:
     default: true
   only_due:
     description: With O(generation=next), make sets only if the current ones are due.
+    type: bool
+    default: false
+  deep:
+    description: Parse every certificate and key, also where the manifest says that nothing has changed.
     type: bool
     default: false
   max_clock_skew:
@@ -141,7 +148,9 @@ due:
   elements: str
   returned: success
 repaired:
-  description: The paths whose mode was mended.
+  description:
+    - The paths whose mode was corrected, and the manifests and untrusted certificates that were missing or damaged and
+      were made again.
   type: list
   elements: str
   returned: success
@@ -171,23 +180,6 @@ product_version_problem:
   description: Why the command of O(product_version) gave none, with C(kind), C(cause) and C(remedy); null if it did.
   type: dict
   returned: success
-observed:
-  description: What O(observe) asked for; null if nothing.
-  type: dict
-  returned: success
-  contains:
-    files:
-      description: Path to SHA-256; null for a file that cannot be read.
-      type: dict
-    served:
-      description: SHA-256 fingerprint of the certificate that is served on the port now; null if none is.
-      type: str
-    sites:
-      description: The same for each site that was looked at, by its name.
-      type: dict
-    ipv6:
-      description: Whether the host has IPv6.
-      type: bool
 """
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: exchange_folder_info
-short_description: Read and judge a folder with the certificate sets of other servers, and change nothing
+short_description: Read and validate a folder with the certificate sets of other servers, and change nothing
 description:
   - Reads a folder on the host into which the sets of other servers were copied by hand, or by
     M(esync.mesh.exchange_folder) elsewhere.
-  - Fails, naming every offender at once, if anything in it is foreign, incomplete, doubled, damaged, out of its time,
-    in the wrong place, no regular file, or if others could have put it there.
+  - Fails, naming every offender at once, if anything in it is unexpected, incomplete, duplicate, damaged, out of its
+    time, in the wrong place, no regular file, or if others could have put it there.
   - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
   - Where client sets are handed over (O(shared_keys)), every client certificate must come with its C(.pfx) file.
 author:
@@ -24,11 +24,11 @@ options:
     description: The folder to read.
     type: path
     required: true
-  passphrase:
+  folder_passphrase:
     description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; left out, no C(.pfx) is opened.
     type: str
   shared_keys:
-    description: Whether this server is to show to each of the others the client set that it handed over.
+    description: Whether this server is to present to each of the others the client set that it handed over.
     type: bool
     default: false
   web_roots:

@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - esync.mesh.server
 options:
   peers:
-    description: The peers, as M(esync.mesh.peer_trust) returned them.
+    description: The peers.
     type: list
     elements: dict
     required: true
@@ -37,9 +37,10 @@ options:
         type: int
         required: true
       expected:
-        description: The server certificates that it may show, SHA-256 fingerprint to state.
+        description:
+          - The server certificates that it may present, SHA-256 fingerprint to state; left out, those that the trust in
+            force on this server has of it.
         type: dict
-        required: true
       site:
         description: The site of it that is meant; left out, it has none.
         type: str
@@ -51,19 +52,20 @@ options:
         type: str
   present:
     description:
-      - What to show the peers. V(current), V(next) and V(previous) are this server's own client certificates.
-      - The others are to be refused. V(none) shows no certificate, V(stranger) one that nobody knows,
-        V(stranger_same_subject) one with this server's name, V(server) this server's server certificate,
+      - What to present to the peers. V(current), V(next) and V(previous) are this server's own client certificates.
+      - The others are to be refused. V(none) presents no certificate, V(stranger) an untrusted one,
+        V(stranger_same_subject) an untrusted one with this server's name, V(server) this server's server certificate,
         V(own_client) this server's own client certificate where O(trust_model=shared_keys), and V(plain) speaks without
         TLS.
+      - The untrusted certificates lie in C(probe) below O(directory), where M(esync.mesh.certificate_set) made them.
     type: str
     choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain, own_client]
     default: current
   trust_model:
     description:
-      - Whose client certificate is shown. V(pinned) shows all peers this server's own one; V(shared_keys) shows each
-        peer the one that this peer handed to this server (M(esync.mesh.shared_client_sets)), and tries in O(refusals) this
-        server's own one besides, and a stranger's with the peer's name.
+      - Whose client certificate is presented. V(pinned) presents this server's own one to all peers. V(shared_keys)
+        presents to each peer the one that this peer handed to this server (M(esync.mesh.shared_client_sets)). It tries
+        in O(refusals) this server's own one besides, and an untrusted one with the peer's name.
     type: str
     choices: [pinned, shared_keys]
     default: pinned
@@ -79,14 +81,16 @@ options:
     choices: [current, next, previous]
     default: [current, next, previous]
   known:
-    description: Whose certificate a fingerprint is, as M(esync.mesh.peer_trust) returned it.
+    description:
+      - Whose certificate a fingerprint is, C(NAME ROLE STATE), of those that the trust in force on this server does not
+        hold.
     type: dict
     default: {}
   refusals:
     description:
-      - The names of those of O(peers) that must be seen to refuse no certificate, one that nobody knows, one with this
-        server's name that nobody knows, this server's server certificate, and a caller that speaks without TLS.
-        It is tried before anything else.
+      - The names of those of O(peers) that are verified to refuse no certificate, an untrusted one, an untrusted one
+        with this server's name, this server's server certificate, and a caller that speaks without TLS. It is tried
+        before anything else.
     type: list
     elements: str
     default: []
@@ -147,7 +151,10 @@ EXAMPLES = r"""
 - name: Connect to every peer
   esync.mesh.peer_probe:
     name: "{{ inventory_hostname }}"
-    peers: "{{ trust.peers }}"
+    peers:
+      - name: bravo
+        address: bravo.example.org
+        port: 8732
   register: probe
 """
 
@@ -165,7 +172,7 @@ results:
       description: The site of it that was tested; null if it has none.
       type: str
     verdict:
-      description: V(ok) or V(failed); where a refusal is to be proved and nothing was, V(untested).
+      description: V(ok) or V(failed); where a refusal is to be proved and was not, V(untested).
       type: str
     cause:
       description: A key of the diagnosis table; null if the pair is ok.
@@ -186,7 +193,7 @@ results:
       description: SHA-256 of the certificate that the peer served.
       type: str
     client_fingerprint:
-      description: SHA-256 of the certificate that was shown to it.
+      description: SHA-256 of the certificate that was presented to it.
       type: str
     served:
       description: The generation that the peer served.
@@ -201,7 +208,7 @@ refusals:
   returned: success
   contains:
     present:
-      description: What was shown.
+      description: What was presented.
       type: str
 clusters:
   description: A result for every cluster of which a peer is a member, in their order.

@@ -97,9 +97,9 @@ results:
       O(steps[].check) has C(checked).
   type: list
   elements: dict
-  returned: always
+  returned: success
 step:
-  description: The step that failed.
+  description: The step that failed; RV(results) are then those of the steps before it.
   type: str
   returned: failure
 """

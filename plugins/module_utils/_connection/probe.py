@@ -19,7 +19,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import causes as diagnosis
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Diagnosis, PairEvidence, Validity
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Diagnosis, PairEvidence
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,

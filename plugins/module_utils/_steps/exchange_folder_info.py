@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.local_sets impor
 SPEC: Dict[str, Any] = {
     **SERVER,
     "folder": {"type": "path", "required": True},
-    "passphrase": {"type": "str", "no_log": True},
+    "folder_passphrase": {"type": "str", "no_log": True},
     "shared_keys": {"type": "bool", "default": False},
     **WEB_ROOTS,
 }
@@ -32,6 +32,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     :raises EsyncError: everything that is wrong with it.
     """
     require()
+    passphrase = options["folder_passphrase"]
     with ExitStack() as stack:
         base = Folder.find(options["directory"], any_owner=True)
         own = inspect(stack.enter_context(base), Expected(options["name"], any_group=True)) if base else Inspection()
@@ -43,7 +44,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             for certificate in generation.certificates.values()
         ),
         now=clock(),
-        passphrase=options["passphrase"].encode("utf-8") if options["passphrase"] else None,
+        passphrase=passphrase.encode("utf-8") if passphrase else None,
         shared_keys=options["shared_keys"],
     )
     found = read(options["folder"], asked, options["web_roots"])

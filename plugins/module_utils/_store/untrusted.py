@@ -66,7 +66,7 @@ def missing(base: Folder, servers: Iterable[str], now: datetime.datetime) -> Tup
 def is_intact(data: bytes) -> bool:
     """Whether a file is as it was written."""
     header = _HEADER.match(data)
-    return bool(header) and hashlib.sha256(data[header.end() :]).hexdigest() == header[2].decode("ascii")
+    return header is not None and hashlib.sha256(data[header.end() :]).hexdigest() == header[2].decode("ascii")
 
 
 def make(base: Folder, files: Iterable[str], now: datetime.datetime) -> None:
