@@ -18,6 +18,7 @@ import socket
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, CURRENT, SERVER, STATES, UNKNOWN
 
@@ -213,14 +214,6 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Validity:
-    """From when to when a certificate is valid, UTC."""
-
-    not_before: datetime.datetime
-    not_after: datetime.datetime
-
-
-@dataclass(frozen=True)
 class PairEvidence:
     """One directed pair, and what is known before the test.
 
@@ -263,7 +256,8 @@ class PairEvidence:
 
 # -- the caller's own files -------------------------------------------------------------------------------------
 
-_OWN_FILES = frozenset({"no_certificate", "not_handed", "no_trust", "key_mismatch", "damaged_file"})
+OWN_FILES = frozenset({"no_certificate", "not_handed", "no_trust", "key_mismatch", "damaged_file"})
+"""The causes that lie on the caller's own disk."""
 
 
 def judge_own_files(server: str, error: EsyncError) -> Optional[Diagnosis]:
@@ -271,7 +265,7 @@ def judge_own_files(server: str, error: EsyncError) -> Optional[Diagnosis]:
 
     :returns: ``None`` if ``error`` is about something else than a file.
     """
-    if error.kind not in _OWN_FILES:
+    if error.kind not in OWN_FILES:
         return None
     return Diagnosis(error.kind, f"{server} cannot use {error.path}: {error.cause}.")
 
