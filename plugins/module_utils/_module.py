@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
 
 SERVER: Dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
@@ -51,3 +52,21 @@ def run(
     if failure:
         module.fail_json(**failure)
     module.exit_json(**result)
+
+
+def run_module(
+    argument_spec: Dict[str, Any],
+    step: Callable[[Mapping[str, Any], Context], Dict[str, Any]],
+    **options: Any,
+) -> None:
+    """Run a step as a module of its own.
+
+    :param argument_spec: the step's options.
+    :param step: called with the options and the context; returns the results.
+    :param options: further arguments of AnsibleModule, such as ``required_if``.
+    """
+    run(
+        argument_spec,
+        lambda module: step(module.params, Context(module.check_mode, module._diff, module.warn)),
+        **options,
+    )

@@ -31,7 +31,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import os_error
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SERVER, UNKNOWN
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.base import port_taken
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.processes import port_taken
 
 LINGER = 0.5
 """Seconds after the last expected peer was served, for connections that are just being closed."""

@@ -60,7 +60,7 @@ _PARTIAL_CHAIN = getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", None)
 # -- what lies on the disk ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class AcceptedCertificate:
     """One certificate that the trust holds."""
 

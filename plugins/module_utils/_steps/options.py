@@ -15,7 +15,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import base as endpoint
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import places, processes
 from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE
 from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
@@ -144,7 +144,7 @@ def handed_of(
 
 def observed(options: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
     """What is to be known of the endpoint, read in the same call; None if it was not asked for."""
-    return endpoint.observe(**options["observe"]) if options["observe"] else None
+    return places.observe(**options["observe"]) if options["observe"] else None
 
 
 def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional[Dict[str, Any]]]:
@@ -159,13 +159,13 @@ def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional
         return str(wanted).strip(), None
     words = [str(word) for word in wanted]
     seconds = options["product_version_timeout"]
-    status, output, said = endpoint.run_command(words, seconds)
+    status, output, said = processes.run_command(words, seconds)
     lines = output.strip().splitlines()
     shown = lines[0].strip() if lines else ""
     why = None
     if status != 0:
-        spoken = endpoint.last_words(said)
-        why = endpoint.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
+        spoken = processes.last_words(said)
+        why = processes.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
     elif not shown:
         why = "printed nothing"
     elif len(shown) > _VERSION_LIMIT or not shown.isprintable():
