@@ -13,13 +13,13 @@ description:
     endpoint is known to serve it.
   - Otherwise it writes the configuration, lets the product test it, starts the product or lets it reload, and reads the
     served certificate back until it is the current one, because a reload that fails is often silent.
-  - With V(nginx), a reload counts as taken only when every worker process that was there before is gone or shutting down.
-    What nginx refuses leaves the old file in place and the old configuration serving, and fails with nginx's message.
-    Other sites of that nginx are not touched.
+  - With V(nginx), a reload counts as taken only when every worker process that was there before is gone or shutting
+    down. What nginx refuses leaves the old file in place and the old configuration serving, and fails with nginx's
+    message. Other sites of that nginx are not touched.
   - With V(external), the user's command is run. The served certificate is then the only proof; whether the trust was
     loaded shows in the pairs.
-  - What was proved is noted in C(endpoint.loaded). The note is taken away before a reload is tried, so that a reload that
-    did nothing is repeated by the next run.
+  - What was proved is noted in C(endpoint.loaded). The note is taken away before a reload is tried, so that a reload
+    that did nothing is repeated by the next run.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:

@@ -4,8 +4,8 @@
 """What lies on the disk to be served, and the note of what each endpoint was proved to have loaded of it.
 
 The note has one line for each driver, so that an endpoint that failed makes no other one reload. It is taken away
-before a reload is tried, and written after the proof: a run that is killed between the two is completed by the next one,
-and a reload that did nothing is repeated.
+before a reload is tried, and written after the proof: a run that is killed between the two is completed by the next
+one, and a reload that did nothing is repeated.
 """
 
 from __future__ import annotations

@@ -133,8 +133,8 @@ def _asked_for(site: Site, has_upstream: bool) -> List[str]:
     if has_upstream:
         pattern = site.server_name.replace(".", r"\.")
         lines += [
-            "    # What the upstream is told: the name that was checked, with the port if the caller gave one. The header",
-            "    # Host itself may say another name, where the request line has a URL.",
+            "    # What the upstream is told: the name that was checked, with the port if the caller gave one. The",
+            "    # header Host itself may hold another name, where the request line has a URL.",
             f"    set $esync_host {site.server_name};",
             f'    if ($http_host ~* "^{pattern}(:[0-9]+)$") {{',
             f"        set $esync_host {site.server_name}$1;",
