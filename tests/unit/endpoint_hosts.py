@@ -120,7 +120,7 @@ def serving(
 
 # -- a stand-in for nginx -------------------------------------------------------------------------------------
 
-# -T refuses a configuration with the word "refuse"; -V tells where things lie; without an option it starts.
+# -T refuses a configuration with the word "nonsense"; -V tells where things lie; without an option it starts.
 PROGRAM = """\
 #!/bin/bash
 cd ROOT
@@ -128,7 +128,7 @@ case "$1" in
 -V) echo "configure arguments: --prefix=ROOT --conf-path=nginx.conf --pid-path=other.pid" >&2 ;;
 -T) for file in conf.d/*.conf; do
         [ -e "$file" ] || continue
-        grep -q refuse "$file" && { echo "nginx: [emerg] unknown directive in $file:1" >&2; exit 1; }
+        grep -q nonsense "$file" && { echo "nginx: [emerg] unknown directive in $file:1" >&2; exit 1; }
         echo "# configuration file ROOT/$file:"
     done ;;
 '') exec -a "nginx: master process" bash ROOT/master < /dev/null > /dev/null 2>&1 & ;;
