@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the esync.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The contract of an endpoint: what every product that can listen on the eSync port has to be able to do.
 
 A driver implements it for one product, and holds only what is particular to that product. The order of the methods, the

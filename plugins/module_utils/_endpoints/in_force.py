@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the esync.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What lies on the disk to be served, and the note of what each endpoint was proved to have loaded of it.
 
 The note has one line for each driver, so that an endpoint that failed makes no other one reload. It is taken away

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the esync.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """nginx as the endpoint: one file of ours, tested, loaded, and proved to be in force (docs/endpoint.md).
 
 A reload of nginx that fails keeps the old configuration and says nothing. It counts as taken only when every worker

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the esync.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """The one way to bring an endpoint up and to take it down, whatever its product.
 
 Up: find out why something has to be done, configure, validate, forget the note, reload or restart, prove by the
@@ -80,7 +81,7 @@ def bring_up(driver: Type[Endpoint], settings: EndpointSettings, check: bool = F
 def take_down(driver: Type[Endpoint], settings: EndpointSettings, reason: str, check: bool = False) -> EndpointOutcome:
     """Take away what is ours of an endpoint; its product goes on with whatever else it does.
 
-    :param reason: why, for the outcome.
+    :param reason: why, as the outcome says it.
     :raises EsyncError: kinds ``configuration_refused``, ``reload_refused``; everything is back in place then.
     """
     endpoint = driver(settings)

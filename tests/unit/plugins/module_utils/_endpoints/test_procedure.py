@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the esync.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The order of what is done, with an endpoint that writes down what it is asked for; real ones are in the other tests."""
+
+"""The order of what is done, with an endpoint that writes down what it is asked for; the other tests have real ones."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, the esync.mesh contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """What one step does for a host, whoever serves its sites."""
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry imp
 from ansible_collections.esync.mesh.plugins.module_utils._steps import endpoint
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
 
+DO = Context()
+
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NginxHost]:
@@ -32,7 +35,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NginxHost]
     made.stop()
 
 
-def run(host: NginxHost, context: Context = Context(), **options: Any) -> dict[str, Any]:
+def run(host: NginxHost, context: Context = DO, **options: Any) -> dict[str, Any]:
     """The step with these options, the others by their defaults."""
     common = {
         "name": "a",
@@ -47,7 +50,7 @@ def run(host: NginxHost, context: Context = Context(), **options: Any) -> dict[s
     return endpoint.run(validated.validated_parameters, context)
 
 
-def reasons(host: NginxHost, context: Context = Context(), **options: Any) -> list[str]:
+def reasons(host: NginxHost, context: Context = DO, **options: Any) -> list[str]:
     """The reasons, and whether they agree with what is said to have changed."""
     result = run(host, context, **options)
     assert result["changed"] == bool(result["reasons"])
