@@ -2,27 +2,41 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a step is carried out."""
+"""What every step of a visit has in common: the options that say which server, and what it is told of the call."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable, Dict
 
+SERVER: Dict[str, Any] = {
+    "directory": {"type": "path", "default": "/etc/esync"},
+    "name": {"type": "str", "required": True},
+}
+"""What every module of a server takes; their documentation is the fragment C(server)."""
 
-def _ignore(_message: str) -> None:
-    """Nobody reads the warnings."""
+SITE: Dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "server_name": {"type": "str"},
+}
+"""Where a site is served, as modules that look at it take it."""
+
+WEB_ROOTS: Dict[str, Any] = {
+    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
+}
+"""Under what no folder with keys may lie."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a step has to know besides its options.
+    """How a step is called.
 
-    :param check: whether the step only says what it would do.
-    :param diff: whether the result holds what changed.
-    :param warn: called with each warning for the user.
+    :param check: change nothing, and say what would be changed.
+    :param diff: say what was, or would be, there before and after, in ``diff`` of the result.
+    :param warn: takes a sentence for the user that is no failure.
     """
 
-    check: bool = False
-    diff: bool = False
-    warn: Callable[[str], None] = _ignore
+    check: bool
+    diff: bool
+    warn: Callable[[str], None]

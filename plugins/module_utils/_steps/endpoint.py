@@ -18,8 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure im
     take_down,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context
 
 _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 

@@ -11,15 +11,10 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
 
 
-def test_nothing_is_asked_for_unless_it_is_said() -> None:
-    plain = Context()
-    assert (plain.check, plain.diff) == (False, False)
-    plain.warn("nobody reads this")
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        plain.check = True  # type: ignore[misc]
-
-
-def test_warnings_go_where_they_are_sent() -> None:
+def test_how_a_step_is_called() -> None:
     said: list[str] = []
-    Context(warn=said.append).warn("this")
-    assert said == ["this"]
+    context = Context(check=True, diff=False, warn=said.append)
+    context.warn("this")
+    assert (context.check, context.diff, said) == (True, False, ["this"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        context.check = False  # type: ignore[misc]

@@ -22,7 +22,13 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry imp
 from ansible_collections.esync.mesh.plugins.module_utils._steps import endpoint
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
 
-DO = Context()
+
+def how(check: bool = False, diff: bool = False) -> Context:
+    """How the step is called; it warns of nothing."""
+    return Context(check, diff, pytest.fail)
+
+
+DO = how()
 
 
 @pytest.fixture
@@ -73,21 +79,21 @@ def test_nginx(host: NginxHost) -> None:
 
 
 def test_the_diff_is_the_configuration(host: NginxHost) -> None:
-    planned = run(host, Context(check=True, diff=True))
+    planned = run(host, how(check=True, diff=True))
     assert not host.configuration.exists()
-    done = run(host, Context(diff=True))
+    done = run(host, how(diff=True))
     text = host.configuration.read_text()
     header = str(host.configuration)
     assert planned == done
     assert done["diff"] == {"before": "", "after": text, "before_header": header, "after_header": header}
-    assert "diff" not in run(host, Context(diff=True))
+    assert "diff" not in run(host, how(diff=True))
     assert "diff" not in run(host, upstream="http://127.0.0.1:1")
-    assert run(host, Context(diff=True), state="absent")["diff"]["after"] == ""
+    assert run(host, how(diff=True), state="absent")["diff"]["after"] == ""
 
 
 def test_observed_says_why_and_changes_nothing(host: NginxHost) -> None:
     expected = {"changed": False, "reasons": ["configuration_differs", "not_loaded", "not_running"]}
-    assert run(host, Context(diff=True), state="observed") == expected
+    assert run(host, how(diff=True), state="observed") == expected
     assert not host.configuration.exists()
     run(host)
     assert run(host, state="observed") == {"changed": False, "reasons": []}
@@ -96,7 +102,7 @@ def test_observed_says_why_and_changes_nothing(host: NginxHost) -> None:
 def test_what_is_forgotten_is_loaded_again(host: NginxHost) -> None:
     assert reasons(host, state="forgotten") == []
     run(host)
-    assert reasons(host, Context(check=True), state="forgotten") == ["noted"]
+    assert reasons(host, how(check=True), state="forgotten") == ["noted"]
     assert host.note
     assert reasons(host, state="forgotten") == ["noted"]
     assert not host.note
