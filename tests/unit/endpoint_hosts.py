@@ -41,16 +41,19 @@ def make_certificate(folder: Path, name: str = "a", role: str = "server") -> str
     return certificate.fingerprint
 
 
-def trust(directory: Path, *peers: Path, server: str = "a") -> None:
-    """Let a server trust the client certificates that lie in these folders; each folder has the peer's name."""
-    found = []
-    for peer in peers:
-        certificate = x509.parse_certificate((peer / "client.crt").read_bytes(), "")
-        entry = trust_folder.TrustEntry(peer.name, "client", "current", certificate.fingerprint)
-        found.append((entry, certificate.pem))
+def trust(directory: Path, *peers: Path) -> None:
+    """Let a server trust the client certificates that lie in these folders.
+
+    :param peers: each folder has the name of the peer, followed by a dot and the state if it is not the current one.
+    """
+    entries, pems = [], []
+    for folder in peers:
+        peer, _dot, state = folder.name.partition(".")
+        certificate = x509.parse_certificate((folder / "client.crt").read_bytes(), "")
+        entries.append(trust_folder.TrustEntry(peer, "client", state or "current", certificate.fingerprint))
+        pems.append(certificate.pem)
     with Folder.open(str(directory)) as base:
-        entries, pems = [entry for entry, _pem in found], [pem for _entry, pem in found]
-        trust_folder.apply(base, server, entries, pems, f"{time.monotonic_ns()}", allow_empty=True)
+        trust_folder.apply(base, "a", entries, pems, f"{time.monotonic_ns()}", allow_empty=True)
 
 
 def free_port() -> int:

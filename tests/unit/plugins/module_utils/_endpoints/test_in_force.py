@@ -33,13 +33,10 @@ def test_what_lies_on_the_disk(directory, tmp_path):
 
 
 def test_a_peer_counts_once_whatever_its_generations(directory, tmp_path):
-    entries, pems = [], []
-    for state in ("current", "next"):
-        fingerprint = make_certificate(tmp_path / state, "b", "client")
-        entries.append(trust_folder.TrustEntry("b", "client", state, fingerprint))
-        pems.append((tmp_path / state / "client.crt").read_text())
-    with Folder.open(str(directory)) as base:
-        trust_folder.apply(base, "a", entries, pems, "one")
+    generations = [tmp_path / "b", tmp_path / "b.next"]
+    for folder in generations:
+        make_certificate(folder, "b", "client")
+    trust(directory, *generations)
     assert in_force.read_in_force(str(directory)).peers == 1
 
 
