@@ -13,15 +13,12 @@ from typing import Any
 from ansible import constants as C
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import errors_of
 
-OPTIONS: dict[str, Any] = {
-    "plan": {"type": "str", "default": "__esync_plan"},
-    "pfx_passphrase": {"type": "str", "no_log": True},
-    "folder_passphrase": {"type": "str", "no_log": True},
-}
+_RETURNED = ("changed", "failed", "msg", "error", "errors", "step", "results", "warnings", "unreachable", "diff")
 _SENT = ("step", "options", "when", "check")
 _NEEDS_PASSPHRASE = ("certificate_set", "certificate_info", "shared_client_sets", "exchange_folder")
 _NEEDS_FOLDER_PASSPHRASE = ("exchange_folder_info", "shared_client_sets")
@@ -30,9 +27,13 @@ _NEEDS_FOLDER_PASSPHRASE = ("exchange_folder_info", "shared_client_sets")
 class ActionModule(Action):
     """See the module's documentation."""
 
-    SPEC = OPTIONS
+    SPEC = SPEC
 
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        if options["steps"]:
+            given = {key: options[key] for key in ("name", "directory", "steps", "secrets") if options[key] is not None}
+            reply = self._call(given, variables)
+            return {key: reply[key] for key in _RETURNED if key in reply}
         plan = variables[options["plan"]]
         mine = plan["visits"].get(variables["inventory_hostname"])
         result.update(changed=False, stage=plan["stage"], state="ok", steps=[], errors=[])
@@ -87,7 +88,9 @@ class ActionModule(Action):
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
-        result.update(changed=any(one.get("changed") for one in found), steps=found)
+        # A temporary endpoint ends by itself and leaves nothing behind.
+        changed = any(one.get("changed") for one in found if one["step"] != "probe_listener")
+        result.update(changed=changed, steps=found)
         if self._task.diff:
             result["diff"] = [one["diff"] for one in reply.get("results") or () if one.get("diff")]
         if any(one.get("sets") for one in found if one["step"] == "shared_client_sets"):

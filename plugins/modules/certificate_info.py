@@ -76,7 +76,7 @@ due:
   type: list
   elements: str
   returned: success
-handed:
+shared:
   description:
     - The client sets that the peers handed to this server (C(esync_trust_model=shared_keys)), by peer, state and
       fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.

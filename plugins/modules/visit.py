@@ -12,16 +12,34 @@ description:
   - Does steps in their order. Each is one of the other modules of this collection, by its name, with its options.
   - The first step that fails ends the visit; what was done before it is returned with the failure.
   - Costs one remote call however many steps there are, and loads only what they need.
+  - The role C(esync.mesh.esync) gives none of these options but the passphrases; what is to be done on the host is then
+    what M(esync.mesh.mesh_plan) planned for it. What comes back is made into records of that host alone, and everything
+    else that a host may return is dropped.
 author:
   - The esync.mesh contributors (@esync)
-extends_documentation_fragment:
-  - esync.mesh.server
 options:
+  directory:
+    description: The folder of the mesh on the host.
+    type: path
+    default: /etc/esync
+  name:
+    description: The server's name; needed with O(steps).
+    type: str
+  plan:
+    description: The name under which the last result of M(esync.mesh.mesh_plan) was registered; not used with O(steps).
+    type: str
+    default: __esync_plan
+  pfx_passphrase:
+    description: The passphrase of the C(.pfx) files; only those steps get it that need it. With O(steps), see O(secrets).
+    type: str
+  folder_passphrase:
+    description: The passphrase of the files in a folder to apply. With O(steps), see O(secrets).
+    type: str
   steps:
-    description: What to do, in this order.
+    description: What to do, in this order, in the place of a plan.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       step:
         description: The name of the module.
@@ -31,6 +49,7 @@ options:
           - certificate_set
           - certificate_info
           - peer_trust
+          - endpoint
           - probe_listener
           - peer_probe
           - shared_client_sets
@@ -53,6 +72,10 @@ options:
               - The digest that the trust in force must have, by the last step before it that returned a trust, such as
                 M(esync.mesh.certificate_set).
             type: str
+          readable:
+            description: The last M(esync.mesh.certificate_info) before it could read the server's own files.
+            type: bool
+            default: false
       check:
         description: Do this step as in check mode, even if the visit is not.
         type: bool

@@ -51,7 +51,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "readable": all(error.kind != "no_permission" for error in problems),
         "due": list(due_reasons(current, settings, now)) if current else [],
         "trust": trust,
-        "handed": held,
+        "shared": held,
         "clock": now.timestamp(),
         "clock_skew": shared.skew_of(now, options["control_clock"]),
         "rotation": found.rotation,

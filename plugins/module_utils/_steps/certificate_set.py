@@ -81,7 +81,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             "due": list(outcome.due),
             "repaired": list(outcome.repaired),
             "trust": shared.trust_of(base, name, warnings),
-            "handed": handed if options["state"] != "absent" or context.check else None,
+            "shared": handed if options["state"] != "absent" or context.check else None,
             "clock": now.timestamp(),
             "rotation": outcome.inspection.rotation,
             "product_version": version,

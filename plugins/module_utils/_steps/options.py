@@ -149,17 +149,17 @@ def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional
     if not isinstance(wanted, (list, tuple)):
         return str(wanted).strip(), None
     # Only here, because few have a command.
-    from ansible_collections.esync.mesh.plugins.module_utils._endpoints import base as endpoint
+    from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
 
     words = [str(word) for word in wanted]
     seconds = options["product_version_timeout"]
-    status, output, said = endpoint.run_command(words, seconds)
+    status, output, said = processes.run_command(words, seconds)
     lines = output.strip().splitlines()
     shown = lines[0].strip() if lines else ""
     why = None
     if status != 0:
-        spoken = endpoint.last_words(said)
-        why = endpoint.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
+        spoken = processes.last_words(said)
+        why = processes.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
     elif not shown:
         why = "printed nothing"
     elif len(shown) > _VERSION_LIMIT or not shown.isprintable():

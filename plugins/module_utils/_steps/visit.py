@@ -48,6 +48,12 @@ def _peer_trust() -> Step:
     return Step(SPEC, run)
 
 
+def _endpoint() -> Step:
+    from ansible_collections.esync.mesh.plugins.module_utils._steps.endpoint import SPEC, run
+
+    return Step(SPEC, run)
+
+
 def _probe_listener() -> Step:
     from ansible_collections.esync.mesh.plugins.module_utils._steps.probe_listener import SPEC, run
 
@@ -83,6 +89,7 @@ STEPS: Dict[str, Callable[[], Step]] = {
     "certificate_set": _certificate_set,
     "certificate_info": _certificate_info,
     "peer_trust": _peer_trust,
+    "endpoint": _endpoint,
     "probe_listener": _probe_listener,
     "peer_probe": _peer_probe,
     "shared_client_sets": _shared_client_sets,
@@ -91,22 +98,32 @@ STEPS: Dict[str, Callable[[], Step]] = {
 }
 
 SPEC: Dict[str, Any] = {
-    **SERVER,
+    "directory": SERVER["directory"],
+    # The control node's half gives name and steps, from its plan or as it was given them itself.
+    "name": {"type": "str"},
     "steps": {
         "type": "list",
         "elements": "dict",
-        "required": True,
+        "default": [],
         "options": {
             "step": {"type": "str", "choices": list(STEPS), "required": True},
             "options": {"type": "dict", "default": {}},
             "when": {
                 "type": "dict",
-                "options": {"unchanged": {"type": "bool", "default": False}, "trust": {"type": "str"}},
+                "options": {
+                    "unchanged": {"type": "bool", "default": False},
+                    "trust": {"type": "str"},
+                    "readable": {"type": "bool", "default": False},
+                },
             },
             "check": {"type": "bool", "default": False},
         },
     },
     "secrets": {"type": "dict", "no_log": True, "default": {}},
+    # Of the control node's half.
+    "plan": {"type": "str", "default": "__esync_plan"},
+    "pfx_passphrase": {"type": "str", "no_log": True},
+    "folder_passphrase": {"type": "str", "no_log": True},
 }
 
 
@@ -135,18 +152,23 @@ class _Visit:
     """What later steps depend on.
 
     :param changed: whether a step changed something, or would have. :param trust: the digest of the trust in force, as
-        far as a step told it.
+        far as a step told it. :param readable: whether the server's own files could be read.
+    :param product_version: that of the product on this host, as far as a step told it.
     """
 
     results: List[Dict[str, Any]] = field(default_factory=list)
     changed: bool = False
     trust: Optional[str] = None
+    readable: bool = True
+    product_version: Optional[str] = None
 
     def meets(self, when: Optional[Mapping[str, Any]]) -> bool:
         """Whether a step is to be done."""
         if when is None:
             return True
         if when["unchanged"] and self.changed:
+            return False
+        if when["readable"] and not self.readable:
             return False
         return when["trust"] is None or when["trust"] == self.trust
 
@@ -156,6 +178,8 @@ class _Visit:
         self.changed = self.changed or bool(result.get("changed"))
         if "trust" in result:
             self.trust = (result["trust"] or {}).get("digest")
+        self.readable = bool(result.get("readable", self.readable))
+        self.product_version = result.get("product_version") or self.product_version
 
 
 def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
@@ -173,7 +197,9 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         checked = bool(given["check"]) and not context.check
         failure: Dict[str, Any] = {}
         try:
-            visit.note(step.name, step.do(replace(context, check=context.check or checked)), checked)
+            visit.note(
+                step.name, step.do(replace(context, check=context.check or checked), visit.product_version), checked
+            )
         except EsyncError as error:
             failure = error.to_result()
         except Exception as error:
@@ -213,14 +239,16 @@ class _Prepared:
         options = {"name": visit["name"], "directory": visit["directory"], **(given["options"] or {})}
         return cls(given["step"], options, visit["secrets"] or {})
 
-    def do(self, context: Context) -> Dict[str, Any]:
+    def do(self, context: Context, product_version: Optional[str] = None) -> Dict[str, Any]:
         """Import the step, validate its options, and do it.
 
+        :param product_version: what an earlier step found, for steps that pass it on.
         :raises EsyncError: kind ``bad_step_options``, or whatever the step raises.
         """
         step = STEPS[self.name]()
         secrets = {name: value for name, value in self.secrets.items() if name in step.spec}
-        validated = ArgumentSpecValidator(step.spec).validate({**self.options, **secrets})
+        known = {"product_version": product_version} if product_version and "product_version" in step.spec else {}
+        validated = ArgumentSpecValidator(step.spec).validate({**known, **self.options, **secrets})
         if validated.error_messages:
             raise EsyncError(
                 f"the options of the step {self.name} are not valid: {'; '.join(validated.error_messages)}",

@@ -37,8 +37,8 @@ def warn(run: Run) -> None:
     if run.check:
         run.say("Check mode: what follows would be done, nothing is.")
     run.say(
-        f"WARNING: all keys and certificates of {', '.join(here)} are destroyed and generated again. The old ones cannot "
-        "come back.",
+        f"WARNING: all keys and certificates of {', '.join(here)} are destroyed and generated again. The old ones "
+        "cannot come back.",
         f"{down} of {every} pairs are down from that moment until the new certificates are exchanged and the endpoints "
         "have taken them up, at the end of this run.",
         "The regenerate playbook makes new certificates too, and no pair is down meanwhile.",

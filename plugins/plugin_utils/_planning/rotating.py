@@ -112,7 +112,7 @@ def _compromised(run: Run) -> list[str]:
 
 
 def distrust(run: Run) -> None:
-    """Strike the certificates from the ledger, also of a server that is not in this run: for it the others must know."""
+    """Strike the certificates from the ledger, also those of a server that is not in this run."""
     for name in _compromised(run):
         known = run.ledger.get(name)
         if known:
@@ -214,7 +214,7 @@ def apply_next(run: Run) -> Visits:
 
 
 def hands_over(run: Run) -> bool:
-    """Whether the next client sets travel: after the endpoints know them, because callers use a set when they have it."""
+    """Whether the next client sets travel. After the endpoints know them: callers use a set as soon as they have it."""
     return is_on(run) and run.model == SHARED_KEYS
 
 
@@ -365,7 +365,7 @@ def withdraw_shared(run: Run) -> Visits:
 
 
 def retire_in_ledger(run: Run) -> None:
-    """The ledger goes first: a run that is killed from here on finds there that they are out, and announces nothing."""
+    """The ledger goes first: a run that is killed from here on finds there that they are out."""
     run.retiring = True
     stages.record_sets(run, run.present, without=(PREVIOUS,))
 

@@ -36,8 +36,8 @@ NOW = datetime.datetime.now(datetime.timezone.utc)
 SECRET = "Very-Secret-Passphrase"
 SET = {"key_type": "ecdsa", "formats": ["cer", "pfx"], "pfx_passphrase": SECRET}
 
-NEEDS_A_SERVICE = {"nginx_endpoint", "external_endpoint"}
-"""These need something else that listens; the tests of their cores have it."""
+NEEDS_A_SERVICE = {"endpoint"}
+"""It needs something else that listens; the tests of its step have it."""
 
 MODULES = sorted(
     path.stem
@@ -81,11 +81,10 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
     return {
         "certificate_info": {**alpha, **SET},
         "certificate_set": {"name": "alpha", "directory": fresh, **SET},
+        "endpoint": {**alpha, "driver": "external"},
         "exchange_folder": {**alpha, "folder": str(tmp_path / "exchange"), "address": "10.0.0.1", "port": 8732},
         "exchange_folder_info": {**alpha, "folder": str(tmp_path / "copied"), "folder_passphrase": SECRET},
-        "external_endpoint": dict(alpha),
         "shared_client_sets": handed_by_bravo(tmp_path, peer),
-        "nginx_endpoint": {**alpha, "content": ""},
         "peer_probe": {**alpha, "peers": peers},
         "peer_trust": {
             "name": "alpha",
@@ -125,7 +124,6 @@ def handed_by_bravo(tmp_path: Path, peer: dict[str, Any]) -> dict[str, Any]:
 REQUIRED = {
     "exchange_folder": {"name", "folder", "address", "port"},
     "exchange_folder_info": {"name", "folder"},
-    "nginx_endpoint": {"name"},
     "peer_probe": {"name", "peers"},
     "peer_trust": {"name", "entries"},
     "visit": {"name", "steps"},
