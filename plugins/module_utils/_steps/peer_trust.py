@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterable, Mapping
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.layout import BASE_MODE
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
+from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
 
 SPEC: Dict[str, Any] = {
@@ -40,15 +41,20 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     :raises EsyncError: see ``trust_writer.apply``; the trust in force then stays as it is.
     """
     # Only here, because reading a trust needs nothing of it.
-    from ansible_collections.esync.mesh.plugins.module_utils._store.trust_writer import apply
+    from ansible_collections.esync.mesh.plugins.module_utils._store.trust_writer import TrustChange, apply
 
     name, directory = options["name"], options["directory"]
     refuse_web_roots(directory, options["web_roots"], name)
     entries = entries_from(options["entries"])
-    with Folder.open(directory, create_mode=BASE_MODE) as base, base.lock():
-        change = apply(
-            base, name, entries, options["certificates"], folder_name(), options["allow_empty"], context.check
-        )
+    # In check mode there may be no directory yet, and none is made.
+    found = Folder.find(directory) if context.check else Folder.open(directory, create_mode=BASE_MODE)
+    if found is None:
+        change = TrustChange(True, digest_of(entries), tuple(sorted(entries)), ())
+    else:
+        with found as base, base.lock():
+            change = apply(
+                base, name, entries, options["certificates"], folder_name(), options["allow_empty"], context.check
+            )
     result: Dict[str, Any] = {
         "changed": change.changed,
         "digest": change.digest,
