@@ -4,10 +4,10 @@
 
 """What the report of a mesh of N servers costs: python benchmarks/report.py 1000.
 
-One server is dead, one serves a stale generation, one has expired. The results of each server are made when the builder
-takes them, and parsed from JSON as those of a host are, so that the input is never held as a whole. Printed is JSON: the
-seconds (with the making of the input), the peak memory of the process in MB (resource.getrusage, ru_maxrss), the bytes
-of each file, and the lines of the terminal text.
+One server is dead, one serves a stale generation, one has expired. The results of each server are made when the
+builder takes them, and parsed from JSON as those of a host are, so that the input is never held as a whole. Printed is
+JSON: the seconds (with the making of the input), the peak memory of the process in MB (resource.getrusage, ru_maxrss),
+the bytes of each file, and the lines of the terminal text.
 """
 
 from __future__ import annotations

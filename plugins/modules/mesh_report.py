@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mesh_report
-short_description: Report every directed pair of the mesh, and fail if it does not hold
+short_description: Report every directed pair of the mesh, and fail if it does not work
 description:
   - Puts together what M(esync.mesh.peer_probe) found on every host, and shows it in the terminal, as a matrix up to 30
     servers, with every cause once.
   - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
-    for the textfile collector of Prometheus' node_exporter. Each file is replaced whole or not at all.
-  - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
-    reported as untested and fail nothing.
+    for the textfile collector of Prometheus' node_exporter. Each file is replaced completely or not at all.
+  - Fails if a pair failed, if a pair was not tested though it should have been, or if no pair at all was tested. Pairs
+    outside a limited run are reported as untested and fail nothing by themselves.
   - Calls to load-balanced clusters count as pairs do. Members that never answered fail nothing, and are named.
-  - Fails if a server let in what it must refuse, and where O(judge_servers=all_and_fail) if a server has a fault.
+  - Fails if a server accepted what it must refuse, and with O(check_servers=all_and_fail) if a server has a fault.
   - Runs on the control node and touches no host. It reads what the hosts of the play registered.
 author:
   - The esync.mesh contributors (@esync)
@@ -47,19 +47,21 @@ options:
   title:
     description: A line to show above the matrix.
     type: str
-  judge:
-    description: Whether to fail if the mesh does not hold.
+  fail:
+    description: Whether to fail if the mesh does not work.
     type: bool
     default: true
   baseline:
     description:
-      - What worked before, as RV(worked). With it, only that, and servers that let in whom they must not, make it fail.
+      - What worked before, as RV(worked). With it, only that, and servers that accept what they must refuse, make it
+        fail.
     type: list
     elements: str
-  judge_servers:
+  check_servers:
     description:
-      - What is judged of the servers themselves. V(in_part) is what holds also after a run that changed something, the
-        time of certificates for one; V(all) judges files, ledger, trust, clocks and endpoints as they were just read.
+      - What is checked of the servers themselves. V(in_part) is what is also right after a run that changed something,
+        such as the time of certificates; V(all) checks files, ledger, trust, clocks and endpoints as they were just
+        read.
       - With V(all_and_fail) a fault of a server fails the play too.
     type: str
     choices: [in_part, all, all_and_fail]
@@ -77,6 +79,10 @@ options:
     description: How many days before its end a certificate counts as due, where only the ledger tells when it ends.
     type: int
     default: 30
+  group:
+    description: The inventory group of the mesh; the report names the mesh by it.
+    type: str
+    default: esync
   name:
     description: Without effect; every module of the mesh takes it, so that it can be given once for all.
     type: str
@@ -86,7 +92,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Writes nothing, for nothing is tested in check mode.
+    description: Writes nothing, because nothing is tested in check mode.
   diff_mode:
     support: none
     description: The report is a result, not a state.
@@ -106,19 +112,19 @@ summary:
   description: How many servers there are, and how many pairs are expected, ok, failed and untested.
   type: dict
   returned: outside check mode, also on failure
-debts:
-  description: What servers that could not be reached have still to receive.
+pending:
+  description: The changes that servers which could not be reached have still to receive.
   type: list
   elements: dict
   returned: outside check mode, also on failure
 problems:
   description: What is wrong with servers themselves, with C(server), C(kind), C(severity), C(path), C(cause),
-    C(evidence) and C(remedy).
+    C(evidence), C(remedy) and C(command).
   type: list
   elements: dict
   returned: outside check mode, also on failure
-let_in:
-  description: What was tried of what must be refused, and was let in.
+wrongly_accepted:
+  description: What was tried of what must be refused, and was accepted.
   type: list
   elements: dict
   returned: outside check mode, also on failure
@@ -131,7 +137,7 @@ worked:
   description: The pairs that are ok, and the calls to clusters, such as C(a -> [cluster web]).
   type: list
   elements: str
-  returned: success
+  returned: if O(fail) is false
 worse:
   description: What of O(baseline) is not ok now, with their causes.
   type: list
