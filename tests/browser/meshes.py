@@ -15,8 +15,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, Refusal, ReportServer
 
 NOW = "2026-11-23T19:00:00Z"

@@ -64,14 +64,14 @@ class Cause(NamedTuple):
 
 AS_DIRECT = BehindBalancer("", "")
 _ENDS_AT_BALANCER = (
-    "TLS may be ending at the load balancer, which then presents a certificate that is not the one of the member."
+    "TLS may be ending at the balancer, which then presents a certificate that is not the one of the member."
 )
 _PASS_THROUGH = (
-    "Let the load balancer pass the connection on without ending TLS (TCP mode). If it does, and the certificates of a "
+    "Let the balancer pass the connection on without ending TLS (TCP mode). If it does, and the certificates of a "
     "member were regenerated on purpose, run establish with esync_accept_changed for that member."
 )
 _LISTED = (
-    "Take that server out of the load balancer's list for this cluster, or give it the esync_cluster of the cluster; "
+    "Take that server out of the balancer's list for this cluster, or give it the esync_cluster of the cluster; "
     "check also that the address in esync_cluster is the balancer's."
 )
 
@@ -95,7 +95,7 @@ CAUSES: Dict[str, Cause] = {
         command=NO_COMMAND,
         repair=BY_HAND,
         balancer=BehindBalancer(
-            "Start the load balancer, and check routes and firewalls between the caller and the balancer; "
+            "Start the balancer, and check routes and firewalls between the caller and the balancer; "
             "correct the address in esync_cluster if it is wrong.",
             "",
         ),
@@ -110,7 +110,7 @@ CAUSES: Dict[str, Cause] = {
         command=NO_COMMAND,
         repair=BY_HAND,
         balancer=BehindBalancer(
-            "Allow TCP from the caller to the load balancer in the firewalls between them, "
+            "Allow TCP from the caller to the balancer in the firewalls between them, "
             "and check that the balancer is up.",
             "",
         ),
@@ -123,7 +123,7 @@ CAUSES: Dict[str, Cause] = {
         "stop it, then start it.",
         command=REPAIR,
         repair=RESTART_PEER,
-        balancer=BehindBalancer("Start the load balancer, and check that it listens on the port in esync_cluster.", ""),
+        balancer=BehindBalancer("Start the balancer, and check that it listens on the port in esync_cluster.", ""),
         member=AS_DIRECT,
     ),
     "not_tls": Cause(
@@ -135,7 +135,7 @@ CAUSES: Dict[str, Cause] = {
         command=REPAIR,
         repair=RESTART_PEER,
         balancer=BehindBalancer(
-            "Check that the load balancer considers at least one member up, and that it passes the connection on "
+            "Check that the balancer considers at least one member up, and that it passes the connection on "
             "unchanged: TCP mode, without the PROXY protocol.",
             "",
         ),

@@ -5,9 +5,9 @@
 """``mesh.html``: one file that needs nothing else, neither a network nor a server.
 
 What a reader must see without a script (the verdict, what is wrong, what is pending, the servers) is made here; the
-matrix and the list of pairs are drawn by ``assets/page.js`` from what page_data.py makes. Whatever comes from outside is
-text: escaped here, and only ever set as ``textContent`` there. The content security policy allows the page's own script
-and style by their digests, and nothing else at all.
+matrix and the list of pairs are drawn by ``assets/page.js`` from what page_data.py makes. Whatever comes from outside
+is text: escaped here, and only ever set as ``textContent`` there. The content security policy allows the page's own
+script and style by their digests, and nothing else at all.
 """
 
 from __future__ import annotations

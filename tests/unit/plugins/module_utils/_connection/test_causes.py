@@ -341,11 +341,11 @@ def test_what_it_means_if_nobody_of_the_cluster_answered() -> None:
         assert found.cause == cause and found.detail.startswith("Seen.") and found.remedy
         assert diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "web") == found
     ended = diagnosis.judge_balanced(Diagnosis("server_certificate_unknown", "Seen."), "web", "web")
-    assert "TLS may be ending at the load balancer" in ended.detail and "TCP mode" in ended.remedy
+    assert "TLS may be ending at the balancer" in ended.detail and "TCP mode" in ended.remedy
     for cause in ("another_server_answers", "self_connection"):
-        assert "the load balancer's list" in diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "web").remedy
+        assert "the balancer's list" in diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "web").remedy
     for cause in ("endpoint_not_listening", "host_unreachable", "connection_timed_out", "not_tls"):
-        assert "load balancer" in diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", None).remedy
+        assert "the balancer" in diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", None).remedy
 
 
 def test_what_it_means_if_a_member_was_served() -> None:
@@ -353,7 +353,7 @@ def test_what_it_means_if_a_member_was_served() -> None:
     assert diagnosis.judge_balanced(plain, "web", "bravo") == plain
     for cause in ("another_server_answers", "taken_for_another"):
         found = diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "bravo")
-        assert (found.cause, "TLS may be ending at the load balancer" in found.detail) == (cause, True)
+        assert (found.cause, "TLS may be ending at the balancer" in found.detail) == (cause, True)
 
 
 def test_the_name_of_a_balancer_that_cannot_be_resolved() -> None:
