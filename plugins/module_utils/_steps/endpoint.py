@@ -82,7 +82,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
 
 
 def _served(settings: EndpointSettings) -> Dict[str, Any]:
-    """The fingerprint of what is served now on the port, or, if there are sites, at each of them; None if nothing is."""
+    """The fingerprint of what is served now on the port, or at each of the sites; None if nothing is."""
     sites = {site.name: served(site.port, settings.address, server_name=site.server_name) for site in settings.sites}
     return {"served": None if sites else served(settings.port, settings.address), "sites": sites}
 

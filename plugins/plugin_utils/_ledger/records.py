@@ -72,7 +72,7 @@ class LedgerRecord:
     :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust before their end.
-    :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder from elsewhere. One
+    :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
         without a known endpoint has no address and the port 0.
     """
 

@@ -30,7 +30,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation impo
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, Run, Server
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, proved, worse_than
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, worse_than
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import worked
 
 REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
 
@@ -199,7 +200,7 @@ def make_next(run: Run) -> Visits:
 def keep_baseline(run: Run) -> None:
     """Remember which pairs work, for the comparisons."""
     mesh = mesh_of(run)
-    run.baseline = proved(mesh)
+    run.baseline = worked(mesh)
     run.say(f"Before the rotation: {verdict(mesh)}")
 
 
@@ -230,8 +231,8 @@ def demand_as_good(run: Run) -> None:
     if worse:
         run.ended = True
         run.failures.append(
-            "With the next certificates the mesh is worse than before, so nothing was switched, and the current ones go "
-            f"on serving: {'; '.join(worse)}. {REPAIR_AND_AGAIN}."
+            "With the next certificates the mesh is worse than before, so nothing was switched, and the current ones "
+            f"go on serving: {'; '.join(worse)}. {REPAIR_AND_AGAIN}."
         )
     elif run.mesh["esync_announce_only"]:
         run.ended = True
@@ -275,7 +276,8 @@ def record_switch(run: Run) -> None:
 
 def _told(server: Server, error: object) -> str:
     said = dict(error) if isinstance(error, dict) else {}
-    return f"{server.name}: the switch failed: {said.get('cause', 'it ended with an error')}. {said.get('remedy', '')}".strip()
+    cause = said.get("cause", "it ended with an error")
+    return f"{server.name}: the switch failed: {cause}. {said.get('remedy', '')}".strip()
 
 
 def hands_over_switched(run: Run) -> bool:

@@ -915,7 +915,7 @@ def test_a_balancer_that_ends_tls_with_the_key_of_a_member(mesh: Any, listen: An
 def test_a_balancer_that_knows_nobody_who_is_up(mesh: Any, serve: Any) -> None:
     [found] = call(mesh, cluster(mesh, serve(socket.socket.close), "bravo"), **SHORT)
     is_cause(found, "not_tls", "the cluster web")
-    assert "at least one member for up" in found["remedy"]
+    assert "at least one member up" in found["remedy"]
     [found] = call(mesh, cluster(mesh, closed_port(), "bravo"), **SHORT)
     is_cause(found, "endpoint_not_listening", "the cluster web")
     assert "Start the balancer" in found["remedy"]
