@@ -15,7 +15,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.certificate impor
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER
-from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetSettings
 
@@ -36,6 +35,7 @@ SPEC: Dict[str, Any] = {
 }
 """Without ``deep``, whose default differs: a reader looks closely unless told otherwise."""
 
+_HANDED = (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE)
 _VERSION_LIMIT = 200
 
 
@@ -114,14 +114,21 @@ def handed_of(
     :param deep: parse every certificate and key, too.
     :raises EsyncError: kind ``missing_dependency``.
     """
+    if base is None:
+        return None, []
     try:
-        found = handed.read(base, server, gid, deep) if base else None
+        if all(base.status(name) is None for name in _HANDED):
+            return None, []
+        # Only here, because most meshes share no keys.
+        from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+
+        found = handed.read(base, server, gid, deep)
     except EsyncError as error:
         if error.kind == "missing_dependency":
             raise
         # Not known, but something lies there: the control node has it written again.
         return {"digest": "", "withdrawn": False, "entries": []}, [error]
-    if base is None or found is None:
+    if found is None:
         return None, []
     errors = [
         EsyncError(

@@ -47,7 +47,7 @@ _SALT_BYTES = 16
 class Verifier:
     """By which a passphrase is recognised without opening a ``.pfx`` file: PBKDF2 with HMAC-SHA-256 (RFC 8018).
 
-    The iterations are as many as those of the files beside it, so it is no easier to guess from than they are.
+    The iterations are as many as the files beside it have at the most, so it is no easier to guess from than they are.
     """
 
     salt: bytes
