@@ -26,7 +26,7 @@ options:
     description: The server's name; needed with O(steps).
     type: str
   plan:
-    description: The name under which M(esync.mesh.mesh_plan) was registered last; not used with O(steps).
+    description: The name under which M(esync.mesh.mesh_plan) was last registered; unused with O(steps).
     type: str
     default: __esync_plan
   pfx_passphrase:
