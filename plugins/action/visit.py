@@ -103,6 +103,9 @@ class ActionModule(Action):
         if any(one.get("sets") for one in found if one["step"] == "shared_client_sets"):
             # Encrypted private keys on their way: nobody is to see them all the same.
             result["_ansible_no_log"] = True
+        warnings = [records.text()(_said(one)[:2000]) for one in (reply.get("warnings") or ())[:20]]
+        if warnings:
+            result["warnings"] = warnings
         refused = gate.refusal(name, steps, found)
         if refused:
             result["msg"] = str(refused)
@@ -174,6 +177,11 @@ def _travels(steps: Sequence[Mapping[str, Any]]) -> bool:
         step["step"] == "shared_client_sets" and (step["options"].get("state") == "fetched" or step.get("payloads"))
         for step in steps
     )
+
+
+def _said(warning: Any) -> str:
+    """The text of a warning; from ansible-core 2.19 on it is a record."""
+    return str(getattr(getattr(warning, "event", None), "msg", warning))
 
 
 def _secrets(
