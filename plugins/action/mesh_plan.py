@@ -23,7 +23,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading impo
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import run_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, advance, begin
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import INSTALLS, OPERATIONS
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 
 OPTIONS: dict[str, Any] = {
@@ -72,7 +72,10 @@ class ActionModule(ControlAction):
         read = read_mesh(reader, group, hosts, [host for host in in_run if host not in hosts])
         refuse_debugging(reader, hosts)
         run = run_of(operation, read, clusters_shown(read.clusters), bool(self._task.check_mode))
-        begin(run, in_run, [str(host) for host in variables.get("ansible_play_batch") or ()])
+        batch, alive = (
+            [str(host) for host in variables.get(f"ansible_play_{name}") or ()] for name in ("batch", "hosts")
+        )
+        begin(run, in_run, batch, alive)
         return run
 
 
@@ -87,7 +90,7 @@ def _told(run: Run, plan: Plan) -> dict[str, Any]:
             host: {
                 "name": servers[host].name,
                 "directory": servers[host].settings["esync_directory"],
-                "install": servers[host].settings["esync_install_dependencies"],
+                "install": run.operation in INSTALLS and servers[host].settings["esync_install_dependencies"],
                 "packages": servers[host].settings["esync_dependencies"],
                 "endpoint_packages": servers[host].settings["esync_endpoint_packages"],
                 "steps": steps,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
@@ -37,14 +38,20 @@ class ActionModule(Action):
         plan = variables[options["plan"]]
         mine = plan["visits"].get(variables["inventory_hostname"])
         result.update(changed=False, stage=plan["stage"], state="ok", steps=[], errors=[])
+        gated = plan["state"]["operation"] == "gate"
         if not mine:
-            return result
+            # Whoever has no part in a stage waits for the others; but nobody passes a gate that was not tested at it.
+            return {**result, **_closed(gate.outsider(str(variables["inventory_hostname"])))} if gated else result
         name, steps = str(mine["name"]), plain(mine["steps"])
         self._task.check_mode = bool(plan["check"])
         try:
             errors = self._visit(result, name, steps, mine, options, plan, variables)
         except EsyncError as error:
             errors, result["msg"] = errors_of(error), str(error)
+        except AnsibleConnectionFailure:
+            if not gated:
+                raise
+            return {**result, **_closed(gate.unreachable(name))}
         except BaseException as error:
             # Ansible ends a task that takes too long by an exception of its own in the middle of whatever runs.
             if type(error).__name__ != "TaskTimeoutError":
@@ -69,9 +76,9 @@ class ActionModule(Action):
         if "refuse" in steps[0]:
             result["msg"] = steps[0]["refuse"]
             return list(steps[0]["errors"])
-        shared = any(step["step"] == "shared_client_sets" for step in steps)
         secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
-        if shared:
+        travels = _travels(steps)
+        if travels:
             self._refuse_leaks(name)
         arguments = {
             "name": name,
@@ -84,7 +91,7 @@ class ActionModule(Action):
         if missing and mine["install"] and not self._task.check_mode:
             self._install(missing, variables)
             reply = self._call(arguments, variables)
-        found, errors = _understood(name, steps, reply, shared)
+        found, errors = _understood(name, steps, reply, travels)
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
@@ -92,10 +99,13 @@ class ActionModule(Action):
         changed = any(one.get("changed") for one in found if one["step"] != "probe_listener")
         result.update(changed=changed, steps=found)
         if self._task.diff:
-            result["diff"] = [one["diff"] for one in reply.get("results") or () if one.get("diff")]
+            result["diff"] = records.diffs(reply)
         if any(one.get("sets") for one in found if one["step"] == "shared_client_sets"):
             # Encrypted private keys on their way: nobody is to see them all the same.
             result["_ansible_no_log"] = True
+        warnings = [records.text()(_said(one)[:2000]) for one in (reply.get("warnings") or ())[:20]]
+        if warnings:
+            result["warnings"] = warnings
         refused = gate.refusal(name, steps, found)
         if refused:
             result["msg"] = str(refused)
@@ -154,6 +164,24 @@ class ActionModule(Action):
                 kind="no_pipelining",
                 server=name,
             )
+
+
+def _closed(error: EsyncError) -> dict[str, Any]:
+    """The failure by which a server leaves the play."""
+    return {"failed": True, "state": "failed", "errors": errors_of(error), "msg": str(error)}
+
+
+def _travels(steps: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether private keys, encrypted, are sent with these steps, or returned by them."""
+    return any(
+        step["step"] == "shared_client_sets" and (step["options"].get("state") == "fetched" or step.get("payloads"))
+        for step in steps
+    )
+
+
+def _said(warning: Any) -> str:
+    """The text of a warning; from ansible-core 2.19 on it is a record."""
+    return str(getattr(getattr(warning, "event", None), "msg", warning))
 
 
 def _secrets(

@@ -84,7 +84,7 @@ private:
   type: list
   elements: str
   returned: success
-aloud:
+fingerprints:
   description: The fingerprint of every certificate, in groups of four digits.
   type: list
   elements: str

@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 - name: Show the fingerprints, to be compared on the telephone
   ansible.builtin.debug:
-    var: folder.aloud
+    var: folder.fingerprints
 """
 
 RETURN = r"""
@@ -71,7 +71,7 @@ sets:
   type: list
   elements: dict
   returned: success
-aloud:
+fingerprints:
   description: The fingerprint of every certificate, in groups of four digits.
   type: list
   elements: str

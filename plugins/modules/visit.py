@@ -30,7 +30,7 @@ options:
     type: str
     default: __esync_plan
   pfx_passphrase:
-    description: The passphrase of the C(.pfx) files; only those steps get it that need it. With O(steps), see O(secrets).
+    description: The name under which M(esync.mesh.mesh_plan) was registered; unused with O(steps).
     type: str
   folder_passphrase:
     description: The passphrase of the files in a folder to apply. With O(steps), see O(secrets).

@@ -160,7 +160,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "all or nothing": [
         ("a", without_trust, "no_trust", "c_SyncServer.cer"),
-        ("b", without_certificates, "no_certificates", "Run establish, which makes them."),
+        ("b", without_certificates, "no_certificates", "Run establish, which creates them."),
         ("b", without_certificates, "no_trust", "c_SyncServer.cer"),
         ("c", another_in_the_ledger, "ledger_missing", "the ledger has"),
     ],

@@ -63,7 +63,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "name": options["name"],
         "folder": options["folder"],
         "sets": [one.facts() for one in found.sets],
-        "aloud": [line for one in found.sets for line in one.aloud()],
+        "fingerprints": [line for one in found.sets for line in one.aloud()],
         "keys": list(found.keys),
         "client_sets": list(found.client_sets),
     }

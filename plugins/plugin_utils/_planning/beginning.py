@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, shown
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import MESH_WIDE, nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
+
+_BATCH = re.compile(r"[0-9]{1,6}%?\Z")
 
 
 def run_of(operation: str, read: MeshRead, clusters: Sequence[dict[str, Any]], check: bool) -> Run:
@@ -40,6 +43,20 @@ def _server(member: Member, settings: Mapping[str, Any], stays: bool) -> Server:
     return Server(
         member.name, member.host, member.address, int(told["port"]), stays, sites=list(told["sites"]), settings=own
     )
+
+
+def refuse_bad_batch(run: Run) -> None:
+    """Refuse a batch of reloads that is neither a number nor a part in percent.
+
+    :raises EsyncError: kind ``bad_variable``.
+    """
+    said = str(run.mesh["esync_reload_batch"]).strip()
+    if not _BATCH.match(said):
+        raise EsyncError(
+            f"esync_reload_batch is {said!r}, which is neither a number nor a part such as 25%",
+            "Correct esync_reload_batch",
+            kind="bad_variable",
+        )
 
 
 def refuse_unknown_names(run: Run) -> None:

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import refuse_unknown_names
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import (
+    refuse_bad_batch,
+    refuse_unknown_names,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import JUDGES, OPERATIONS, stage_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     FAILED,
@@ -20,8 +23,16 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     UNREACHABLE,
     Run,
     Server,
+    names_of,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import KEEP, STOP_ALL, Stage, Visits
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import (
+    KEEP,
+    STOP_ALL,
+    STOP_IF_FAILED,
+    Stage,
+    Visits,
+    forget_fetched,
+)
 
 ALWAYS_REAL = ("repair", "gate")
 """Operations whose visits read and test in check mode too; none of them changes anything then."""
@@ -70,6 +81,7 @@ def advance(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) ->
     """
     if run.position < 0:
         refuse_unknown_names(run)
+        refuse_bad_batch(run)
     conclude(run, visited, alive)
     table = OPERATIONS[run.operation]
     for position in range(run.position + 1, len(table)):
@@ -78,24 +90,46 @@ def advance(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) ->
         run.position, stage = position, table[position]
         if not stage.when(run):
             continue
-        stage.announce(run)
-        visits = {name: made for name, made in stage.visit(run).items() if made} if not run.ended else {}
+        visits = _prepared(run, stage)
         if visits:
             return _planned(run, stage, visits, position == len(table) - 1)
         if not run.ended:
             stage.conclude(run)
     run.ended = True
+    forget_fetched(run)
     return Plan(check=run.check)
 
 
-def begin(run: Run, in_run: Collection[str], batch: Collection[str]) -> None:
+def _prepared(run: Run, stage: Stage) -> Visits:
+    """Announce a stage, and plan its visits. What a server's own word spoils counts as a failure of its visit."""
+    there = names_of(run.present)
+    stage.announce(run)
+    visits = {name: made for name, made in stage.visit(run).items() if made} if not run.ended else {}
+    lost = [name for name in there if run.servers[name].state != OK]
+    if lost and stage.failure in (STOP_ALL, STOP_IF_FAILED):
+        _stop(run, stage, lost)
+    return {} if run.ended else visits
+
+
+def _stop(run: Run, stage: Stage, lost: Sequence[str]) -> None:
+    run.ended = True
+    run.failures.append(
+        f"{', '.join(lost)} could not do its part ({stage.title}), so the run stops here for all servers; what "
+        "served before goes on serving. Repair the cause and run the playbook again."
+    )
+
+
+def begin(run: Run, in_run: Collection[str], batch: Collection[str], alive: Collection[str] | None = None) -> None:
     """Note who takes part.
 
     :param in_run: the hosts of the play. :param batch: those of them whose turn it is (``serial``).
+    :param alive: those of the play that have not failed before; None: all of them.
     """
     run.judge = JUDGES[run.operation]
     for server in run.servers.values():
         server.state = OK if server.host in in_run and server.host in batch else NOT_IN_RUN
+        if server.host in in_run and alive is not None and server.host not in alive:
+            server.state = FAILED
 
 
 def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -> None:
@@ -106,7 +140,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     if run.position < 0 or run.ended:
         return
     stage = stage_of(run)
-    failed = []
+    lost = []
     for server in run.servers.values():
         found = visited.get(server.host)
         if server.state == OK and found is not None:
@@ -114,16 +148,15 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         if server.state == OK and server.host not in alive:
             server.state = FAILED
         if found is not None and server.state != OK:
-            failed.append(server.name)
+            lost.append(server)
     _let_listeners_end(run, visited)
-    if failed and stage.failure == STOP_ALL and run.operation != "export":
-        run.ended = True
-        run.failures.append(
-            f"{', '.join(failed)} could not do its part ({stage.title}), so the run stops here for all servers; what "
-            "served before goes on serving. Repair the cause and run the playbook again."
-        )
-        return
-    stage.conclude(run)
+    if stage.failure == STOP_IF_FAILED:
+        # Nobody waits for a server that is away; it receives later what it lacks.
+        lost = [server for server in lost if server.state != UNREACHABLE]
+    if lost and stage.failure in (STOP_ALL, STOP_IF_FAILED):
+        _stop(run, stage, names_of(lost))
+    else:
+        stage.conclude(run)
 
 
 def _take_in(run: Run, server: Server, found: Visited, stage: Stage) -> None:
@@ -218,5 +251,5 @@ def _batch(run: Run, visits: Visits) -> int:
         return 0
     wanted = str(run.mesh["esync_reload_batch"]).strip()
     if wanted.endswith("%"):
-        return max(1, int(int(wanted[:-1]) * len(run.present) / 100))
+        return max(1, int(wanted[:-1]) * len(run.present) // 100)
     return max(1, int(wanted))

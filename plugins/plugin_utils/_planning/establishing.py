@@ -10,7 +10,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server, errors_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import UNREACHABLE, Run, Server, errors_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_other_model
@@ -137,26 +137,29 @@ def examine(run: Run) -> Visits:
     for server in run.present:
         server.errors = []
         made: list[Step] = [steps.certificate_info(server, deep=True)]
-        if server.resident:
-            made.append(steps.endpoint(server, "observed"))
         if not run.check or run.operation == "repair":
             made += [{**one, "when": {"readable": True}} for one in _tested_at_once(run, server)]
+        if server.resident:
+            # Last, so that the pairs are tested also where something is wrong with the endpoint's own files.
+            made.append(steps.endpoint(server, "observed"))
         visits[server.name] = made
     return visits
 
 
 def _tested_at_once(run: Run, server: Server) -> list[Step]:
-    if server.resident:
+    if run.all_resident:
         return stages.prove_steps(run, server, refusals=True, external=run.operation == "verify", known=False)
-    return [steps.probe_listener(run, server)] if run.counterparts(server) else []
+    return [steps.probe_listener(run, server)] if run.counterparts(server) and not server.resident else []
 
 
 def test_temporary(run: Run) -> Visits:
-    """Test the pairs of those servers whose endpoint listens only now."""
+    """Test the pairs, if there are endpoints that listen only now."""
+    if run.all_resident:
+        return {}
     check, run.check = run.check, run.check and run.operation != "repair"
     visits = stages.prove(run, refusals=True, external=run.operation == "verify")
     run.check = check
-    return {name: made for name, made in visits.items() if not run.servers[name].resident}
+    return visits
 
 
 def refuse_other_models(run: Run) -> None:
@@ -171,6 +174,15 @@ def refuse_other_models(run: Run) -> None:
         except EsyncError as error:
             errors.append(error)
     raise_all(errors)
+
+
+def end_other_models(run: Run) -> None:
+    """End the part of every server that is by another trust model than the settings; the others go on."""
+    for server in run.present:
+        try:
+            refuse_other_model(server.name, server.trust, run.model)
+        except EsyncError as error:
+            run.fail(server, error)
 
 
 def tell_external_judged(run: Run) -> None:
@@ -212,7 +224,7 @@ def pass_gate(run: Run) -> Visits:
         peers = steps.peers_of(run, server, asked, entries)
         probe = steps.peer_probe(run, server, peers)
         probe["options"]["clusters"] = []
-        visits[server.name] = [steps.certificate_info(server), {**probe, "check": False, "tag": "gate"}]
+        visits[server.name] = [steps.certificate_info(server), {**probe, "tag": "gate"}]
     return visits
 
 
@@ -252,6 +264,16 @@ def _folder_of(server: Server) -> str:
             server=server.name,
         )
     return str(folder)
+
+
+def tell_exported(run: Run) -> None:
+    """Show the fingerprints, and fail the run where nothing could be exported."""
+    tell_fingerprints(run)
+    run.failures += [f"{name}: the control node cannot reach it, so nothing is exported." for name in _away(run)]
+
+
+def _away(run: Run) -> list[str]:
+    return [one.name for one in run.members if one.state == UNREACHABLE]
 
 
 def tell_fingerprints(run: Run) -> None:
@@ -296,6 +318,11 @@ def admit_folder(run: Run) -> None:
         run.record(entry)
 
 
+def shares_keys(run: Run) -> bool:
+    """Whether client sets come in folders too."""
+    return run.model == SHARED_KEYS
+
+
 def apply_folder(run: Run) -> Visits:
     """Apply what the ledger has now."""
     return stages.exchange(run, listen=False)
@@ -305,14 +332,20 @@ def call_external(run: Run) -> Visits:
     """Connect to the external peers whose endpoint is known."""
     visits: Visits = {}
     for server in run.present if not run.check else ():
-        others = steps.external_peers(run, steps.trust_of(run, server).entries)
+        try:
+            others = steps.external_peers(run, steps.trust_of(run, server).entries)
+        except EsyncError as error:
+            run.fail(server, error)
+            continue
         if others:
-            probe = steps.peer_probe(run, server, others)
-            probe["options"]["clusters"] = []
-            visits[server.name] = [{**probe, "tag": "external"}]
+            visits[server.name] = [steps.external_probe(run, server, others)]
     return visits
 
 
 def tell_external(run: Run) -> None:
     """Tell how external peers answered; it fails nothing, because the other side may not be ready yet."""
     stages.tell_external(run, judge=False)
+    if _away(run):
+        run.notes.append(
+            f"Not reached: {', '.join(_away(run))}. Run establish when they are back; it applies the same there."
+        )

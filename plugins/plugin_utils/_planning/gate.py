@@ -13,6 +13,26 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import place_of
 
 
+def outsider(host: str) -> EsyncError:
+    """Why the gate is closed for a host of the play that is no server of the mesh."""
+    return EsyncError(
+        "it is not in the inventory group of the mesh (esync_group), so it has no certificates to pass with",
+        "Add it to the group and run establish, or take it out of this play",
+        kind="gate_closed",
+        server=host,
+    )
+
+
+def unreachable(server: str) -> EsyncError:
+    """Why the gate is closed for a server that the control node cannot reach."""
+    return EsyncError(
+        "the control node cannot reach it, so the gate is closed",
+        "Bring it back (power, network, ssh), and run again",
+        kind="gate_closed",
+        server=server,
+    )
+
+
 def refusal(server: str, steps: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> EsyncError | None:
     """Why the gate is closed for a server; None if it is open, or if this visit was none of a gate.
 

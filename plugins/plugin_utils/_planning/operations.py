@@ -17,6 +17,7 @@ previous ones retired: refused everywhere first, destroyed after that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, rotating
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
@@ -25,7 +26,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import
     HOLD,
     KEEP,
     STOP_ALL,
+    STOP_IF_FAILED,
     Stage,
+    forget_fetched,
     hold_shared,
     note_received,
     prove,
@@ -51,7 +54,7 @@ ESTABLISH = (
 )
 
 VERIFY = (
-    Stage("Read the certificates on each host", establishing.read, conclude=establishing.refuse_other_models),
+    Stage("Read the certificates on each host", establishing.read, conclude=establishing.end_other_models),
     Stage(
         "Test every pair, and that everything else is refused",
         establishing.test_temporary,
@@ -70,8 +73,7 @@ EXPORT = (
     Stage(
         "Put the certificates into a folder on the host",
         establishing.export,
-        conclude=establishing.tell_fingerprints,
-        failure=STOP_ALL,
+        conclude=establishing.tell_exported,
     ),
 )
 
@@ -80,13 +82,15 @@ APPLY = (
         "Read and validate the folder on each host",
         establishing.read_folder,
         conclude=establishing.admit_folder,
-        failure=STOP_ALL,
+        failure=STOP_IF_FAILED,
     ),
     Stage("Apply the certificates that came in the folder", establishing.apply_folder),
+    replace(FETCH, when=establishing.shares_keys),
     Stage(
         "Hold the client sets that external peers handed over",
         lambda run: hold_shared(run, folder=True),
-        when=lambda run: run.shares_keys,
+        when=establishing.shares_keys,
+        conclude=forget_fetched,
     ),
     Stage(
         "Connect to the external peers",
@@ -112,8 +116,8 @@ ROTATION = (
         announce=rotating.announce,
         failure=STOP_ALL,
     ),
-    Stage(FETCH.title, FETCH.visit, when=rotating.hands_over, failure=STOP_ALL),
-    Stage(HOLD.title, HOLD.visit, when=rotating.hands_over, failure=STOP_ALL),
+    replace(FETCH, when=rotating.hands_over, failure=STOP_ALL),
+    replace(HOLD, when=rotating.hands_over, failure=STOP_ALL),
     Stage(
         "Test that every peer accepts the next certificates",
         rotating.test_next,
@@ -129,8 +133,8 @@ ROTATION = (
         failure=KEEP,
         conclude=rotating.record_switch,
     ),
-    Stage(FETCH.title, FETCH.visit, when=rotating.hands_over_switched),
-    Stage(HOLD.title, HOLD.visit, when=rotating.hands_over_switched),
+    replace(FETCH, when=rotating.hands_over_switched),
+    replace(HOLD, when=rotating.hands_over_switched),
     Stage(
         "Test every pair with the new certificates",
         rotating.test_current,
@@ -143,8 +147,8 @@ ROTATION = (
         when=rotating.got_worse,
         conclude=rotating.record_roll_back,
     ),
-    Stage(FETCH.title, FETCH.visit, when=rotating.hands_over_rolled_back),
-    Stage(HOLD.title, HOLD.visit, when=rotating.hands_over_rolled_back),
+    replace(FETCH, when=rotating.hands_over_rolled_back),
+    replace(HOLD, when=rotating.hands_over_rolled_back),
     Stage(
         "Test every pair with the old certificates",
         rotating.test_old,
@@ -176,7 +180,7 @@ ROTATION = (
         announce=note_received,
         conclude=rotating.demand_retired_refused,
     ),
-    Stage(HOLD.title, HOLD.visit, when=rotating.drops_shared),
+    replace(HOLD, when=rotating.drops_shared),
     Stage("Destroy the keys of the previous certificates", rotating.destroy, when=rotating.retires),
     Stage("Test every pair once more", rotating.test_final, when=rotating.retires, conclude=rotating.end),
 )
@@ -202,8 +206,8 @@ REGENERATE = (
         when=rotating.is_compromised,
         conclude=rotating.demand_shared_refused,
     ),
-    Stage(FETCH.title, FETCH.visit, when=rotating.is_compromised, failure=STOP_ALL),
-    Stage(HOLD.title, HOLD.visit, when=rotating.is_compromised),
+    replace(FETCH, when=rotating.is_compromised),
+    replace(HOLD, when=rotating.is_compromised),
     Stage("Listen for the test", rotating.listen_for_baseline, when=rotating.is_compromised),
     Stage(
         "Test every pair",
@@ -253,13 +257,23 @@ REPAIR = (
         "Test every pair, and that everything else is refused",
         establishing.test_temporary,
         failure=KEEP,
-        announce=lambda run: None,
-        conclude=lambda run: None,
     ),
-    Stage("Repair the certificate sets", repairing.fix_sets, announce=repairing.plan, failure=KEEP),
-    Stage("Apply the certificates, and restart endpoints", repairing.apply, announce=repairing.record, failure=KEEP),
-    Stage(FETCH.title, FETCH.visit, when=repairing.exchanges, failure=KEEP),
-    Stage(HOLD.title, HOLD.visit, when=repairing.exchanges, failure=KEEP),
+    Stage(
+        "Repair the certificate sets",
+        repairing.fix_sets,
+        announce=repairing.plan,
+        failure=KEEP,
+        conclude=repairing.keep_errors,
+    ),
+    Stage(
+        "Apply the certificates, and restart endpoints",
+        repairing.apply,
+        announce=repairing.record,
+        failure=KEEP,
+        conclude=repairing.keep_errors,
+    ),
+    replace(FETCH, when=repairing.exchanges, failure=KEEP, conclude=repairing.keep_errors),
+    replace(HOLD, when=repairing.exchanges, failure=KEEP, conclude=repairing.forget_fetched),
     Stage(
         "Read and test everything on each host once more",
         establishing.examine,
@@ -294,6 +308,11 @@ JUDGES: Mapping[str, str] = {
     "export": "",
 }
 """What the report at the end of an operation says of servers; nothing: there is no report."""
+
+
+INSTALLS = ("establish", "regenerate", "repair")
+"""The operations in which a visit may install packages that it needs; the others change nothing on a host that is not
+theirs to change."""
 
 
 def stage_of(run: Run) -> Stage:

@@ -10,24 +10,29 @@ type, within its size, or the whole visit counts as failed. Nothing here depends
 
 from __future__ import annotations
 
-import math
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import entries_from as shared_entries
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import entries_from as trust_entries
 
 Shape = Callable[[Any], Any]
 
 _LIMIT = 100_000
 """Items of one list or mapping: a server of a mesh of some ten thousand returns less."""
 _TEXT = 4096
+_NUMBER = 1e15
 _PEM = 24_000
 _PAYLOAD = 200_000
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}\Z")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Control characters, marks that turn the direction of a text or break its line, and halves of characters, which no file
+# can hold.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Malformed(ValueError):
@@ -65,7 +70,7 @@ def flag(value: Any) -> bool:
 
 def number(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_NUMBER < value < _NUMBER:
         raise Malformed("a number is expected")
     return value
 
@@ -108,12 +113,19 @@ def mapping(key: Shape, shape: Shape, limit: int = _LIMIT) -> Shape:
     return parse
 
 
-def record(**shapes: Shape) -> Shape:
-    """A mapping with these keys, each of its shape, and no other; what is not there is left out."""
+def record(needs: str = "", **shapes: Shape) -> Shape:
+    """A mapping with these keys, each of its shape, and no other.
+
+    :param needs: the keys that have to be there, with spaces; of the others, what is not there is left out.
+    """
+    needed = needs.split()
 
     def parse(value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise Malformed("a mapping is expected")
+        for name in needed:
+            if name not in value:
+                raise Malformed(f"{name} is missing")
         found = {}
         for name, shape in shapes.items():
             if name in value:
@@ -127,10 +139,32 @@ def record(**shapes: Shape) -> Shape:
 
 
 fingerprint = matching(_FINGERPRINT, "a SHA-256 fingerprint")
+
+
+def _each_once(shape: Shape) -> Shape:
+    """Generations, each state at the most once."""
+
+    def parse(value: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = shape(value)
+        if len({one["state"] for one in found}) < len(found):
+            raise Malformed("one generation of each state is expected")
+        return found
+
+    return parse
+
+
 _STATE = one_of(*STATES)
 _ROLE = one_of(*ROLES)
-_ERROR = record(kind=text(100), cause=text(), remedy=text(), server=optional(text(100)), path=optional(text()))
+_ERROR = record(
+    "kind cause remedy",
+    kind=text(100),
+    cause=text(),
+    remedy=text(),
+    server=optional(text(100)),
+    path=optional(text()),
+)
 _CERTIFICATE = record(
+    "role fingerprint subject not_before not_after alt_names pem",
     role=_ROLE,
     fingerprint=fingerprint,
     subject=text(200),
@@ -141,27 +175,50 @@ _CERTIFICATE = record(
 )
 # A PEM text has line ends, which stay; facts beyond those that the ledger knows are of no use here.
 _GENERATION = record(
-    id=matching(_ID, "the id of a generation"), state=_STATE, **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE}
+    f"id state {SERVER} {CLIENT}",
+    id=matching(_ID, "the id of a generation"),
+    state=_STATE,
+    **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE},
 )
-_TRUST = record(
-    digest=text(64),
-    entries=items(record(peer=text(100), role=_ROLE, state=_STATE, fingerprint=fingerprint)),
+# What comes in a folder was made elsewhere and has no id here.
+_FOLDER_GENERATION = record(
+    f"state {SERVER} {CLIENT}",
+    state=_STATE,
+    **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE},
 )
-_SHARED = record(
-    digest=text(64),
-    withdrawn=flag,
-    entries=items(record(peer=text(100), state=_STATE, fingerprint=fingerprint)),
-)
+
+
+def _entries(read: Shape) -> Shape:
+    """The rows of an index, as the host's own reader accepts them: sound names, and nothing twice."""
+    rows = items(
+        record("peer state fingerprint", peer=text(100), role=_ROLE, state=_STATE, fingerprint=fingerprint),
+    )
+
+    def parse(value: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = rows(value)
+        try:
+            read(found)
+        except (EsyncError, KeyError):
+            raise Malformed("entries with sound names, none of them twice, are expected") from None
+        return found
+
+    return parse
+
+
+_TRUST = record("digest entries", digest=text(64), entries=_entries(trust_entries))
+_SHARED = record("digest entries", digest=text(64), withdrawn=flag, entries=_entries(shared_entries))
 _SET = {
     "changed": flag,
-    "generations": items(_GENERATION, 3),
+    "generations": _each_once(items(_GENERATION, 3)),
     "reasons": items(text(100), 100),
     "due": items(text(100), 100),
     "repaired": items(text(), 1000),
     "trust": optional(_TRUST),
     "shared": optional(_SHARED),
     "clock": number,
-    "rotation": optional(record(holder=text(300), since=text(60), id=text(60))),
+    "rotation": optional(
+        record("holder since id", holder=text(300), since=text(60), id=matching(_ID, "the id of a rotation"))
+    ),
     "product_version": optional(text(200)),
     "product_version_problem": optional(_ERROR),
 }
@@ -174,6 +231,7 @@ _RESULT = {
     "remedy": optional(text()),
 }
 _PAIR = record(
+    "to verdict",
     **_RESULT,
     handshake_ms=optional(number),
     tls=optional(text(40)),
@@ -183,16 +241,17 @@ _PAIR = record(
 )
 
 STEPS: Mapping[str, Shape] = {
-    "certificate_set": record(**_SET),
+    "certificate_set": record("generations", **_SET),
     "certificate_info": record(
+        "generations",
         **_SET,
         problems=items(_ERROR, 10_000),
-        modes=mapping(text(), record(found=text(10), wanted=text(10)), 10_000),
+        modes=mapping(text(), record("found wanted", found=text(10), wanted=text(10)), 10_000),
         readable=flag,
         clock_skew=optional(number),
         directory=text(),
     ),
-    "peer_trust": record(changed=flag, digest=text(64), added=items(text(200)), removed=items(text(200))),
+    "peer_trust": record("digest", changed=flag, digest=text(64), added=items(text(200)), removed=items(text(200))),
     "endpoint": record(
         changed=flag,
         reasons=items(text(200), 100),
@@ -201,11 +260,13 @@ STEPS: Mapping[str, Shape] = {
     ),
     "probe_listener": record(changed=flag, pid=number, address=text(100), port=number, fingerprint=fingerprint),
     "peer_probe": record(
+        "results",
         changed=flag,
         results=items(_PAIR),
-        refusals=items(record(**_RESULT, present=text(60))),
+        refusals=items(record("to verdict present", **_RESULT, present=text(60))),
         clusters=items(
             record(
+                "cluster verdict",
                 cluster=text(100),
                 answered=mapping(text(100), number, 1000),
                 **{key: shape for key, shape in _RESULT.items() if key not in ("to", "site")},
@@ -215,18 +276,26 @@ STEPS: Mapping[str, Shape] = {
     ),
     "shared_client_sets": record(changed=flag, sets=mapping(fingerprint, text(_PAYLOAD), 10)),
     "exchange_folder_info": record(
+        "folder",
         changed=flag,
         folder=text(),
         fingerprints=items(text()),
         sets=items(
             record(
-                name=text(100), address=optional(text(300)), port=optional(number), generations=items(_GENERATION, 3)
+                "name address port generations",
+                name=text(100),
+                address=optional(text(300)),
+                port=optional(number),
+                generations=_each_once(items(_FOLDER_GENERATION, 3)),
             )
         ),
     ),
-    "exchange_folder": record(changed=flag, folder=text(), fingerprints=items(text())),
+    "exchange_folder": record("folder", changed=flag, folder=text(), fingerprints=items(text())),
 }
 """Step to the shape of what it returns."""
+
+DIFF = record("before after", before=text(_PAYLOAD), after=text(_PAYLOAD), before_header=text(), after_header=text())
+"""What a step returns in diff mode, to be printed."""
 
 
 def parse(
@@ -255,7 +324,9 @@ def parse(
                 found.append({"step": step, **STEPS[step](result)})
             except Malformed as error:
                 raise Malformed(f"{step}: {error}") from None
-        errors = items(_ERROR, 10_000)(reply.get("errors") or ([reply["error"]] if reply.get("error") else []))
+        errors = items(_error_of(reply), 10_000)(_said(reply))
+        if not errors and len(results) < len(asked):
+            raise Malformed("results are missing, and no error says why")
     except Malformed as error:
         raise EsyncError(
             f"what it returned is not what a visit returns ({error}), so nothing of it is used",
@@ -264,6 +335,31 @@ def parse(
             server=server,
         ) from None
     return found, errors
+
+
+def _said(reply: Mapping[str, Any]) -> Any:
+    return reply.get("errors") or ([reply["error"]] if reply.get("error") else [])
+
+
+def _error_of(reply: Mapping[str, Any]) -> Shape:
+    """An error; of one that nobody foresaw a host tells only its kind, and what it is in the message of the result."""
+
+    def parse(value: Any) -> dict[str, Any]:
+        known = {"cause": reply.get("msg") or "it ended with an error", "remedy": ""}
+        found: dict[str, Any] = _ERROR({**known, **value} if isinstance(value, Mapping) else value)
+        return found
+
+    return parse
+
+
+def diffs(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the steps of a visit would show in diff mode, as :func:`parse` has accepted their results."""
+    found = []
+    for one in reply.get("results") or ():
+        if isinstance(one.get("diff"), Mapping):
+            with contextlib.suppress(Malformed):
+                found.append(DIFF(one["diff"]))
+    return found
 
 
 def told(error: Mapping[str, Any]) -> str:

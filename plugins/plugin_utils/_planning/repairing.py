@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import plan_repair
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
@@ -45,10 +45,21 @@ def fix_sets(run: Run) -> Visits:
     }
 
 
+def keep_errors(run: Run) -> None:
+    """What could not be done fails the run, whatever the examination that follows finds."""
+    for server in run.present:
+        run.failures += [records.told({"server": server.name, **error}) for error in server.errors]
+        server.errors = []
+
+
+def forget_fetched(run: Run) -> None:
+    """Likewise, at the end of what hands shared client keys over."""
+    keep_errors(run)
+    stages.forget_fetched(run)
+
+
 def record(run: Run) -> None:
     """Record what was made, where the plan says so."""
-    for server in run.present:
-        run.failures += [f"{server.name}: {error['cause']}. {error['remedy']}" for error in server.errors]
     named = _with(run, RENEW, EXCHANGE)
     stages.record_sets(run, [one for one in run.present if one.name in named], accept=_with(run, RENEW))
 

@@ -27,8 +27,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation impo
     RotationServer,
     plan_rotation,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, Run, Server
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FAILED, OK, UNREACHABLE, Run, Server
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_external_peers
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, worse_than
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import worked
@@ -64,6 +65,8 @@ def plan(run: Run) -> None:
         ),
     )
     found = run.rotation_plan
+    if run.changes_model:
+        refuse_external_peers(run.names, run.ledger)
     run.say(*found.lines)
     if run.check or not (found.rotating or found.compromised):
         run.ended, run.judge = True, ""
@@ -81,7 +84,7 @@ def _plan(run: Run, request: RotationRequest) -> None:
     )
     run.rotation = asdict(found)
     run.pending = bool(set(found.rotating) - set(found.make))
-    run.retiring = False
+    run.retiring = run.rotated = False
 
 
 def _rotation_server(server: Server) -> RotationServer:
@@ -167,15 +170,16 @@ def demand_shared_refused(run: Run) -> None:
 
 def demand_pairs(run: Run) -> None:
     """A rotation follows only if every pair works."""
-    run.ended = bool(mesh_of(run).wrong)
+    mesh = mesh_of(run)
+    run.ended = bool(mesh.wrong or mesh.wrong_connections)
 
 
 # -- the rotation ---------------------------------------------------------------------------------------------------
 
 
 def is_on(run: Run) -> bool:
-    """Whether there is anything to rotate."""
-    return bool(run.rotation and run.rotation["rotating"]) and not run.check
+    """Whether there is anything to rotate, still."""
+    return bool(run.rotation and run.rotation["rotating"]) and not run.check and not run.rotated
 
 
 def listen_for_baseline(run: Run) -> Visits:
@@ -235,7 +239,8 @@ def demand_as_good(run: Run) -> None:
             f"go on serving: {'; '.join(worse)}. {REPAIR_AND_AGAIN}."
         )
     elif run.mesh["esync_announce_only"]:
-        run.ended = True
+        # As good as before is good enough.
+        run.ended, run.judge = True, "never"
         run.notes.append(
             "The next certificates are announced to the members. Export them to everybody else who has to know them, "
             "and run this playbook again without esync_announce_only."
@@ -342,13 +347,18 @@ def keep_previous(run: Run) -> Visits:
 
 
 def tell_kept(run: Run) -> None:
-    """Say what is kept, and for whom."""
+    """Say what is kept, and for whom. A removal goes on: what can be refused is, but it has not ended."""
     stages.note_received(run)
-    run.ended, run.judge = True, "never"
-    run.notes.append(
+    run.rotated, run.baseline = True, None
+    kept = (
         f"The previous certificates are kept until {', '.join(run.rotation_plan.offline)} can be reached: "
         "run this playbook again then."
     )
+    if run.operation == "remove":
+        run.failures.append(f"What {', '.join(run.mesh['esync_remove'])} holds of the others is still accepted. {kept}")
+    else:
+        run.ended, run.judge = True, "never"
+        run.notes.append(kept)
 
 
 def retires(run: Run) -> bool:
@@ -419,7 +429,7 @@ def test_final(run: Run) -> Visits:
 
 def end(run: Run) -> None:
     """The rotation is over; another one may follow."""
-    run.baseline = None
+    run.rotated, run.baseline = True, None
 
 
 # -- removal --------------------------------------------------------------------------------------------------------
@@ -469,7 +479,8 @@ def strike_removed(run: Run) -> None:
 
 def withdraw_removed(run: Run) -> Visits:
     """Take them out of everybody's trust, and let the endpoints refuse them."""
-    return stages.exchange(run, distrust=run.mesh["esync_remove"])
+    visits = stages.exchange(run, distrust=run.mesh["esync_remove"])
+    return {**visits, **(_told_once_more(run) if run.model == SHARED_KEYS else {})}
 
 
 def test_removed(run: Run) -> Visits:
@@ -486,7 +497,7 @@ def demand_removed_refused(run: Run) -> None:
 
 def was_pending(run: Run) -> bool:
     """A pending rotation was handed to the removed server as well, so it replaces nothing; another one follows."""
-    return is_on(run) and run.pending
+    return run.rotated and run.pending
 
 
 def read_again(run: Run) -> Visits:
@@ -511,19 +522,29 @@ def plan_second_rotation(run: Run) -> None:
 
 def is_on_removed(run: Run) -> bool:
     """Whether the removed servers hold client keys of the others."""
-    return is_on(run) and any(one.held and one.state == OK for one in run.leaving)
+    held = any(one.held and one.state == OK for one in run.leaving)
+    return held and run.rotation is not None and not run.check
 
 
 def tell_removed(run: Run) -> Visits:
     """Let them know the others once more: else they would refuse the others, and that would prove nothing."""
-    visits: Visits = {}
-    for server in run.leaving:
-        if server.state == OK and server.held:
-            found = steps.trust_of(run, server)
-            visits[server.name] = [steps.peer_trust(run, server, found)] if found.changed else []
+    visits = _told_once_more(run)
     for server in run.present:
         visits[server.name] = stages.listener_steps(run, server)
     return {name: made for name, made in visits.items() if made}
+
+
+def _told_once_more(run: Run) -> Visits:
+    visits: Visits = {}
+    for server in run.leaving:
+        if server.state == OK and server.held and server.trust:
+            try:
+                found = steps.trust_of(run, server)
+            except EsyncError as error:
+                run.fail(server, error)
+                continue
+            visits[server.name] = [steps.peer_trust(run, server, found)] if found.changed else []
+    return visits
 
 
 def test_removed_shared(run: Run) -> Visits:
@@ -537,7 +558,7 @@ def destroy_removed(run: Run) -> Visits:
     for server in run.leaving:
         if server.state == OK:
             made = [steps.endpoint(server, "absent")] if server.resident else []
-            visits[server.name] = [*made, steps.certificate_set(run, server, state="absent")]
+            visits[server.name] = [*made, steps.destroyed_set(server)]
     for server in run.present:
         server.listening = False
         visits[server.name] = stages.listener_steps(run, server)
@@ -553,3 +574,6 @@ def tell_removed_done(run: Run) -> None:
             run.notes.append(f"{name} removed: it is no host of the inventory, so nothing was destroyed there.")
         elif server.state == OK:
             run.notes.append(f"{name} removed: refused by every server that was tested, its keys are destroyed.")
+        elif server.state != FAILED:
+            why = "could not be reached" if server.state == UNREACHABLE else "was not in this run"
+            run.notes.append(f"{name} removed: nobody trusts it any more. It {why}, so its keys are still on it.")

@@ -142,7 +142,8 @@ def plan_rotation(
     if changes:
         # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.
         wish = replace(wish, names=(), only_due=False)
-    hands_over = any(server.model in (SHARED_KEYS, BOTH) for server in servers)
+    # By the settings too: an answer that was killed may have left nobody with a trust that tells.
+    hands_over = wish.model == SHARED_KEYS or any(server.model in (SHARED_KEYS, BOTH) for server in servers)
     if wish.compromised and hands_over:
         wish = replace(wish, names=(), compromised=tuple(server.name for server in servers))
     locks = [server for server in servers if server.lock]

@@ -48,6 +48,7 @@ class Server:
     :param results: of its last test of the pairs. :param refusals: of what must be refused.
     :param calls: to clusters. :param external: to external peers.
     :param refused: of the test that it is refused, until that was concluded.
+    :param to_refuse: the names of the peers that have to refuse it in that test.
     :param folder: what exchange_folder_info or exchange_folder returned.
     :param errors: why it takes no more part, as EsyncError.to_result has it.
     """
@@ -71,6 +72,7 @@ class Server:
     calls: list[dict[str, Any]] = field(default_factory=list)
     external: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] | None = None
+    to_refuse: list[str] = field(default_factory=list)
     folder: dict[str, Any] | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -139,8 +141,9 @@ class Run:
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.
     :param judge: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``; ``never``: it fails nothing;
         empty: nothing is reported.
-    :param retiring: whether the retirement of the previous certificates has begun. :param pending: whether the rotation
-        was begun by an earlier run. :param ended: whether no further stage takes place.
+    :param retiring: whether the retirement of the previous certificates has begun. :param rotated: whether the planned
+        rotation is over. :param pending: whether the rotation was begun by an earlier run.
+    :param ended: whether no further stage takes place.
     """
 
     operation: str
@@ -158,6 +161,7 @@ class Run:
     payloads: dict[str, str] = field(default_factory=dict)
     judge: str = "in_part"
     retiring: bool = False
+    rotated: bool = False
     pending: bool = False
     ended: bool = False
 
@@ -203,9 +207,19 @@ class Run:
         return [one for one in self.members if one.state == OK]
 
     def counterparts(self, server: Server) -> list[Server]:
-        """The peers that a server can test: with the temporary endpoint only those that take part answer."""
+        """The peers that a server can test: if either endpoint is temporary, only those that take part."""
         others = [one for one in self.members if one.name != server.name]
-        return [one for one in others if server.resident or (one.state == OK and one.read.get("readable", True))]
+        return [one for one in others if (server.resident and one.resident) or self.takes_part(one)]
+
+    @staticmethod
+    def takes_part(server: Server) -> bool:
+        """Whether a server can be tested from, and can listen for the test."""
+        return server.state == OK and bool(server.read.get("readable", True))
+
+    @property
+    def all_resident(self) -> bool:
+        """Whether no endpoint has to be started for a test, so that it can follow what is read in the same visit."""
+        return all(one.resident for one in self.members)
 
     # -- the ledger ---------------------------------------------------------------------------------------------
 

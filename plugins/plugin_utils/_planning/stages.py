@@ -24,7 +24,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
     recorded,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server, names_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, Run, Server, names_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import (
     HeldKeys,
     SharedKeyPlan,
@@ -40,8 +40,10 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import 
     refuse_other_model,
 )
 
-OTHERS_GO_ON, STOP_ALL, KEEP = "others_go_on", "stop_all", "keep"
-"""What a failure of a server leads to: its part ends, the run ends for all, or it is kept for what follows."""
+OTHERS_GO_ON, KEEP = "others_go_on", "keep"
+STOP_ALL, STOP_IF_FAILED = "stop_all", "stop_if_failed"
+"""What a failure of a server leads to: its part ends, or it is kept for what follows; or the run ends for all, if it
+failed or could not be reached, or only if it failed."""
 
 Visits = dict[str, list[Step]]
 """Server name to the steps of its next visit."""
@@ -113,9 +115,14 @@ def record_sets(
 
 def note_received(run: Run) -> None:
     """Note what servers have received, from which their pending updates are computed."""
-    for server in run.present:
+    for server in run.present if not run.check else ():
         record = run.ledger.get(server.name)
-        if record and not run.check and server.trust is not None and not planned(run, server, run.accepts).changed:
+        try:
+            plan = planned(run, server, run.accepts)
+        except EsyncError:
+            continue  # told where its trust is planned in order to be written
+        # A server that nobody is known to yet has received all there is.
+        if record and not plan.changed and (server.trust is not None or not plan.entries):
             received = asked(server.name, run.names, run.ledger)
             if record.trust != received:
                 run.record(replace(record, trust=received))
@@ -175,7 +182,9 @@ def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step
 
 def listener_steps(run: Run, server: Server, serve: str = CURRENT) -> list[Step]:
     """The temporary endpoint, unless it listens already with what is in force."""
-    if server.resident or run.check or not run.counterparts(server):
+    # Of a mesh of two that becomes one, the last server has to refuse the one that is removed.
+    callers = run.counterparts(server) or (run.leaving if run.operation == "remove" else [])
+    if server.resident or run.check or not callers:
         return []
     if server.listening and not server.changed:
         return []
@@ -274,8 +283,14 @@ def _tell_missing(run: Run, server: Server, peers: Collection[str]) -> None:
         )
 
 
-FETCH = Stage("Read the client sets that peers are missing", fetch_shared, failure=STOP_ALL)
-HOLD = Stage("Hand every server the client sets of its peers", hold_shared)
+def forget_fetched(run: Run) -> None:
+    """Forget the keys that were on their way: they are encrypted, and nobody needs them any more all the same."""
+    run.payloads = {}
+
+
+FETCH = Stage("Read the client sets that peers are missing", fetch_shared)
+HOLD = Stage("Hand every server the client sets of its peers", hold_shared, conclude=forget_fetched)
+"""One follows the other; an operation gives them its own conditions with dataclasses.replace."""
 
 
 # -- test -----------------------------------------------------------------------------------------------------------
@@ -297,7 +312,11 @@ def prove(
     for server in run.present if not run.check else ():
         if server.errors or not server.read.get("readable", True):
             continue  # kept for the report
-        made = prove_steps(run, server, present, require, model, refusals, external)
+        try:
+            made = prove_steps(run, server, present, require, model, refusals, external)
+        except EsyncError as error:
+            run.fail(server, error)
+            continue
         if made:
             visits[server.name] = made
     return visits
@@ -321,9 +340,7 @@ def prove_steps(
         made.append(steps.peer_probe(run, server, peers, present, require=require, model=model, refusals=refusals))
     others = steps.external_peers(run, entries) if external else []
     if others:
-        probe = steps.peer_probe(run, server, others)
-        probe["options"]["clusters"] = []
-        made.append({**probe, "tag": "external"})
+        made.append(steps.external_probe(run, server, others))
     return made
 
 
@@ -337,7 +354,13 @@ def prove_refused(
     visits: Visits = {}
     for server in servers if not run.check else ():
         wanted = [name for name in names_of(run.counterparts(server)) if name in towards(server)]
-        peers = steps.peers_of(run, server, wanted, steps.trust_of(run, server, run.accepts).entries)
+        try:
+            entries = steps.trust_of(run, server, run.accepts).entries
+        except EsyncError as error:
+            run.fail(server, error)
+            continue
+        peers = steps.peers_of(run, server, wanted, entries)
+        server.to_refuse = [str(peer["name"]) for peer in peers]
         if peers:
             probe = steps.peer_probe(run, server, peers, present, refused=True, model=model)
             visits[server.name] = [{**probe, "tag": "refused"}]
@@ -350,15 +373,19 @@ def demand_refused(run: Run, what: str, then: str) -> None:
     :param what: what it presented, at the beginning of a sentence. :param then: what follows from it.
     """
     for server in run.servers.values():
-        accepted = [one for one in server.refused or () if one["verdict"] != "ok"]
-        server.refused = None
-        if accepted and server.state == "ok":
-            details = [str(one["detail"] or "") for one in accepted]
-            remedies = dict.fromkeys(str(one["remedy"] or "") for one in accepted)
+        found, asked_of = server.refused or [], server.to_refuse
+        server.refused, server.to_refuse = None, []
+        accepted = [one for one in found if one["verdict"] != "ok"]
+        answered = {str(one["to"]) for one in found}
+        details = [str(one.get("detail") or "") for one in accepted]
+        # What returned no result proves nothing.
+        details += [f"{server.name} -> {name}: not tested." for name in dict.fromkeys(asked_of) if name not in answered]
+        if details and server.state == OK:
+            remedies = dict.fromkeys(str(one.get("remedy") or "") for one in accepted)
             run.fail(
                 server,
                 EsyncError(
-                    f"{what} was not seen refused everywhere. {' '.join([*details, *remedies])}",
+                    f"{what} was not seen refused everywhere. {' '.join([*details, *remedies])}".strip(),
                     then,
                     kind="not_refused",
                     server=server.name,
@@ -370,7 +397,7 @@ def tell_external(run: Run, judge: bool) -> None:
     """Tell how external peers answered. :param judge: whether one that did not fails the run."""
     called = [one for one in run.present if one.external]
     wrong = [
-        f"{server.name} -> {pair['to']}: {pair['cause']}. {pair['detail']} {pair['remedy']}"
+        f"{server.name} -> {pair['to']}: {pair.get('cause')}. {pair.get('detail')} {pair.get('remedy')}"
         for server in called
         for pair in server.external
         if pair["verdict"] != "ok"

@@ -77,6 +77,11 @@ def certificate_set(run: Run, server: Server, check: bool = False, **options: An
     )
 
 
+def destroyed_set(server: Server) -> Step:
+    """Destroy everything of ours on a host, whatever its clock or its settings say by now."""
+    return step("certificate_set", state="absent", web_roots=server.settings["esync_web_roots"])
+
+
 def certificate_info(server: Server, deep: bool = False) -> Step:
     """Read what lies on the host."""
     return step("certificate_info", **_about_sets(server), deep=deep)
@@ -265,6 +270,14 @@ def peer_probe(
     )
 
 
+def external_probe(run: Run, server: Server, peers: Sequence[Mapping[str, Any]]) -> Step:
+    """Connect to external peers. They run what they like, so versions are not compared, and no cluster is called."""
+    made = peer_probe(run, server, peers)
+    made["options"].pop("product_version", None)
+    made["options"]["clusters"] = []
+    return {**made, "tag": "external"}
+
+
 def _called(run: Run, server: Server, names: Collection[str]) -> list[dict[str, Any]]:
     """The clusters to call: those without this server. A balancer may choose any member, so all have to take part."""
     return [
@@ -278,7 +291,7 @@ def probe_seconds(server: Server, steps: Iterable[Step]) -> float:
     """How long the probes among these steps may take at most, in seconds, by their own time-outs."""
     total = 0.0
     for one in steps:
-        if one["step"] == "peer_probe":
+        if one.get("step") == "peer_probe":
             options = one["options"]
             rounds = -(-len(options["peers"]) // max(1, int(options["concurrency"])))
             calls = 2 * len(options["clusters"]) + 6 * bool(options["refusals"])

@@ -190,7 +190,7 @@ def refuse_other_model(server: str, known: Sequence[TrustEntry] | None, model: s
     raise EsyncError(
         why,
         "Run the regenerate playbook, which goes from one model to the other without an outage, "
-        f"or set esync_trust_model to {found if found != BOTH else 'the other one'}"
+        f"or set esync_trust_model to {found}"
         if found != BOTH
         else "Run the regenerate playbook, which ends it",
         kind="other_trust_model",

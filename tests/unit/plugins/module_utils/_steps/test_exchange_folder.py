@@ -26,7 +26,7 @@ def test_exported_and_read(host: Any, tmp_path: Path) -> None:
     assert not alpha.do("exchange_folder", folder=folder, **PLACE)["changed"]
     found = host("bravo").do("exchange_folder_info", folder=folder)
     assert [one["name"] for one in found["sets"]] == ["alpha"]
-    assert found["aloud"] == done["aloud"]
+    assert found["fingerprints"] == done["fingerprints"]
 
 
 def test_private_keys_are_warned_of_on_both_sides(host: Any, tmp_path: Path) -> None:

@@ -4,24 +4,37 @@
 
 """A model of a mesh, on which plans are tried: what each step does to a host, in a few lines, with real certificates.
 
-A pair works in it exactly if the caller presents a certificate that the peer trusts, and meets one that it expects.
+A pair works in it exactly if the caller presents a certificate that the peer trusts, and meets one that it expects. A
+temporary endpoint listens from the visit that starts it to the end of the next test. What a host returns passes through
+records.parse, as it does in a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PREVIOUS, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CLIENT,
+    CURRENT,
+    NEXT,
+    PREVIOUS,
+    SERVER,
+    SHARED_KEYS,
+    STATES,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import entries_from as shared_entries
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import entries_from
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, Visited, advance, begin, conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control, Run, Server
 
 ME = LockHolder("me@here", 1, 1)
+OWN_CLIENT = "own_client"
 SETTINGS: dict[str, Any] = {
     "esync_endpoint": "temporary",
     "esync_endpoint_sites": [],
@@ -71,19 +84,35 @@ class Broken(Exception):
 
 @dataclass
 class Host:
-    """One host: state to generation, the trust in force, what its endpoint took up, and what it refuses to do."""
+    """One host.
+
+    :param resident: whether its endpoint is there also while nothing is tested.
+    :param generations: state to generation.
+    :param trust: the entries in force. :param shared: the client sets of its peers that it holds.
+    :param served: the fingerprint that its endpoint presents. :param accepted: whom the endpoint lets in.
+    :param listening: whether a temporary endpoint listens. :param folder: the sets that lie in its exchange folder.
+    :param breaks: step, or step and state, or ``*``, to the kind of the error by which it fails.
+    :param dead: whether nobody can reach it. :param deaf: whether its endpoint hangs. :param wrong: problems to return.
+    """
 
     name: str
     make: Callable[[str, str, int], dict[str, Any]]
     numbers: list[int]
+    resident: bool = False
     generations: dict[str, dict[str, Any]] = field(default_factory=dict)
     trust: list[dict[str, Any]] | None = None
+    shared: dict[str, Any] | None = None
     served: str | None = None
     accepted: frozenset[str] = frozenset()
+    listening: bool = False
+    folder: list[dict[str, Any]] = field(default_factory=list)
     rotation: dict[str, Any] | None = None
     due: list[str] = field(default_factory=list)
     breaks: dict[str, str] = field(default_factory=dict)
     dead: bool = False
+    deaf: bool = False
+    readable: bool = True
+    wrong: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self) -> dict[str, Any]:
         entries = self.trust
@@ -93,12 +122,14 @@ class Host:
             ],
             "reasons": [],
             "due": self.due,
-            "trust": entries and {"digest": digest_of(entries_from(entries)), "entries": entries},
-            "shared": None,
+            "trust": None
+            if entries is None
+            else {"digest": digest_of(entries_from(entries)), "entries": [dict(one) for one in entries]},
+            "shared": self.shared,
             "rotation": self.rotation,
             "product_version": None,
-            "readable": True,
-            "problems": [],
+            "readable": self.readable,
+            "problems": self.wrong,
         }
 
     def generate(self, state: str, lock: Mapping[str, Any] | None) -> None:
@@ -131,12 +162,52 @@ class Host:
             self.rotation = None
         elif state == "absent":
             self.generations.clear()
-            self.trust = None
+            self.trust = self.shared = None
         return before != self.generations
 
+    def in_force(self, serve: str = CURRENT) -> tuple[str, frozenset[str]]:
+        accepted = frozenset(one["fingerprint"] for one in self.trust or () if one["role"] == CLIENT)
+        return self.generations[serve][SERVER]["fingerprint"], accepted
+
     def listen(self, serve: str = CURRENT) -> None:
-        self.served = self.generations[serve]["server"]["fingerprint"]
-        self.accepted = frozenset(one["fingerprint"] for one in self.trust or () if one["role"] == "client")
+        self.served, self.accepted = self.in_force(serve)
+        self.listening = True
+
+    def shared_client_sets(self, options: Mapping[str, Any], payloads: Mapping[str, str]) -> dict[str, Any]:
+        state, wanted = options["state"], [dict(one) for one in options["entries"]]
+        if state == "fetched":
+            own = {one[CLIENT]["fingerprint"] for one in self.generations.values()}
+            if not {one["fingerprint"] for one in wanted} <= own:
+                raise Broken("not_own")
+            return {"changed": False, "sets": {one["fingerprint"]: f"keys of {self.name}" for one in wanted}}
+        before = self.shared
+        if state == "withdrawn":
+            self.shared = self.shared and {**self.shared, "withdrawn": True}
+        elif state == "absent":
+            self.shared = None
+        else:
+            here = {one["fingerprint"] for one in (self.shared or {}).get("entries", ())}
+            if options.get("folder"):
+                here |= {one[CLIENT]["fingerprint"] for item in self.folder for one in item["generations"]}
+            for one in wanted:
+                if one["fingerprint"] not in here and payloads.get(one["fingerprint"]) != f"keys of {one['peer']}":
+                    raise Broken("bad_shared_set")
+            digest = digest_of(shared_entries(wanted))
+            self.shared = {"digest": digest, "withdrawn": False, "entries": wanted} if wanted else None
+        return {"changed": self.shared != before}
+
+    def holds(self, peer: str, state: str) -> str | None:
+        """The fingerprint of a client set of a peer that it holds."""
+        held = (self.shared or {}).get("entries", ())
+        return next((one["fingerprint"] for one in held if (one["peer"], one["state"]) == (peer, state)), None)
+
+    def presents(self, peer: str, present: str, model: str) -> str | None:
+        """What it presents in a test."""
+        if present == OWN_CLIENT:
+            present, model = CURRENT, "pinned"
+        if model == SHARED_KEYS:
+            return self.holds(peer, present) or (self.holds(peer, CURRENT) if present == NEXT else None)
+        return str(self.generations[present][CLIENT]["fingerprint"]) if present in self.generations else None
 
 
 @dataclass
@@ -145,29 +216,54 @@ class Model:
 
     make: Callable[[str, str, int], dict[str, Any]]
     names: Sequence[str]
-    endpoint: str = "temporary"
+    endpoint: str | Mapping[str, str] = "temporary"
     ledger: dict[str, LedgerRecord] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
+    outside: dict[str, Host] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    reached: set[tuple[str, int]] = field(default_factory=set)
+    payloads: dict[str, str] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     titles: list[str] = field(default_factory=list)
+    pems: dict[str, str] = field(default_factory=dict)
     now: int = 0
 
     def __post_init__(self) -> None:
         numbers = [0]
-        self.hosts = {name: Host(name, self.make, numbers) for name in self.names}
+        self.hosts = {
+            name: Host(name, self.make, numbers, self.endpoint_of(name) != "temporary") for name in self.names
+        }
+
+    def endpoint_of(self, name: str) -> str:
+        return self.endpoint if isinstance(self.endpoint, str) else self.endpoint[name]
 
     def start(
-        self, operation: str, check: bool = False, leaving: Sequence[str] = (), only: Any = None, **mesh: Any
+        self,
+        operation: str,
+        check: bool = False,
+        leaving: Sequence[str] = (),
+        only: Any = None,
+        batch: Any = None,
+        **mesh: Any,
     ) -> Run:
-        """A run before its first stage."""
-        settings = {**SETTINGS, "esync_endpoint": self.endpoint}
+        """A run before its first stage.
+
+        :param only: the hosts of the play. :param batch: those whose turn it is.
+        """
         servers = {
-            name: Server(name, name, f"{name}.example", 8732, name not in leaving, settings=dict(settings))
+            name: Server(
+                name,
+                name,
+                f"{name}.example",
+                8732,
+                name not in leaving,
+                settings={**SETTINGS, **self.settings, "esync_endpoint": self.endpoint_of(name)},
+            )
             for name in self.names
         }
         run = Run(operation, {**MESH, **{f"esync_{key}": value for key, value in mesh.items()}}, servers, check=check)
         run.mesh["discarding"] = mesh.get("discard", [])
-        begin(run, only or self.names, only or self.names)
+        begin(run, only or self.names, batch or only or self.names)
         return run
 
     def stages(self, run: Run, before_stage: Callable[[Run, Plan], None] | None = None) -> Run:
@@ -180,11 +276,16 @@ class Model:
             plan = advance(run, visited, alive)
             self._write(run)
             if not plan.visits:
+                assert not run.payloads
                 return run
             self.titles.append(plan.title)
+            self.reached.add((run.operation, run.position))
+            self.payloads = dict(run.payloads)
             if before_stage:
                 before_stage(run, plan)
-            visited = {host: self.visit(host, steps, plan) for host, steps in plan.visits.items()}
+            listening = {host.name for host in self.hosts.values() if host.listening}
+            visited = {host: self.visit(host, steps, plan, listening) for host, steps in plan.visits.items()}
+            self._end_listeners(plan)
             if not plan.keep:
                 alive -= {host for host, found in visited.items() if found.state == "failed"}
             if plan.last:
@@ -208,35 +309,72 @@ class Model:
         if not run.check:
             self.ledger.update(run.written)
 
-    def visit(self, name: str, steps: Sequence[Mapping[str, Any]], plan: Plan) -> Visited:
-        """What a host does with its steps."""
+    def _end_listeners(self, plan: Plan) -> None:
+        """A temporary endpoint ends when it was tested."""
+        for host in self.hosts.values():
+            if any(step.get("step") == "peer_probe" for made in plan.visits.values() for step in made):
+                host.listening = host.listening and host.resident
+
+    def visit(
+        self, name: str, steps: Sequence[Mapping[str, Any]], plan: Plan, listening: Collection[str] | None = None
+    ) -> Visited:
+        """What a host does with its steps.
+
+        :param listening: the hosts that listened before this stage; None: those that do now.
+        """
         host = self.hosts[name]
         if host.dead:
             return Visited("unreachable")
         self.calls[name] += 1
+        if "refuse" in steps[0]:
+            return Visited("failed", [], list(steps[0]["errors"]))
+        if listening is None:
+            listening = {one.name for one in self.hosts.values() if one.listening}
+        results, error = self._results(host, steps, plan, listening)
+        reply = {"results": results, **({"error": error} if error else {})}
+        found, errors = records.parse(name, [str(step["step"]) for step in steps], reply)
+        for step, one in zip(steps, found):
+            if "tag" in step:
+                one["tag"] = step["tag"]
+        return Visited("failed" if errors else "ok", found, errors)
+
+    def _results(
+        self, host: Host, steps: Sequence[Mapping[str, Any]], plan: Plan, listening: Collection[str]
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         results: list[dict[str, Any]] = []
         changed = False
         for step in steps:
             when = step.get("when") or {}
+            readable = next((one["readable"] for one in reversed(results) if "readable" in one), True)
             trust = next((one["trust"] for one in reversed(results) if "trust" in one), None)
-            if (when.get("unchanged") and changed) or (
-                "trust" in when and (trust or {}).get("digest") != when["trust"]
+            if (
+                (when.get("unchanged") and changed)
+                or ("trust" in when and (trust or {}).get("digest") != when["trust"])
+                or (when.get("readable") and not readable)
             ):
                 results.append({"step": step["step"], "skipped": True})
                 continue
             try:
-                result = self._do(host, step, plan.check or step.get("check", False))
+                result = self._do(host, step, plan.check or step.get("check", False), listening)
             except Broken as broken:
-                return Visited("failed", results, [broken.error])
+                return results, broken.error
             changed = changed or result["changed"]
-            results.append({"step": step["step"], **result, **({"tag": step["tag"]} if "tag" in step else {})})
-        return Visited("ok", results)
+            results.append({"step": step["step"], **result})
+        return results, None
 
-    def _do(self, host: Host, step: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    def _do(self, host: Host, step: Mapping[str, Any], check: bool, listening: Collection[str]) -> dict[str, Any]:
         options = step["options"]
-        kind = host.breaks.get(step["step"]) or host.breaks.get(f"{step['step']} {options.get('state', '')}")
-        if kind:
-            raise Broken(kind)
+        for key in ("*", step["step"], f"{step['step']} {options.get('state', '')}"):
+            if key in host.breaks:
+                raise Broken(host.breaks[key])
+        if step["step"] == "shared_client_sets":
+            if check:
+                return {"changed": True}
+            given = {one: self.payloads[one] for one in step.get("payloads") or ()}
+            return host.shared_client_sets(options, given)
+        if step["step"].startswith("exchange_folder"):
+            lines = [f"{one['name']} aa:bb" for one in host.folder]
+            return {"changed": False, "folder": options["folder"], "fingerprints": lines, "sets": host.folder}
         if step["step"] == "certificate_set":
             if check:
                 return {"changed": False, **host.read()}
@@ -246,32 +384,80 @@ class Model:
             return {"changed": False, **host.read()}
         if step["step"] == "peer_trust":
             changed = host.trust != options["entries"]
+            here = {one["fingerprint"] for one in host.trust or ()}
+            sent = {self.fingerprint_of.get(pem) for pem in options["certificates"]}
+            if not check and not {one["fingerprint"] for one in options["entries"]} <= here | sent:
+                raise Broken("missing_certificates")
+            if not (options["entries"] or options["allow_empty"]):
+                raise Broken("empty_trust")
             if not check:
-                host.trust = list(options["entries"])
+                host.trust = [dict(one) for one in options["entries"]]
             return {"changed": changed, "digest": digest_of(entries_from(options["entries"]))}
         if step["step"] == "endpoint":
-            if options["state"] == "present" and not check:
-                host.listen()
-            return {"changed": False, "reasons": [], "served": host.served, "sites": {}}
+            return self._endpoint(host, options, check)
         if step["step"] == "probe_listener":
+            assert not check
             host.listen(options["serve"])
             return {"changed": True}
         assert step["step"] == "peer_probe", step
-        return {
-            "changed": False,
-            "results": [self.pair(host, peer, options) for peer in options["peers"]],
-            "refusals": [],
-            "clusters": [],
-        }
+        assert not check
+        ring = [{"to": name, "present": "none", "verdict": "ok"} for name in options["refusals"]]
+        found = [self.pair(host, peer, options, listening) for peer in options["peers"]]
+        return {"changed": False, "results": found, "refusals": ring, "clusters": []}
 
-    def pair(self, caller: Host, peer: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    def _endpoint(self, host: Host, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
+        assert host.resident, "only a resident endpoint has anything to take up"
+        if options["state"] == "absent":
+            if not check:
+                host.served, host.accepted, host.listening = None, frozenset(), False
+            return {"changed": True, "reasons": ["present"], "served": None, "sites": {}}
+        if CURRENT not in host.generations:
+            return {"changed": False, "reasons": ["no_certificate"], "served": None, "sites": {}}
+        differs = (host.served, host.accepted) != host.in_force() or not host.listening
+        observed = check or options["state"] == "observed"
+        if not observed:
+            host.deaf = host.deaf and not options["restart"]
+            host.listen()
+        reasons = ["differs"] if differs and observed else []
+        return {"changed": differs and not observed, "reasons": reasons, "served": host.served, "sites": {}}
+
+    @property
+    def fingerprint_of(self) -> dict[str, str]:
+        """Of every certificate that the ledger ever knew, by its PEM text."""
+        self.pems.update(
+            {
+                facts["pem"]: facts["fingerprint"]
+                for record in self.ledger.values()
+                for one in record.generations
+                for facts in one.certificates.values()
+            }
+        )
+        return self.pems
+
+    def pair(
+        self,
+        caller: Host,
+        peer: Mapping[str, Any],
+        options: Mapping[str, Any],
+        listening: Collection[str],
+    ) -> dict[str, Any]:
         """One connection."""
-        called = self.hosts[peer["name"]]
-        presented = caller.generations[options["present"]]["client"]["fingerprint"]
-        expected = {key: state for key, state in (peer["expected"] or {}).items() if state in options["require"]}
-        met = called.served in expected and not called.dead
+        called = self.hosts.get(peer["name"]) or self.outside[peer["name"]]
+        presented = caller.presents(called.name, options["present"], options["trust_model"])
+        known = peer["expected"]
+        if known is None:
+            known = {
+                one["fingerprint"]: one["state"]
+                for one in caller.trust or ()
+                if (one["peer"], one["role"]) == (called.name, SERVER)
+            }
+        expected = {key: state for key, state in known.items() if state in options["require"]}
+        there = called.resident or called.name in listening
+        there = there and called.listening and not called.dead and not called.deaf
+        met = there and presented is not None and called.served in expected
         let_in = met and presented in called.accepted
-        ok = not let_in if options["expect"] == "refused" else let_in
+        # A caller that met nobody it knows has proved nothing, not that it is refused either.
+        ok = met and not let_in if options["expect"] == "refused" else let_in
         cause = (
             None
             if ok
@@ -279,6 +465,8 @@ class Model:
             if let_in
             else "client_certificate_refused"
             if met
+            else "endpoint_not_listening"
+            if not there
             else "server_certificate_unknown"
         )
         return {
@@ -299,16 +487,11 @@ class Model:
             for other in self.hosts.values():
                 if one is other or CURRENT not in one.generations or CURRENT not in other.generations:
                     continue
-                trusted = {entry["fingerprint"] for entry in one.trust or ()}
-                accepted = {entry["fingerprint"] for entry in other.trust or ()}
-                if (
-                    other.generations[CURRENT]["server"]["fingerprint"] in trusted
-                    and one.generations[CURRENT]["client"]["fingerprint"] in accepted
-                ):
+                trusted = {entry["fingerprint"] for entry in one.trust or () if entry["role"] == SERVER}
+                accepted = {entry["fingerprint"] for entry in other.trust or () if entry["role"] == CLIENT}
+                # Callers use what they were handed, as long as it is in force.
+                held = one.holds(other.name, CURRENT) if one.shared and not one.shared["withdrawn"] else None
+                presented = held or one.generations[CURRENT][CLIENT]["fingerprint"]
+                if other.generations[CURRENT][SERVER]["fingerprint"] in trusted and presented in accepted:
                     found.add((one.name, other.name))
         return found
-
-
-def names(text: str) -> list[str]:
-    """``abc`` as a list of names."""
-    return list(text)
