@@ -95,7 +95,7 @@ def _findings(run: Run, server: Server, judged: bool) -> ServerFindings:
         _read(server) if found else {},
         _planned(run, server) if found and server.read else {},
         run.ledger.get(server.name),
-        [one for one in server.errors if one.get("kind") != "unexpected"] if found else [],
+        server.errors if found else [],
         judged,
         run.control.now,
         soon.strftime(_TIME),
