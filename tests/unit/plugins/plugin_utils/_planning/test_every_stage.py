@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import repairing
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 
+from .meshes import applied, fresh
 from .model_mesh import Killed, Model
-from .test_operations import applied, fresh
 
 SHARED: Any = {"trust_model": "shared_keys"}
 REMOVAL: Any = {"leaving": ["c"], "remove": ["c"]}

@@ -13,10 +13,9 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 
+from .meshes import ABC, ALL, fresh, ok
 from .model_mesh import Killed, Model, killed
 
-ABC = ("a", "b", "c")
-ALL = {(one, other) for one in ABC for other in ABC if one != other}
 SHARED: Any = {"trust_model": "shared_keys"}
 FETCH, HOLD = "Read the client sets that peers are missing", "Hand every server the client sets of its peers"
 
@@ -27,21 +26,6 @@ def model(request: Any, generation: Any) -> Model:
     made = Model(generation, ABC, request.param)
     made.run("establish", **SHARED)
     return made
-
-
-def established(generation: Any, **options: Any) -> Any:
-    """Makes established meshes."""
-
-    def make() -> Model:
-        model = Model(generation, ABC)
-        model.run("establish", **options)
-        return model
-
-    return make
-
-
-def ok(run: Any) -> int:
-    return mesh_of(run).count("ok")
 
 
 def held(model: Model, name: str) -> set[tuple[str, str]]:
@@ -162,7 +146,7 @@ def test_only_regenerate_goes_from_one_model_to_the_other(model: Model) -> None:
 def test_a_change_of_the_model_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any, towards: str) -> None:
     start: Any = {"trust_model": "pinned" if towards == "shared_keys" else "shared_keys"}
     goal: Any = {"trust_model": towards}
-    for model in killed(established(generation, **start), lambda model: model.start("regenerate", **goal), 16):
+    for model in killed(fresh(generation, **start), lambda model: model.start("regenerate", **goal), 16):
         assert model.works() == ALL
         run = model.run("regenerate", **goal)
         assert (run.failures, ok(run), model.works()) == ([], 6, ALL)
@@ -221,7 +205,7 @@ def test_removal_has_not_ended_while_an_absent_server_needs_the_old_keys(generat
 
 def test_removal_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any) -> None:
     removal: Any = {"leaving": ["c"], "remove": ["c"], **SHARED}
-    for model in killed(established(generation, **SHARED), lambda model: model.start("remove", **removal), 16):
+    for model in killed(fresh(generation, **SHARED), lambda model: model.start("remove", **removal), 16):
         assert model.works() >= {("a", "b"), ("b", "a")}
         run = model.run("remove", **removal)
         assert run.failures == []
@@ -234,7 +218,7 @@ def test_removal_that_is_killed_anywhere_is_ended_by_the_next_run(generation: An
 
 def test_an_answer_to_a_compromise_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any) -> None:
     answer: Any = {"compromised": ["b"], **SHARED}
-    for model in killed(established(generation, **SHARED), lambda model: model.start("regenerate", **answer), 10):
+    for model in killed(fresh(generation, **SHARED), lambda model: model.start("regenerate", **answer), 10):
         assert_settled(model, model.run("regenerate", **answer))
 
 
