@@ -12,22 +12,54 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "playbooks" / "collections"))
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import markdown
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import (
+    BY_HAND,
+    CAUSES,
+    FOLLOWS_FROM_SERVER,
+    RESTART_PEER,
+    Cause,
+)
+
+REPAIRS = {
+    RESTART_PEER: "stops and starts the endpoint of the peer.",
+    FOLLOWS_FROM_SERVER: "repairs the [problem of the server](check.md#problems-of-servers) that it follows from; "
+    "if there is none, it is left to you.",
+    BY_HAND: "leaves it to you.",
+}
+"""What [repair](repair.md) does, in words."""
 
 DIAGNOSIS = """\
 # Why a pair fails
 
-<!-- Made by `make docs` from plugins/module_utils/_connection/causes.py: change the table there. -->
+<!-- Made by `make docs` from plugins/module_utils/_connection/cause_table.py: change the table there. -->
 
 Every failed pair in the terminal and in `mesh.json` names one of these causes, with the evidence (`detail`) and what to
-do (`remedy`). *Caller* is the server that connects, *peer* the one that is connected to. How a pair is tested says
-[verify.md](verify.md).
+do (`remedy`). The *caller* is the server that connects, the *peer* the one that is connected to. [verify.md](verify.md)
+describes how a pair is tested, [repair.md](repair.md) what the repair playbook does.
 
-Where the peer took part in the run too, its view is added to the evidence: whether the trust on its disk holds the
-refused certificate, what it serves by its own word, and which certificates lie on its disk. That is how a service that
-was not reloaded is told from a server that nobody has told.
+If the peer took part in the run too, what it reported is added to the evidence: whether the trust on its disk has the
+refused certificate, what its endpoint serves, and which certificates are on its disk. This distinguishes a service that
+was not reloaded from a server that has not received the certificate.
 
 """
+
+
+def markdown() -> str:
+    """The table of causes, key by key."""
+    return "\n".join(line for key, row in CAUSES.items() for line in _section(key, row))
+
+
+def _section(key: str, row: Cause) -> list[str]:
+    lines = [f"## `{key}`", "", f"**{row.title}.** {row.cause}", "", f"What to do: {row.remedy}", ""]
+    if row.command:
+        lines += [f"Command: `{row.command.format(caller='CALLER', peer='PEER')}`", ""]
+    for where, behind in (
+        ("Behind a load balancer", row.balancer),
+        ("Behind a load balancer that leads to a member", row.member),
+    ):
+        said = " ".join(filter(None, [behind.hint, behind.remedy]))
+        lines += [f"{where}: {said}", ""] if said else []
+    return [*lines, f"The repair playbook {REPAIRS[row.repair]}", ""]
 
 
 def documents() -> dict[str, str]:

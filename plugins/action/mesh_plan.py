@@ -84,7 +84,7 @@ def _told(run: Run, plan: Plan) -> dict[str, Any]:
     part = "stage" if plan.visits and not plan.last else "last" if plan.visits else "report"
     return {
         "stage": f"{run.operation} {run.position}",
-        "title": plan.title,
+        "title": plan.title or "Nothing is left to do",
         "part": part,
         "visits": {
             host: {

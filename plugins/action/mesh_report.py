@@ -15,7 +15,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._control import control
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.ending import verdict_of, write_files
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.ending import verdict_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.formats import write_reports
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 
 OPTIONS: dict[str, Any] = {
@@ -54,7 +55,7 @@ class ActionModule(ControlAction):
             found = verdict_of(mesh, "never" if run.check else run.judge, str(folder / "mesh.html"))
             show(["", *found.lines, ""])
             result.update(found.facts)
-            write_files(mesh, folder, run.control.now)
+            write_reports(mesh, folder, run.control.now)
             if found.failed:
                 run.failures.append(found.message)
             else:

@@ -14,15 +14,12 @@ from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import errors_of
 
-OPTIONS: dict[str, Any] = {
-    "plan": {"type": "str", "default": "__esync_plan"},
-    "pfx_passphrase": {"type": "str", "no_log": True},
-    "folder_passphrase": {"type": "str", "no_log": True},
-}
+_RETURNED = ("changed", "failed", "msg", "error", "errors", "step", "results", "warnings", "unreachable", "diff")
 _SENT = ("step", "options", "when", "check")
 _NEEDS_PASSPHRASE = ("certificate_set", "certificate_info", "shared_client_sets", "exchange_folder")
 _NEEDS_FOLDER_PASSPHRASE = ("exchange_folder_info", "shared_client_sets")
@@ -31,9 +28,13 @@ _NEEDS_FOLDER_PASSPHRASE = ("exchange_folder_info", "shared_client_sets")
 class ActionModule(Action):
     """See the module's documentation."""
 
-    SPEC = OPTIONS
+    SPEC = SPEC
 
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        if options["steps"]:
+            given = {key: options[key] for key in ("name", "directory", "steps", "secrets") if options[key] is not None}
+            reply = self._call(given, variables)
+            return {key: reply[key] for key in _RETURNED if key in reply}
         plan = variables[options["plan"]]
         mine = plan["visits"].get(variables["inventory_hostname"])
         result.update(changed=False, stage=plan["stage"], state="ok", steps=[], errors=[])
@@ -94,12 +95,17 @@ class ActionModule(Action):
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
-        result.update(changed=any(one.get("changed") for one in found), steps=found)
+        # A temporary endpoint ends by itself and leaves nothing behind.
+        changed = any(one.get("changed") for one in found if one["step"] != "probe_listener")
+        result.update(changed=changed, steps=found)
         if self._task.diff:
             result["diff"] = records.diffs(reply)
         if any(one.get("sets") for one in found if one["step"] == "shared_client_sets"):
             # Encrypted private keys on their way: nobody is to see them all the same.
             result["_ansible_no_log"] = True
+        warnings = [records.text()(_said(one)[:2000]) for one in (reply.get("warnings") or ())[:20]]
+        if warnings:
+            result["warnings"] = warnings
         refused = gate.refusal(name, steps, found)
         if refused:
             result["msg"] = str(refused)
@@ -171,6 +177,11 @@ def _travels(steps: Sequence[Mapping[str, Any]]) -> bool:
         step["step"] == "shared_client_sets" and (step["options"].get("state") == "fetched" or step.get("payloads"))
         for step in steps
     )
+
+
+def _said(warning: Any) -> str:
+    """The text of a warning; from ansible-core 2.19 on it is a record."""
+    return str(getattr(getattr(warning, "event", None), "msg", warning))
 
 
 def _secrets(

@@ -49,38 +49,6 @@ options:
   file_group:
     description: A group that may read the private keys, for services that do not start as root.
     type: str
-  observe:
-    description: What to look at besides, so that the control node knows whether the endpoint has to be touched.
-    type: dict
-    suboptions:
-      files:
-        description: Files to return the SHA-256 of.
-        type: list
-        elements: path
-        default: []
-      port:
-        description: The port to read the served certificate from; left out, none is read.
-        type: int
-      address:
-        description: Where to read it if nothing listens on the loopback addresses.
-        type: str
-      sites:
-        description: The sites to read it from, in the place of the port.
-        type: list
-        elements: dict
-        default: []
-        suboptions:
-          name:
-            description: The name of the site.
-            type: str
-            required: true
-          port:
-            description: Its port.
-            type: int
-            required: true
-          server_name:
-            description: The name that it is asked for by, where sites share a port.
-            type: str
   product_version:
     description:
       - The product's version on this host, a text, or a list of words, the command that prints it.

@@ -6,24 +6,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context
 
-SERVER: Dict[str, Any] = {
-    "directory": {"type": "path", "default": "/etc/esync"},
-    "name": {"type": "str", "required": True},
-}
-"""What every module of a server takes; their documentation is the fragment C(server)."""
+__all__ = ["SERVER", "SITE", "run", "run_module"]
 
-SITE: Dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "port": {"type": "int", "required": True},
-    "server_name": {"type": "str"},
-}
-"""Where a site is served, as modules that look at it take it."""
+
+def run_module(spec: Dict[str, Any], step: Callable[[Mapping[str, Any], Context], Dict[str, Any]]) -> None:
+    """Run one step as a module: options in, its result or one well-formed failure out.
+
+    :param spec: the step's options. :param step: does it, and returns the result.
+    """
+    run(spec, lambda module: step(module.params, Context(module.check_mode, module._diff, module.warn)))
 
 
 def run(
@@ -45,7 +43,7 @@ def run(
     except EsyncError as error:
         failure = error.to_result()
     except Exception as error:
-        # The text of a foreign exception can hold key material, and no_log would not catch it.
+        # The text of an unexpected exception can hold key material, and no_log would not catch it.
         failure = {"msg": unexpected(error), "error": {"kind": "unexpected"}}
     # Only here, for inside an except clause fail_json adds that exception's text where tracebacks are displayed.
     if failure:

@@ -13,8 +13,11 @@ description:
   - A set is a self-signed certificate with its key as C(.crt) and C(.key) (PEM), C(.cer) (DER), C(.pfx) (PKCS#12) and
     C(.pvk) (Microsoft PVK). The keys never leave the host.
   - Both sets of a generation are written whole into a folder of their own, and put to use by the rename of a link.
-  - Damaged, truncated, mismatched or foreign files are named and never overwritten, unless O(discard_existing=true).
-    Wrong modes are repaired.
+  - A manifest notes what a generation holds. Where every file is still the one that was noted, nothing is parsed, and a
+    call that has nothing to make does not even load the library cryptography.
+  - Damaged, truncated, mismatched or unexpected files are named and never overwritten, unless O(discard_existing=true).
+    Wrong modes are repaired, and a manifest that is missing or damaged is written again.
+  - Makes the untrusted certificates that M(esync.mesh.peer_probe) presents to prove what peers refuse.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -55,6 +58,10 @@ options:
     default: true
   only_due:
     description: With O(generation=next), make sets only if the current ones are due.
+    type: bool
+    default: false
+  deep:
+    description: Parse every certificate and key, also where the manifest says that nothing has changed.
     type: bool
     default: false
   max_clock_skew:
@@ -141,11 +148,13 @@ due:
   elements: str
   returned: success
 repaired:
-  description: The paths whose mode was mended.
+  description:
+    - The paths whose mode was corrected, and the manifests and untrusted certificates that were missing or damaged and
+      were made again.
   type: list
   elements: str
   returned: success
-handed:
+shared:
   description:
     - The client sets that the peers handed to this server (C(esync_trust_model=shared_keys)), by peer, state and
       fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
@@ -171,143 +180,14 @@ product_version_problem:
   description: Why the command of O(product_version) gave none, with C(kind), C(cause) and C(remedy); null if it did.
   type: dict
   returned: success
-observed:
-  description: What O(observe) asked for; null if nothing.
-  type: dict
-  returned: success
-  contains:
-    files:
-      description: Path to SHA-256; null for a file that cannot be read.
-      type: dict
-    served:
-      description: SHA-256 fingerprint of the certificate that is served on the port now; null if none is.
-      type: str
-    sites:
-      description: The same for each site that was looked at, by its name.
-      type: dict
-    ipv6:
-      description: Whether the host has IPv6.
-      type: bool
 """
 
-from contextlib import ExitStack
-from typing import Any, Dict, List
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils._core.layout import BASE_MODE
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import run
-from ansible_collections.esync.mesh.plugins.module_utils._steps import options as sets_adapter
-from ansible_collections.esync.mesh.plugins.module_utils._store.generations import (
-    RotationLock,
-    SetOutcome,
-    Sets,
-    check_settings,
-)
-
-SPEC: Dict[str, Any] = {
-    **sets_adapter.SPEC,
-    "valid_days": {"type": "int", "default": 365},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-    "state": {
-        "type": "str",
-        "choices": ["present", "switched", "rolled_back", "retired", "absent"],
-        "default": "present",
-    },
-    "generation": {"type": "str", "choices": ["current", "next"], "default": "current"},
-    "discard_existing": {"type": "bool", "default": False},
-    "renew": {"type": "bool", "default": True},
-    "only_due": {"type": "bool", "default": False},
-    "max_clock_skew": {"type": "int", "default": 300},
-    "lock": {
-        "type": "dict",
-        "options": {
-            "holder": {"type": "str", "required": True},
-            "since": {"type": "str", "required": True},
-            "id": {"type": "str", "required": True},
-            "take_over": {"type": "bool", "default": False},
-        },
-    },
-}
-
-
-def certificate_set(module: AnsibleModule) -> Dict[str, Any]:
-    """Do what was asked for, under the lock of the directory."""
-    require()
-    options = module.params
-    name, directory = options["name"], options["directory"]
-    now = sets_adapter.clock()
-    settings = sets_adapter.settings_of(options)
-    sets_adapter.check_clock(now, options["control_clock"], options["max_clock_skew"], name)
-    refuse_web_roots(directory, options["web_roots"], name)
-    check_settings(settings)
-    create = not module.check_mode and options["state"] == "present"
-    warnings: List[str] = []
-    version, unknown = sets_adapter.product_version(options)
-    with ExitStack() as stack:
-        base = Folder.open(directory, create_mode=BASE_MODE) if create else Folder.find(directory)
-        if base:
-            stack.enter_context(base)
-            if not module.check_mode:
-                stack.enter_context(base.lock())
-        # Without the directory there is nothing to switch, retire or destroy.
-        sets = Sets(base, settings, now, check=module.check_mode or base is None)
-        before = sets.found
-        outcome = _act(sets, options)
-        result = {
-            "changed": outcome.changed,
-            "name": name,
-            "directory": directory,
-            "generations": outcome.generations(),
-            "reasons": list(outcome.reasons),
-            "due": list(outcome.due),
-            "repaired": list(outcome.repaired),
-            "trust": sets_adapter.trust_of(base, name, warnings),
-            "handed": sets_adapter.handed_of(base, name, settings.gid)[0],
-            "clock": now.timestamp(),
-            "rotation": outcome.inspection.rotation,
-            "observed": sets_adapter.observed(options),
-            "product_version": version,
-            "product_version_problem": unknown,
-        }
-    for warning in warnings:
-        module.warn(warning)
-    if module._diff and outcome.changed:
-        result["diff"] = {
-            "before": _summary(SetOutcome(False, before), ()),
-            "after": _summary(outcome, outcome.reasons if module.check_mode else ()),
-            "before_header": directory,
-            "after_header": directory,
-        }
-    return result
-
-
-def _act(sets: Sets, options: Dict[str, Any]) -> SetOutcome:
-    lock = RotationLock(**options["lock"]) if options["lock"] else None
-    if options["state"] != "present":
-        outcome: SetOutcome = getattr(sets, options["state"])()
-        return outcome
-    if options["discard_existing"]:
-        return sets.present(discard=True, lock=lock)
-    if options["generation"] == "next":
-        return sets.next(options["only_due"], lock)
-    return sets.present(options["renew"], lock=lock)
-
-
-def _summary(outcome: SetOutcome, planned: Any) -> str:
-    lines = [
-        f"{generation['state']} {role} {generation[role]['fingerprint']} until {generation[role]['not_after']}"
-        for generation in outcome.generations()
-        for role in ("server", "client")
-    ]
-    lines += [f"new certificates ({', '.join(planned)})"] * bool(planned)
-    return "".join(f"{line}\n" for line in lines)
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.certificate_set import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, certificate_set)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

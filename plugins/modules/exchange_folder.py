@@ -84,111 +84,19 @@ private:
   type: list
   elements: str
   returned: success
-aloud:
+fingerprints:
   description: The fingerprint of every certificate, in groups of four digits.
   type: list
   elements: str
   returned: success
 """
 
-from contextlib import ExitStack
-from typing import Any, Dict, Mapping
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core import names
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
-from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import (
-    ENDPOINTS,
-    RemoteSet,
-    contents,
-    write,
-)
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import Expected, Inspection, inspect
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "folder": {"type": "path", "required": True},
-    "address": {"type": "str", "required": True},
-    "port": {"type": "int", "required": True},
-    "endpoint": {"type": "str", "choices": list(ENDPOINTS), "default": ENDPOINTS[0]},
-    "shared_keys": {"type": "bool", "default": False},
-    "pfx_passphrase": {"type": "str", "no_log": True},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-}
-
-
-def exchange_folder(module: AnsibleModule) -> Dict[str, Any]:
-    """Export every live generation."""
-    require()
-    options = module.params
-    name = options["name"]
-    with ExitStack() as stack:
-        base = Folder.find(options["directory"], any_owner=True)
-        found = inspect(stack.enter_context(base), Expected(name, any_group=True)) if base else Inspection()
-    raise_all(found.errors())
-    if names.CURRENT not in found.generations:
-        raise EsyncError(
-            "it has no certificates yet, so there is nothing to export",
-            "Run the establish playbook first",
-            kind="not_established",
-            server=name,
-            path=options["directory"],
-        )
-    for generation in found.generations.values():
-        if generation.name != name:
-            raise EsyncError(
-                f"its certificates are issued to {generation.name}, its former name",
-                "Run the regenerate playbook first",
-                kind="wrong_name",
-                server=name,
-                path=options["directory"],
-            )
-    client_sets = _client_sets(options, found) if options["shared_keys"] else {}
-    one = RemoteSet(
-        name,
-        {state: generation.certificates for state, generation in found.generations.items()},
-        options["address"],
-        options["port"],
-        options["endpoint"],
-        client_sets,
-    )
-    changed = write(options["folder"], one, options["web_roots"], module.check_mode)
-    if one.private:
-        module.warn(
-            f"{name}: {options['folder']} holds private keys ({', '.join(sorted(one.private))}). Whoever has them and "
-            "the passphrase can call this server as one of its peers: carry the folder so that nobody else can read "
-            "it, and destroy it here and there when it was applied."
-        )
-    return {
-        "changed": changed,
-        "folder": options["folder"],
-        "files": sorted(contents(one)),
-        "private": sorted(one.private),
-        "aloud": one.aloud(),
-    }
-
-
-def _client_sets(options: Mapping[str, Any], found: Inspection) -> Dict[str, bytes]:
-    """The client sets of every live generation, by state.
-
-    :raises EsyncError: one of them does not open with the mesh's passphrase, or is damaged.
-    """
-    wanted = {
-        state: generation.certificates[names.CLIENT].fingerprint for state, generation in found.generations.items()
-    }
-    passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
-    with Folder.open(options["directory"]) as base:
-        packed = handed.pack(base, options["name"], passphrase, wanted.values())
-    return {state: packed[fingerprint] for state, fingerprint in wanted.items()}
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.exchange_folder import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, exchange_folder)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: exchange_folder_info
-short_description: Read and judge a folder with the certificate sets of other servers, and change nothing
+short_description: Read and validate a folder with the certificate sets of other servers, and change nothing
 description:
   - Reads a folder on the host into which the sets of other servers were copied by hand, or by
     M(esync.mesh.exchange_folder) elsewhere.
-  - Fails, naming every offender at once, if anything in it is foreign, incomplete, doubled, damaged, out of its time,
-    in the wrong place, no regular file, or if others could have put it there.
+  - Fails, naming every offender at once, if anything in it is unexpected, incomplete, duplicate, damaged, out of its
+    time, in the wrong place, no regular file, or if others could have put it there.
   - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
   - Where client sets are handed over (O(shared_keys)), every client certificate must come with its C(.pfx) file.
 author:
@@ -24,11 +24,11 @@ options:
     description: The folder to read.
     type: path
     required: true
-  passphrase:
+  folder_passphrase:
     description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; left out, no C(.pfx) is opened.
     type: str
   shared_keys:
-    description: Whether this server is to show to each of the others the client set that it handed over.
+    description: Whether this server is to present to each of the others the client set that it handed over.
     type: bool
     default: false
   web_roots:
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 - name: Show the fingerprints, to be compared on the telephone
   ansible.builtin.debug:
-    var: folder.aloud
+    var: folder.fingerprints
 """
 
 RETURN = r"""
@@ -71,7 +71,7 @@ sets:
   type: list
   elements: dict
   returned: success
-aloud:
+fingerprints:
   description: The fingerprint of every certificate, in groups of four digits.
   type: list
   elements: str
@@ -88,69 +88,12 @@ client_sets:
   returned: success
 """
 
-from contextlib import ExitStack
-from typing import Any, Dict
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils._steps import options as sets_adapter
-from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import FolderRequest, read
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import Expected, Inspection, inspect
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "folder": {"type": "path", "required": True},
-    "passphrase": {"type": "str", "no_log": True},
-    "shared_keys": {"type": "bool", "default": False},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-}
-
-
-def exchange_folder_info(module: AnsibleModule) -> Dict[str, Any]:
-    """Read the folder once."""
-    require()
-    options = module.params
-    with ExitStack() as stack:
-        base = Folder.find(options["directory"], any_owner=True)
-        own = inspect(stack.enter_context(base), Expected(options["name"], any_group=True)) if base else Inspection()
-    asked = FolderRequest(
-        server=options["name"],
-        own=frozenset(
-            certificate.fingerprint
-            for generation in own.generations.values()
-            for certificate in generation.certificates.values()
-        ),
-        now=sets_adapter.clock(),
-        passphrase=options["passphrase"].encode("utf-8") if options["passphrase"] else None,
-        shared_keys=options["shared_keys"],
-    )
-    found = read(options["folder"], asked, options["web_roots"])
-    if found.keys:
-        module.warn(
-            f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not needed "
-            "here, and whoever reads them can pass for these servers: destroy them, and consider new sets there."
-        )
-    if found.client_sets:
-        module.warn(
-            f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.client_sets)}), to be taken "
-            "in here. Destroy the folder when it was applied."
-        )
-    return {
-        "changed": False,
-        "name": options["name"],
-        "folder": options["folder"],
-        "sets": [one.facts() for one in found.sets],
-        "aloud": [line for one in found.sets for line in one.aloud()],
-        "keys": list(found.keys),
-        "client_sets": list(found.client_sets),
-    }
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.exchange_folder_info import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, exchange_folder_info)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

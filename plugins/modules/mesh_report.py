@@ -15,7 +15,8 @@ description:
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
   - Fails if a server accepted what it must refuse, if a stage failed, and after a check if a server has a fault.
-  - Runs on the control node and touches no host. It reads what M(esync.mesh.mesh_plan) and M(esync.mesh.visit) returned.
+  - Runs on the control node and touches no host. It reads what M(esync.mesh.mesh_plan) and
+    M(esync.mesh.visit) returned.
 author:
   - The esync.mesh contributors (@esync)
 options:

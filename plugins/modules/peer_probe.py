@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - esync.mesh.server
 options:
   peers:
-    description: The peers, as M(esync.mesh.peer_trust) returned them.
+    description: The peers.
     type: list
     elements: dict
     required: true
@@ -37,9 +37,10 @@ options:
         type: int
         required: true
       expected:
-        description: The server certificates that it may show, SHA-256 fingerprint to state.
+        description:
+          - The server certificates that it may present, SHA-256 fingerprint to state; left out, those that the trust in
+            force on this server has of it.
         type: dict
-        required: true
       site:
         description: The site of it that is meant; left out, it has none.
         type: str
@@ -51,19 +52,20 @@ options:
         type: str
   present:
     description:
-      - What to show the peers. V(current), V(next) and V(previous) are this server's own client certificates.
-      - The others are to be refused. V(none) shows no certificate, V(stranger) one that nobody knows,
-        V(stranger_same_subject) one with this server's name, V(server) this server's server certificate,
+      - What to present to the peers. V(current), V(next) and V(previous) are this server's own client certificates.
+      - The others are to be refused. V(none) presents no certificate, V(stranger) an untrusted one,
+        V(stranger_same_subject) an untrusted one with this server's name, V(server) this server's server certificate,
         V(own_client) this server's own client certificate where O(trust_model=shared_keys), and V(plain) speaks without
         TLS.
+      - The untrusted certificates lie in C(probe) below O(directory), where M(esync.mesh.certificate_set) made them.
     type: str
     choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain, own_client]
     default: current
   trust_model:
     description:
-      - Whose client certificate is shown. V(pinned) shows all peers this server's own one; V(shared_keys) shows each
-        peer the one that this peer handed to this server (M(esync.mesh.shared_client_sets)), and tries in O(refusals) this
-        server's own one besides, and a stranger's with the peer's name.
+      - Whose client certificate is presented. V(pinned) presents this server's own one to all peers. V(shared_keys)
+        presents to each peer the one that this peer handed to this server (M(esync.mesh.shared_client_sets)). It tries
+        in O(refusals) this server's own one besides, and an untrusted one with the peer's name.
     type: str
     choices: [pinned, shared_keys]
     default: pinned
@@ -79,14 +81,16 @@ options:
     choices: [current, next, previous]
     default: [current, next, previous]
   known:
-    description: Whose certificate a fingerprint is, as M(esync.mesh.peer_trust) returned it.
+    description:
+      - Whose certificate a fingerprint is, C(NAME ROLE STATE), of those that the trust in force on this server does not
+        hold.
     type: dict
     default: {}
   refusals:
     description:
-      - The names of those of O(peers) that must be seen to refuse no certificate, one that nobody knows, one with this
-        server's name that nobody knows, this server's server certificate, and a caller that speaks without TLS.
-        It is tried before anything else.
+      - The names of those of O(peers) that are verified to refuse no certificate, an untrusted one, an untrusted one
+        with this server's name, this server's server certificate, and a caller that speaks without TLS. It is tried
+        before anything else.
     type: list
     elements: str
     default: []
@@ -147,7 +151,10 @@ EXAMPLES = r"""
 - name: Connect to every peer
   esync.mesh.peer_probe:
     name: "{{ inventory_hostname }}"
-    peers: "{{ trust.peers }}"
+    peers:
+      - name: bravo
+        address: bravo.example.org
+        port: 8732
   register: probe
 """
 
@@ -165,7 +172,7 @@ results:
       description: The site of it that was tested; null if it has none.
       type: str
     verdict:
-      description: V(ok) or V(failed); where a refusal is to be proved and nothing was, V(untested).
+      description: V(ok) or V(failed); where a refusal is to be proved and was not, V(untested).
       type: str
     cause:
       description: A key of the diagnosis table; null if the pair is ok.
@@ -186,7 +193,7 @@ results:
       description: SHA-256 of the certificate that the peer served.
       type: str
     client_fingerprint:
-      description: SHA-256 of the certificate that was shown to it.
+      description: SHA-256 of the certificate that was presented to it.
       type: str
     served:
       description: The generation that the peer served.
@@ -201,7 +208,7 @@ refusals:
   returned: success
   contains:
     present:
-      description: What was shown.
+      description: What was presented.
       type: str
 clusters:
   description: A result for every cluster of which a peer is a member, in their order.
@@ -229,93 +236,12 @@ clusters:
       type: dict
 """
 
-from typing import Any, Dict, Mapping, Sequence
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._connection.probe import (
-    PRESENT,
-    Peer,
-    ProbeSettings,
-    probe,
-    probe_clusters,
-    probe_refusals,
-)
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "peers": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "expected": {"type": "dict", "required": True},
-            "host": {"type": "str"},
-            "site": {"type": "str"},
-            "server_name": {"type": "str"},
-        },
-    },
-    "present": {"type": "str", "choices": list(PRESENT), "default": "current"},
-    "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
-    "require": {
-        "type": "list",
-        "elements": "str",
-        "choices": ["current", "next", "previous"],
-        "default": ["current", "next", "previous"],
-    },
-    "known": {"type": "dict", "default": {}},
-    "refusals": {"type": "list", "elements": "str", "default": []},
-    "clusters": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "members": {"type": "list", "elements": "str", "required": True},
-        },
-    },
-    "cluster_patience": {"type": "float", "default": 0},
-    "concurrency": {"type": "int", "default": 16},
-    "connect_timeout": {"type": "float", "default": 10},
-    "answer_timeout": {"type": "float", "default": 15},
-    "product_version": {"type": "str"},
-    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys"], "default": "pinned"},
-}
-
-
-def peer_probe(module: AnsibleModule) -> Dict[str, Any]:
-    """Test the peers, unless in check mode."""
-    if module.check_mode:
-        return {"changed": False, "results": [], "refusals": [], "clusters": []}
-    options = dict(module.params)
-    peers = [Peer(**{key: value for key, value in peer.items() if key != "host"}) for peer in options.pop("peers")]
-    options["refused"] = options.pop("expect") == "refused"
-    options["require"] = tuple(options["require"])
-    # Before the rest, for a temporary endpoint ends when it was served what it waits for.
-    strict = [peer for peer in peers if peer.name in options["refusals"]]
-    del options["refusals"]
-    clusters = [_cluster(one, peers) for one in options.pop("clusters")]
-    settings = ProbeSettings(**options)
-    refusals = probe_refusals(strict, settings)
-    balanced = probe_clusters([one for one in clusters if one.members], settings)
-    return {"changed": False, "results": probe(peers, settings), "refusals": refusals, "clusters": balanced}
-
-
-def _cluster(given: Mapping[str, Any], peers: Sequence[Peer]) -> Peer:
-    """A cluster as the peer that the balancer is: it may show what any of its members may."""
-    members = {peer.name: peer.expected for peer in peers if peer.name in given["members"]}
-    expected = {fingerprint: state for one in members.values() for fingerprint, state in one.items()}
-    return Peer(given["name"], given["address"], given["port"], expected, members=members)
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_probe import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, peer_probe)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

@@ -7,105 +7,89 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: peer_trust
-short_description: Make a server trust exactly what the ledger says the other members have
+short_description: Make a server trust exactly the certificates that it is given
 description:
-  - Plans the trust on the control node, from the ledger, and sends the host only the certificates that it lacks.
-  - Makes no remote call at all when nothing differs.
-  - Never shrinks the trust without intent, never empties it by accident, and never makes a server trust itself.
+  - Writes a new trust beside the one in force, complete, and switches to it by the rename of a link.
+  - Certificates that the trust in force holds already need not be sent again.
+  - Never empties the trust by accident, and never makes a server trust itself as a peer.
+  - Changes nothing, and does not load the library cryptography, if the trust in force is intact and the same.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
   - esync.mesh.server
 options:
-  members:
-    description: The members of the mesh, as M(esync.mesh.mesh_members) returned them.
-    type: list
-    elements: dict
-  ledger:
-    description: The ledger's folder, on the control node.
-    type: path
-  trust:
-    description: The trust in force, as M(esync.mesh.certificate_set) returned it; empty if there is none.
-    type: dict
-  distrust:
-    description: Servers of which nothing may be trusted any more, because they are removed or were broken into.
-    type: list
-    elements: str
-    default: []
-  allow_shrink:
-    description: Whether servers that are no members lose trust; otherwise what the host trusts of them is kept.
-    type: bool
-    default: false
-  trust_model:
-    description:
-      - Whose client certificates the server accepts. V(pinned), those of its peers; V(shared_keys), its own, which it
-        handed to its peers (M(esync.mesh.shared_client_sets)); V(both), while a mesh goes from one to the other.
-    type: str
-    choices: [pinned, shared_keys, both]
-    default: pinned
-  change_model:
-    description: Whether the trust in force may be by another model; otherwise that is an error.
-    type: bool
-    default: false
-  web_roots:
-    description: Folders under which the folder of the mesh may not lie.
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
   entries:
-    description: Made from O(members) and O(ledger) on the control node; not to be given.
+    description: What is trusted, all of it.
     type: list
     elements: dict
+    required: true
+    suboptions:
+      peer:
+        description:
+          - Whose certificate it is. Where client keys are shared (C(esync_trust_model=shared_keys)), the client
+            certificates of O(name) itself are trusted, which it handed to its peers.
+        type: str
+        required: true
+      role:
+        description: Whether it is a server or a client certificate.
+        type: str
+        choices: [server, client]
+        required: true
+      state:
+        description: The generation that it belongs to.
+        type: str
+        choices: [current, next, previous]
+        default: current
+      fingerprint:
+        description: SHA-256 of the certificate, lower-case hexadecimal.
+        type: str
+        required: true
   certificates:
-    description: Made from O(members) and O(ledger) on the control node; not to be given.
+    description: The certificates of O(entries), in PEM, in any order, as far as the host may not have them.
     type: list
     elements: str
     default: []
   allow_empty:
-    description: Made from O(distrust) and O(allow_shrink) on the control node; not to be given.
+    description: Whether trusting nobody is intended; if not, empty O(entries) are an error.
     type: bool
     default: false
+  web_roots:
+    description: Folders under which O(directory) may not lie.
+    type: list
+    elements: path
+    default: [/var/www, /srv/www]
 attributes:
   check_mode:
     support: full
-    description: Says what would be trusted, without a remote call.
+    description: Says what would be trusted, and changes nothing.
   diff_mode:
     support: full
     description: Shows file names and fingerprints.
 """
 
 EXAMPLES = r"""
-- name: Trust exactly what the ledger says the others have
+- name: Trust exactly one peer
   esync.mesh.peer_trust:
     name: "{{ inventory_hostname }}"
-    members: "{{ membership.members }}"
-    ledger: "{{ inventory_dir }}/esync-ledger"
-    trust: "{{ certificate_set.trust }}"
+    entries:
+      - peer: bravo
+        role: server
+        fingerprint: 5d1a5bbd9d1c1f4a8f4d1e54f8b9e9c2a3c2c0f76cf1f8b5e4b6f1d0a9c8b7e6
+      - peer: bravo
+        role: client
+        fingerprint: 0b7a4e9d1f5c3a2e8d6b4f0c9e7a5d3b1f8e6c4a2d0b9f7e5c3a1d8b6f4e2c0a
+    certificates:
+      - "{{ lookup('ansible.builtin.file', 'bravo_SyncServer.pem') }}"
+      - "{{ lookup('ansible.builtin.file', 'bravo_SyncClient.pem') }}"
 """
 
 RETURN = r"""
 digest:
-  description: The digest of the trust, the same on the host and in the ledger.
+  description: The digest of the trust, the same on the host and on the control node.
   type: str
   returned: success
-peers:
-  description:
-    - Every peer with its address, port, and the server certificates that it may show (fingerprint to state).
-    - One whose certificates apply to sites comes once for each, with C(site) and C(server_name).
-  type: list
-  elements: dict
-  returned: success
-external_peers:
-  description: Likewise every external peer (a server of another mesh, M(esync.mesh.ledger_external_peers)) whose endpoint is known.
-  type: list
-  elements: dict
-  returned: success
-known:
-  description: Whose certificate a fingerprint is, over the whole ledger.
-  type: dict
-  returned: success
 trust:
-  description: The trust as it is now.
+  description: The trust as it is now, or would be, C(digest) and C(entries).
   type: dict
   returned: success
 added:
@@ -118,71 +102,14 @@ removed:
   type: list
   elements: str
   returned: success
-kept:
-  description: Servers that are trusted although they are no members.
-  type: list
-  elements: str
-  returned: success
-owed:
-  description: Members whose certificates are not known yet.
-  type: list
-  elements: str
-  returned: success
 """
 
-import time
-import uuid
-from typing import Any, Dict
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import apply, entries_from
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "members": {"type": "list", "elements": "dict"},
-    "ledger": {"type": "path"},
-    "trust": {"type": "dict"},
-    "distrust": {"type": "list", "elements": "str", "default": []},
-    "allow_shrink": {"type": "bool", "default": False},
-    "trust_model": {"type": "str", "choices": ["pinned", "shared_keys", "both"], "default": "pinned"},
-    "change_model": {"type": "bool", "default": False},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-    "entries": {"type": "list", "elements": "dict"},
-    "certificates": {"type": "list", "elements": "str", "default": []},
-    "allow_empty": {"type": "bool", "default": False},
-}
-
-
-def peer_trust(module: AnsibleModule) -> Dict[str, Any]:
-    """Put the planned trust in force."""
-    require()
-    options = module.params
-    name = options["name"]
-    refuse_web_roots(options["directory"], options["web_roots"], name)
-    with Folder.open(options["directory"], create_mode=0o755) as base, base.lock():
-        change = apply(
-            base,
-            name,
-            entries_from(options["entries"] or []),
-            options["certificates"],
-            time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + uuid.uuid4().hex[:8],
-            allow_empty=options["allow_empty"],
-            check=module.check_mode,
-        )
-    return {
-        "changed": change.changed,
-        "digest": change.digest,
-        "added": [entry.file_name for entry in change.added],
-        "removed": [entry.file_name for entry in change.removed],
-    }
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, peer_trust)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

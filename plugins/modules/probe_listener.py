@@ -77,35 +77,12 @@ fingerprint:
   returned: when it was started
 """
 
-from typing import Any, Dict
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._connection.listener import ListenerSettings, start
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "address": {"type": "str", "default": "0.0.0.0"},
-    "port": {"type": "int", "default": 8732},
-    "lifetime": {"type": "float", "default": 120},
-    "expected": {"type": "list", "elements": "str", "default": []},
-    "serve": {"type": "str", "choices": ["current", "next"], "default": "current"},
-    "product_version": {"type": "str"},
-}
-
-
-def probe_listener(module: AnsibleModule) -> Dict[str, Any]:
-    """Start the endpoint, unless in check mode."""
-    if module.check_mode:
-        return {"changed": True}
-    options = dict(module.params)
-    options["expected"] = frozenset(options["expected"])
-    return {"changed": True, **start(ListenerSettings(**options))}
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.probe_listener import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, probe_listener)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

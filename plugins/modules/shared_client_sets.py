@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: shared_client_sets
-short_description: Hand every server the client sets of its peers, private keys included
+short_description: Read the client sets that a server hands to its peers, and take in those of its peers
 description:
-  - Only for meshes with C(esync_trust_model=shared_keys). There a server accepts nobody but callers that show one of
-    its own client sets, and so it hands them to all of its peers.
-  - The sets travel as PKCS#12 files under the mesh's passphrase, through the memory of the control node; they never lie
-    on its disk. Only what a peer lacks is sent, and there is no remote call where nothing differs.
-  - Refuses to work where Ansible would write what is sent to a temporary file (without pipelining), or print it
-    (C(ANSIBLE_DEBUG)).
-  - What is taken in is opened and compared with the ledger before anything is written.
-  - The sets of external peers are read by the host itself from the folder that they came in, O(folder), and do not travel.
+  - Only for meshes with C(esync_trust_model=shared_keys). There a server accepts nobody but callers that present one of
+    its own client sets, and so it hands them to all of its peers, private keys included.
+  - The sets travel as PKCS#12 files under the mesh's passphrase. A task with O(state=fetched), or with O(payload),
+    needs C(no_log) and pipelining, because Ansible would otherwise print what it returns or write it to a temporary
+    file.
+  - What is taken in is opened and compared with O(entries) before anything is written.
+  - The sets of external peers are read by the host itself from the folder that they came in, O(folder), and do not
+    travel.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -24,103 +24,86 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(fetched) reads those client sets of this server that one of O(hosts) lacks; such a task needs C(no_log).
-      - V(present) makes this server hold exactly the live sets of all peers, external peers included, and destroys the keys
-        of older ones, of those that lost trust, and of servers that were removed. Those of a peer that the ledger does
-        not know are kept.
+      - V(fetched) reads the client sets of this server that O(entries) name.
+      - V(present) makes this server hold exactly the sets in O(entries), and destroys the keys of all others. It makes
+        untrusted certificates with the names of these peers, too, for M(esync.mesh.peer_probe).
       - V(withdrawn) takes what it holds out of use, and keeps it until V(present) or V(absent) destroys it.
       - V(absent) destroys what it holds.
     type: str
     choices: [fetched, present, withdrawn, absent]
     default: present
-  members:
-    description: The members of the mesh, as M(esync.mesh.mesh_members) returned them.
+  entries:
+    description: The sets.
     type: list
     elements: dict
-  ledger:
-    description: The ledger's folder, on the control node.
-    type: path
-  hosts:
-    description: The hosts that take part in this run.
-    type: list
-    elements: str
     default: []
-  newest:
-    description: Hand over only the newest generation of each server, while a mesh goes over to this trust model.
-    type: bool
-    default: false
-  allow_shrink:
-    description: Drop the sets of servers that neither are members nor external peers, and that nobody removed.
-    type: bool
-    default: false
-  held_variable:
-    description: The registered result of V(present), in which a host's C(handed) is looked for first.
+    suboptions:
+      peer:
+        description: Whose client set it is; with O(state=fetched) this server itself.
+        type: str
+        required: true
+      state:
+        description: The generation that it belongs to.
+        type: str
+        choices: [current, next, previous]
+        default: current
+      fingerprint:
+        description: SHA-256 of its certificate, lower-case hexadecimal.
+        type: str
+        required: true
+  payload:
+    description:
+      - The sets that the host may not have, a JSON object, fingerprint to the PKCS#12 file in base64, as RV(sets) of
+        the peers.
     type: str
-    default: __esync_handed
-  set_variable:
-    description: The registered result of M(esync.mesh.certificate_set) or M(esync.mesh.certificate_info), likewise.
-    type: str
-    default: __esync_set
-  fetched_variable:
-    description: The registered result of V(fetched).
-    type: str
-    default: __esync_fetched
   pfx_passphrase:
     description: The mesh's passphrase, under which the sets travel.
     type: str
   folder:
-    description: A folder on the host in which client sets of other servers came, judged before.
+    description:
+      - A folder on the host in which client sets of other servers came; see M(esync.mesh.exchange_folder_info).
     type: path
   folder_passphrase:
     description: The passphrase of the C(.pfx) files in O(folder).
     type: str
-  folder_variable:
-    description: The registered result of M(esync.mesh.exchange_folder_info) for O(folder).
-    type: str
-    default: __esync_folder
   file_group:
     description: A group that may read the private keys.
     type: str
   web_roots:
-    description: Folders under which the folder of the mesh may not lie.
+    description: Folders under which O(directory) and O(folder) may not lie.
     type: list
     elements: path
     default: [/var/www, /srv/www]
-  entries:
-    description: Made from O(members) and O(ledger) on the control node; not to be given.
-    type: list
-    elements: dict
-    default: []
-  payload:
-    description: Made on the control node from what was fetched; not to be given.
-    type: str
 attributes:
   check_mode:
     support: full
-    description: Says what would be handed over, without a remote call.
+    description: Says whether anything would change, and changes nothing.
   diff_mode:
     support: full
     description: Shows file names and fingerprints.
 """
 
 EXAMPLES = r"""
-- name: Read the client sets that a peer lacks
+- name: Read the current client set of this server
   esync.mesh.shared_client_sets:
     name: "{{ inventory_hostname }}"
     state: fetched
-    members: "{{ membership.members }}"
-    ledger: "{{ inventory_dir }}/esync-ledger"
-    hosts: "{{ ansible_play_hosts }}"
+    entries:
+      - peer: "{{ inventory_hostname }}"
+        fingerprint: "{{ sets.generations[0].client.fingerprint }}"
     pfx_passphrase: "{{ vault_esync_pfx_passphrase }}"
-  register: __esync_fetched
+  register: fetched
   no_log: true
 
-- name: Hand every server the client sets of its peers
+- name: Hold the client set of a peer
   esync.mesh.shared_client_sets:
     name: "{{ inventory_hostname }}"
-    members: "{{ membership.members }}"
-    ledger: "{{ inventory_dir }}/esync-ledger"
+    entries:
+      - peer: bravo
+        fingerprint: "{{ hostvars.bravo.sets.generations[0].client.fingerprint }}"
+    payload: "{{ hostvars.bravo.fetched.sets | to_json }}"
     pfx_passphrase: "{{ vault_esync_pfx_passphrase }}"
+  no_log: true
 """
 
 RETURN = r"""
@@ -128,121 +111,28 @@ sets:
   description: The sets that were asked for, fingerprint to the PKCS#12 file in base64. Nothing may print or keep this.
   type: dict
   returned: with O(state=fetched)
-problem:
-  description: Why nothing could be fetched; the task itself does not fail, for C(no_log) would hide the reason.
-  type: str
-  returned: with O(state=fetched), if something is wrong
 handed:
-  description: What the server holds now, names and fingerprints, with its digest.
+  description: What the server holds now, names and fingerprints, with its digest; null if nothing.
   type: dict
-  returned: with another state
+  returned: with O(state=present) and O(state=absent)
 added:
   description: The sets that are new.
   type: list
   elements: str
-  returned: with another state
+  returned: with O(state=present) and O(state=absent)
 removed:
   description: The sets that went.
   type: list
   elements: str
-  returned: with another state
-owed:
-  description:
-    - The servers whose sets it lacks, because they could not be fetched in this run. Those of external peers come in a folder.
-  type: list
-  elements: str
-  returned: with another state
+  returned: with O(state=present) and O(state=absent)
 """
 
-import base64
-import binascii
-import json
-import time
-import uuid
-from typing import Any, Dict, Mapping, Sequence
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, run
-from ansible_collections.esync.mesh.plugins.module_utils._steps.options import gid_of
-from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
-from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import read_client_sets
-
-SPEC: Dict[str, Any] = {
-    **SERVER,
-    "state": {"type": "str", "choices": ["fetched", "present", "withdrawn", "absent"], "default": "present"},
-    "members": {"type": "list", "elements": "dict"},
-    "ledger": {"type": "path"},
-    "hosts": {"type": "list", "elements": "str", "default": []},
-    "newest": {"type": "bool", "default": False},
-    "allow_shrink": {"type": "bool", "default": False},
-    "held_variable": {"type": "str", "default": "__esync_handed"},
-    "set_variable": {"type": "str", "default": "__esync_set"},
-    "fetched_variable": {"type": "str", "default": "__esync_fetched"},
-    "pfx_passphrase": {"type": "str", "no_log": True},
-    "folder": {"type": "path"},
-    "folder_passphrase": {"type": "str", "no_log": True},
-    "folder_variable": {"type": "str", "default": "__esync_folder"},
-    "file_group": {"type": "str"},
-    "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},
-    "entries": {"type": "list", "elements": "dict", "default": []},
-    "payload": {"type": "str", "no_log": True},
-}
-
-
-def shared_client_sets(module: AnsibleModule) -> Dict[str, Any]:
-    """Read this server's own sets, or put in force what it was handed."""
-    require()
-    options = module.params
-    name, state = options["name"], options["state"]
-    passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
-    refuse_web_roots(options["directory"], options["web_roots"], name)
-    entries = handed.entries_from(options["entries"])
-    with Folder.open(options["directory"]) as base, base.lock():
-        if state == "fetched":
-            packed = handed.pack(base, name, passphrase, [entry.fingerprint for entry in entries])
-            return {"changed": False, "sets": {key: base64.b64encode(data).decode() for key, data in packed.items()}}
-        if state == "withdrawn":
-            return {"changed": handed.withdraw(base, module.check_mode)}
-        change = handed.apply(
-            base,
-            name,
-            entries,
-            _sent(options["payload"], name),
-            passphrase or None,
-            time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + uuid.uuid4().hex[:8],
-            gid_of(options["file_group"], name),
-            module.check_mode,
-            _carried(options, entries),
-        )
-    return {"changed": change.changed}
-
-
-def _carried(options: Mapping[str, Any], entries: Sequence[handed.SharedKey]) -> handed.FolderKeys:
-    """What lies in the folder of the servers whose sets are wanted."""
-    if not options["folder"]:
-        return handed.FolderKeys()
-    passphrase = (options["folder_passphrase"] or "").encode("utf-8")
-    peers = sorted({entry.peer for entry in entries})
-    sets = read_client_sets(options["folder"], options["name"], peers, passphrase, options["web_roots"])
-    return handed.FolderKeys(sets, passphrase)
-
-
-def _sent(payload: Any, name: str) -> Dict[str, bytes]:
-    try:
-        sent = json.loads(payload) if payload else {}
-        return {str(key): base64.b64decode(text, validate=True) for key, text in sent.items()}
-    except (ValueError, binascii.Error, AttributeError, TypeError):
-        raise EsyncError(
-            "what was sent to it cannot be read", "Run establish again", kind="bad_shared_set", server=name
-        ) from None
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps.shared_client_sets import SPEC, run
 
 
 def main() -> None:
-    run(SPEC, shared_client_sets)
+    run_module(SPEC, run)
 
 
 if __name__ == "__main__":

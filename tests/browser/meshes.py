@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Meshes as a run leaves them behind: sound, large, in trouble, hostile."""
+"""Meshes as a run leaves them behind: sound, large, with causes, hostile."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, Refusal, ReportServer, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, Refusal, ReportServer
 
 NOW = "2026-11-23T19:00:00Z"
 FAR = "2027-11-20T19:00:00Z"
 SOON = "2026-12-05T19:00:00Z"
 PAST = "2026-11-21T07:30:00Z"
 
-Judge = Callable[[str, str], Any]
+Decide = Callable[[str, str], Any]
 
 
 def fingerprint(text: str) -> str:
@@ -48,32 +49,32 @@ def refused(source: str, target: str, cause: str, detail: str) -> dict[str, Any]
 
 def make(
     names: Sequence[str],
-    judge: Judge = accepted,
+    decide: Decide = accepted,
     states: Mapping[str, str] | None = None,
     ends: Mapping[str, str] | None = None,
-    debts: Sequence[PendingUpdate] = (),
+    pending: Sequence[PendingUpdate] = (),
 ) -> Mesh:
-    """A mesh whose pairs ``judge`` decides, as the probes would; servers of another state than ``ok`` have no part."""
+    """A mesh whose pairs ``decide`` decides, as the probes would; servers of another state than ``ok`` have no part."""
     state = {name: (states or {}).get(name, "ok") for name in names}
     servers = [
         ReportServer(name, f"10.0.{index // 250}.{index % 250 + 1}", 8732, state[name], (ends or {}).get(name, FAR))
         for index, name in enumerate(names)
     ]
     present = [name for name in names if state[name] == "ok"]
-    results = {name: [judge(name, peer) for peer in present if peer != name] for name in present}
-    return assemble(servers, results, "temporary", debts)
+    results = {name: [decide(name, peer) for peer in present if peer != name] for name in present}
+    return assemble(servers, results, "temporary", pending)
 
 
 def numbered(count: int, stem: str = "web") -> list[str]:
     return [f"{stem}{number:0{len(str(count))}}" for number in range(1, count + 1)]
 
 
-def in_trouble(count: int) -> Mesh:
+def with_causes(count: int) -> Mesh:
     """One dead host, one stale endpoint, one expired certificate, and one certificate that ends soon."""
     names = numbered(count)
     dead, stale, expired, soon = names[count // 3], names[count // 2], names[-4], names[1]
 
-    def judge(source: str, target: str) -> dict[str, Any]:
+    def decide(source: str, target: str) -> dict[str, Any]:
         if target == stale:
             text = (
                 f"{target} (10.0.0.9:8732) serves its previous certificate 1f2e3d4c; {source} requires the current one."
@@ -87,15 +88,15 @@ def in_trouble(count: int) -> Mesh:
             return refused(source, target, "client_certificate_expired", text)
         return accepted(source, target)
 
-    debt = PendingUpdate(dead, "trust", (names[0],), f"it has still to receive the certificates of {names[0]}")
-    return make(names, judge, {dead: "unreachable"}, {expired: PAST, soon: SOON}, [debt])
+    update = PendingUpdate(dead, "trust", (names[0],), f"it has still to receive the certificates of {names[0]}")
+    return make(names, decide, {dead: "unreachable"}, {expired: PAST, soon: SOON}, [update])
 
 
 def all_failed(count: int) -> Mesh:
-    def judge(source: str, target: str) -> dict[str, Any]:
+    def decide(source: str, target: str) -> dict[str, Any]:
         return refused(source, target, "endpoint_not_listening", f"{target} (10.0.0.1:8732) refused {source}.")
 
-    return make(numbered(count), judge)
+    return make(numbered(count), decide)
 
 
 def nothing_tested(count: int) -> Mesh:
@@ -107,7 +108,7 @@ def limited(count: int) -> Mesh:
     names = numbered(count)
     states = dict.fromkeys(names[2:], "not_in_run")
     news = f"it has still to receive the certificates of {names[0]}"
-    return make(names, states=states, debts=[PendingUpdate(name, "trust", (names[0],), news) for name in names[1:]])
+    return make(names, states=states, pending=[PendingUpdate(name, "trust", (names[0],), news) for name in names[1:]])
 
 
 def with_sites() -> Mesh:
@@ -161,15 +162,15 @@ HOSTILE = [
 def hostile() -> Mesh:
     """What must not run, in every place that a text can come to."""
 
-    def judge(source: str, target: str) -> dict[str, Any]:
+    def decide(source: str, target: str) -> dict[str, Any]:
         if HOSTILE.index(target) % 2:
             return accepted(source, target)
         cause = HOSTILE[(HOSTILE.index(source) + 1) % len(HOSTILE)]
         text = {"detail": f"{source} said {target} {cause}", "remedy": f"{target}: {HOSTILE[0]}", "tls": HOSTILE[1]}
         return {**accepted(source, target), "verdict": "failed", "cause": cause, **text}
 
-    debts = [PendingUpdate(name, HOSTILE[0], (name,), f"owes {name}") for name in HOSTILE]
-    mesh = make(HOSTILE, judge, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, debts)
+    pending = [PendingUpdate(name, HOSTILE[0], (name,), f"pending {name}") for name in HOSTILE]
+    mesh = make(HOSTILE, decide, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, pending)
     problems = [Problem(name, f"kind {name}", FAULT, name, name, f"saw {name}", f"mend {name}") for name in HOSTILE]
     refusals = [Refusal(HOSTILE[0], name, HOSTILE[1], "failed", HOSTILE[1], name, name) for name in HOSTILE[1:]]
     clusters = [Cluster(name, name, 1, (HOSTILE[0], name)) for name in HOSTILE]

@@ -131,7 +131,7 @@ def test_two_meshes_are_joined_and_stay_joined(two: list[Mesh]) -> None:
         assert set(here.succeed("establish").changed.values()) == {0}
         assert here.snapshot() == before
         assert here.report()["summary"]["expected"] == 2
-        assert here.report()["debts"] == []
+        assert here.report()["pending"] == []
     # An external peer that does not answer is told by name.
     with listening(there, "x"):
         result = here.fail("verify")
@@ -250,10 +250,10 @@ def test_what_one_host_learned_the_others_are_owed(two: list[Mesh]) -> None:
     assert here.trusted("a") == {"b", "x"}
     assert here.trusted("b") == {"a"}
     assert here.run("verify").code == 0
-    assert [(debt["server"], debt["missing"]) for debt in here.report()["debts"]] == [("b", ["x"])]
+    assert [(debt["server"], debt["missing"]) for debt in here.report()["pending"]] == [("b", ["x"])]
     here.succeed("establish")
     assert here.trusted("b") == {"a", "x"}
-    assert here.report()["debts"] == []
+    assert here.report()["pending"] == []
 
 
 def test_hostile_folders_are_refused_on_every_host_and_nothing_changes(two: list[Mesh]) -> None:
@@ -279,6 +279,8 @@ def test_hostile_folders_are_refused_on_every_host_and_nothing_changes(two: list
     assert mesh.snapshot() == before
 
     failures = {match["host"]: json.loads(match["result"]) for match in _FAILED.finditer(result.output)}
+    # The first host of the play ends the run for all.
+    assert "so the run stops here for all servers" in failures.pop("a")["msg"]
     assert set(failures) == set(titles)
     for host, title in titles.items():
         errors = failures[host].get("errors") or [failures[host]["error"]]

@@ -160,7 +160,7 @@ FAULTS: dict[str, list[Fault]] = {
     ],
     "all or nothing": [
         ("a", without_trust, "no_trust", "c_SyncServer.cer"),
-        ("b", without_certificates, "no_certificates", "Run establish, which makes them."),
+        ("b", without_certificates, "no_certificates", "Run establish, which creates them."),
         ("b", without_certificates, "no_trust", "c_SyncServer.cer"),
         ("c", another_in_the_ledger, "ledger_missing", "the ledger has"),
     ],
@@ -316,7 +316,7 @@ def test_a_service_that_lets_everybody_in_is_caught_by_name(resident: Mesh, play
         (one["from"], one["to"], one["present"]) for one in resident.report()["refusals"] if one["verdict"] != "ok"
     }
     assert let_in == {("a", "b", present) for present in ("none", "stranger", "stranger_same_subject", "server")}
-    assert "b let in a, showing no certificate; an unknown certificate" in result.prose
+    assert "b accepted a, which presented no certificate; an untrusted certificate" in result.prose
     assert "trust only trusted/clients.pem" in result.prose
 
 
@@ -355,7 +355,8 @@ def public(mesh: Mesh) -> Iterator[Mesh]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_user_without_root_is_told_what_was_not_judged(public: Mesh) -> None:
-    result = check(public, ok=True)
+    # No pair can be tested, so the run proved nothing.
+    result = check(public, ok=False)
     assert kinds(public) == {name: {"no_permission"} for name in public.names}
     report = public.report()
     assert report["summary"]["untested"] == 6

@@ -57,7 +57,7 @@ def test_one_run_discards_one_server_and_the_run_after_that_changes_nothing(mesh
 def test_with_a_limit_it_says_what_stays_owed(mesh: Mesh) -> None:
     result = mesh.succeed("establish", "--limit", "b", "-e", f"{OPTION}=true")
     assert "Not in this run: a, c. What they have stays as it is" in result.prose
-    assert {debt["server"] for debt in mesh.report()["debts"]} == {"a", "c"}
+    assert {debt["server"] for debt in mesh.report()["pending"]} == {"a", "c"}
     old = generations(mesh)
     assert (
         "Not in this run: b. Nothing is destroyed." in mesh.run("establish", "--limit", "a", "-e", f"{OPTION}=b").prose
@@ -65,4 +65,4 @@ def test_with_a_limit_it_says_what_stays_owed(mesh: Mesh) -> None:
     mesh.succeed("establish")
     assert generations(mesh) == old
     assert mesh.report()["summary"]["ok"] == 6
-    assert mesh.report()["debts"] == []
+    assert mesh.report()["pending"] == []

@@ -113,12 +113,12 @@ def test_defer_goes_on_and_settles_when_the_server_is_back(mesh: Mesh) -> None:
     assert before["a"] != after["a"]
     # c was not told, so what it knows of the others is not retired.
     assert (mesh.host("a") / "previous").is_symlink()
-    assert [debt["server"] for debt in mesh.report()["debts"]] == ["c"]
+    assert [debt["server"] for debt in mesh.report()["pending"]] == ["c"]
     mesh.host_settings.clear()
     mesh.write()
     mesh.succeed("regenerate", "-e", "esync_only_due=true")
     assert fingerprints(mesh) == after
-    assert mesh.report()["debts"] == []
+    assert mesh.report()["pending"] == []
     settled(mesh)
 
 

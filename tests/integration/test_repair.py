@@ -24,7 +24,7 @@ def generation(mesh: Mesh, name: str) -> str:
 def test_a_sound_mesh_is_left_as_it_is(mesh: Mesh) -> None:
     before = mesh.snapshot()
     result = mesh.succeed("repair")
-    assert "Nothing is wrong that can be mended from here." in plan(result.output)
+    assert "Nothing is wrong that can be repaired from here." in plan(result.output)
     assert set(result.changed.values()) == {0}
     assert mesh.snapshot() == before
 
@@ -51,7 +51,7 @@ def test_modes_and_trust_are_mended_without_new_certificates(mesh: Mesh) -> None
     (mesh.host("c") / "trusted").unlink()
     shutil.rmtree(mesh.host("c") / "remote")
     result = mesh.succeed("repair")
-    assert "a: mend the modes of its files" in plan(result.output)
+    assert "a: correct the modes of its files" in plan(result.output)
     assert "c: bring its trust and its entry in the ledger up to date" in plan(result.output)
     assert "b:" not in plan(result.output)
     assert {name: generation(mesh, name) for name in mesh.names} == before
@@ -67,7 +67,7 @@ def test_what_it_cannot_mend_it_says_and_leaves(mesh: Mesh) -> None:
     path.write_text(json.dumps(record))
     before = mesh.snapshot()
     result = mesh.fail("repair")
-    assert "Left as it is: b: The ledger does not know certificates that it has" in plan(result.output)
+    assert "Not repaired: b: ledger_missing. The ledger does not have certificates that it has" in plan(result.output)
     assert "esync_accept_changed" in plan(result.output)
     assert "First settle what the ledger has of b" in plan(result.output), "trust is not made from a ledger in doubt"
     assert mesh.snapshot() == before

@@ -26,7 +26,7 @@ from make_material import PASSPHRASE, short_key
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations, trust_writer
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 TEMPLATE = HERE.parents[1] / "roles" / "esync_endpoint" / "templates" / "esync-mesh.conf.j2"
@@ -62,7 +62,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shown = found[peer]
         entries = [trust.TrustEntry(peer, role, names.CURRENT, shown[role]["fingerprint"]) for role in names.ROLES]
         with Folder.open(str(root / name)) as base:
-            trust.apply(base, name, entries, [shown[role]["pem"] for role in names.ROLES], "first")
+            trust_writer.apply(base, name, entries, [shown[role]["pem"] for role in names.ROLES], "first")
     return root
 
 

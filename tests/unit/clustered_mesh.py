@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer
 
 
 def with_clusters() -> Mesh:

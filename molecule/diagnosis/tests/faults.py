@@ -245,7 +245,7 @@ FAULTS = (
         "not_refused",
         ("alpha bravo",),
         **nginx("bravo", "'s/ssl_verify_client on/ssl_verify_client optional_no_ca/; /if (.esync_peer/,/}/d'"),
-        says=("bravo let in alpha, showing no certificate",),
+        says=("bravo accepted alpha, which presented no certificate",),
         remedy="trust only trusted/clients.pem",
     ),
     Fault(

@@ -250,7 +250,7 @@ def test_check_names_every_fault_with_two_calls_a_server(spoilt: None) -> None:
     }
     let_in = {(one["to"], one["present"]) for one in report["refusals"] if one["verdict"] == "failed"}
     assert let_in == {("echo", present) for present in ("none", "stranger", "stranger_same_subject", "server")}
-    assert "echo let in delta, showing no certificate" in prose(done)
+    assert "echo accepted delta, which presented no certificate" in prose(done)
 
 
 def test_check_finds_a_sound_mesh_sound() -> None:

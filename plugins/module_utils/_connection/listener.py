@@ -31,7 +31,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import os_error
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SERVER, UNKNOWN
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.base import port_taken
 
 LINGER = 0.5
 """Seconds after the last expected peer was served, for connections that are just being closed."""
@@ -183,6 +182,9 @@ def _bind(settings: ListenerSettings) -> socket.socket:
         server.close()
         where = f"{settings.address} port {settings.port}"
         if error.errno == errno.EADDRINUSE:
+            # Only here: who holds the port has to be known only then.
+            from ansible_collections.esync.mesh.plugins.module_utils._endpoints.processes import port_taken
+
             raise port_taken(settings.port, settings.name, where) from None
         raise EsyncError(
             f"cannot listen on {where}: {os.strerror(error.errno or 0).lower()}",

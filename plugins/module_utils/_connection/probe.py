@@ -19,9 +19,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import causes as diagnosis
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Diagnosis, PairEvidence, Validity
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Diagnosis, PairEvidence
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
     CURRENT,
@@ -30,7 +30,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     SHARED_KEYS,
     STATES,
 )
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 
 NONE, STRANGER, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject", "plain"
 OWN_CLIENT = "own_client"
@@ -140,7 +139,6 @@ def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]
 
     :returns: a result for each peer, in their order; if this server's own files cannot be used, that is what all of
         them tell.
-    :raises EsyncError: kind ``missing_dependency``.
     """
     callers = _callers(peers, settings)
 
@@ -162,7 +160,6 @@ def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[
     whether it answers without TLS may be another matter.
 
     :returns: a result for each peer and kind, with ``present``.
-    :raises EsyncError: kind ``missing_dependency``.
     """
     found: List[Dict[str, Any]] = []
     silent: Dict[Tuple[str, Optional[str]], Dict[str, Any]] = {}
@@ -174,7 +171,12 @@ def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[
         known = [result for place, result in silent.items() if place not in again]
         found += [{**result, "present": present} for result in (*results, *known)]
         silent.update(
-            {(str(result["to"]), result["site"]): result for result in results if result["verdict"] == "untested"}
+            {
+                (str(result["to"]), result["site"]): result
+                for result in results
+                # What this server cannot present tells nothing about the peer.
+                if result["verdict"] == "untested" and result["cause"] not in diagnosis.OWN_FILES
+            }
         )
     return found
 
@@ -189,7 +191,6 @@ def probe_clusters(clusters: Sequence[Peer], settings: ProbeSettings) -> List[Di
 
     :returns: a result for each cluster, in their order: ``cluster``, ``verdict``, ``cause``, ``detail``, ``remedy``,
         ``answered`` (server name to how often it did).
-    :raises EsyncError: kind ``missing_dependency``.
     """
     if not clusters:
         return []
@@ -483,28 +484,24 @@ def _prepare(
     context = tls.client_context(trust)
     if settings.present == NONE:
         return _Caller(settings, context, own, known=known)
-    if settings.present in (STRANGER, SAME_SUBJECT):
-        der = _show_stranger(context, (peer or settings.name) if settings.present == SAME_SUBJECT else "stranger")
-    else:
-        state, role = (settings.present, CLIENT) if settings.present in STATES else (CURRENT, SERVER)
-        if peer is not None:
-            credential = tls.read_handed(settings.directory, peer, state)
-        else:
-            credential = tls.read_credential(
-                settings.directory, state, CLIENT if settings.present == OWN_CLIENT else role
-            )
-        tls.load_credential(context, credential)
-        der = credential.der
-    return _Caller(settings, context, own, tls.fingerprint_of(der), tls.validity_of(der), known)
+    credential = _credential(settings, peer)
+    tls.load_credential(context, credential)
+    return _Caller(settings, context, own, credential.fingerprint, tls.validity_of(credential.der), known)
 
 
-def _show_stranger(context: ssl.SSLContext, name: str) -> bytes:
-    """Show a certificate that nobody can know, made for this moment; its key never reaches a disk."""
-    require()
-    key = x509.generate_key("ecdsa", 256)
-    certificate = x509.self_sign(key, CLIENT, x509.Profile(name, (name,), "ecdsa", 256, 1), _now())
-    tls.load_generated(context, certificate.pem.encode("ascii") + x509.key_to_pem(key))
-    return certificate.der
+def _credential(settings: ProbeSettings, peer: Optional[str]) -> tls.Credential:
+    """The certificate that is presented.
+
+    :param peer: to whom; None: to all alike.
+    :raises EsyncError: kinds ``no_certificate``, ``not_handed``, ``damaged_file``.
+    """
+    present, directory = settings.present, settings.directory
+    if present in (STRANGER, SAME_SUBJECT):
+        return tls.read_untrusted(directory, (peer or settings.name) if present == SAME_SUBJECT else None)
+    state, role = (present, CLIENT) if present in STATES else (CURRENT, SERVER)
+    if peer is not None:
+        return tls.read_handed(directory, peer, state)
+    return tls.read_credential(directory, state, CLIENT if present == OWN_CLIENT else role)
 
 
 def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, shown: Optional[str]) -> Dict[str, Any]:

@@ -4,47 +4,42 @@
 
 """What both ends of the connection test share: the files of a server, TLS contexts, and what OpenSSL says.
 
-Only Python's own ssl and hashlib are needed; where cryptography is at hand, dates are told too.
+Only Python's own ssl and hashlib are needed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import hashlib
-import json
 import os
 import re
 import socket
 import ssl
 import stat
-import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Validity
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
     CURRENT,
     HANDED_BEFORE,
     HANDED_OVER,
     NEXT,
+    PROBE,
+    REMOTE,
     ROLES,
     STATES,
     TRUSTED,
     UNKNOWN,
     remote_stem,
 )
-
-try:
-    from cryptography import x509
-
-    _HAS_DATES = True
-except ImportError:
-    _HAS_DATES = False
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder, untrusted
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
 
 HEALTH = "/esync/health"
 """What is asked for and answered in a test, on every endpoint that speaks HTTP."""
@@ -61,22 +56,12 @@ _PARTIAL_CHAIN = getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", None)
 
 
 @dataclass(frozen=True)
-class AcceptedCertificate:
-    """One certificate that the trust holds."""
-
-    peer: str
-    role: str
-    state: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class LoadedTrust:
     """The trust in force. :param folder: its real path, so that a switch meanwhile does not mix two trusts."""
 
     folder: str
     server: str
-    entries: Tuple[AcceptedCertificate, ...]
+    entries: Tuple[TrustEntry, ...]
 
     def bundle(self, role: str) -> str:
         """The path of the PEM bundle of all peers' certificates of this role."""
@@ -108,31 +93,27 @@ def read_trust(directory: str) -> LoadedTrust:
     :raises EsyncError: kinds ``no_trust``, ``damaged_file``.
     """
     link = os.path.join(directory, TRUSTED)
-    folder = os.path.realpath(link)
-    path = os.path.join(folder, "trust.json")
-    if not os.path.isdir(folder):
+    try:
+        with Folder.open(directory, any_owner=True) as base:
+            found = trust_folder.read_index(base)
+    except EsyncError as error:
+        if error.kind == "missing_folder":
+            found = None
+        else:
+            raise EsyncError(
+                f"the list of trusted certificates cannot be used: {error.cause}",
+                "Run establish, which writes the trust again",
+                kind="damaged_file",
+                path=os.path.realpath(error.path or link),
+            ) from None
+    if found is None:
         raise EsyncError(
             "there is no trust in force, so nobody could be accepted",
             "Run establish, which exchanges the certificates",
             kind="no_trust",
             path=link,
         )
-    try:
-        said = json.loads(_read(path).decode("utf-8"))
-        entries = tuple(
-            AcceptedCertificate(str(item["peer"]), str(item["role"]), str(item["state"]), str(item["fingerprint"]))
-            for item in said["entries"]
-        )
-        if said["version"] != 1 or any(entry.role not in ROLES or entry.state not in STATES for entry in entries):
-            raise ValueError
-        return LoadedTrust(folder, str(said["server"]), entries)
-    except (ValueError, TypeError, LookupError, RecursionError):
-        raise EsyncError(
-            "it is no list of trusted certificates, or damaged",
-            "Run establish, which writes the trust anew",
-            kind="damaged_file",
-            path=path,
-        ) from None
+    return LoadedTrust(os.path.join(os.path.realpath(directory), REMOTE, found.folder), found.server, found.entries)
 
 
 def read_credential(directory: str, state: str, role: str) -> Credential:
@@ -177,6 +158,26 @@ def read_handed(directory: str, peer: str, state: str) -> Credential:
     )
 
 
+def read_untrusted(directory: str, server: Optional[str] = None) -> Credential:
+    """Find an untrusted certificate with its key; both lie in one file.
+
+    :param server: by whose name; None: the one without any server's.
+    :raises EsyncError: kind ``no_certificate``.
+    """
+    path = os.path.join(directory, PROBE, untrusted.file_name(server))
+    with contextlib.suppress(EsyncError):
+        data = _read(path)
+        if untrusted.is_intact(data):
+            der = _first_certificate(data, path)
+            return Credential(path, path, fingerprint_of(der), der)
+    raise EsyncError(
+        "there is no untrusted certificate to prove the refusal with, or it is damaged",
+        "Run establish, which makes it again",
+        kind="no_certificate",
+        path=path,
+    )
+
+
 def own_certificates(directory: str) -> Dict[str, str]:
     """The fingerprints of all this server's own certificates that can be read: to ``role state``."""
     found = {}
@@ -193,36 +194,18 @@ def fingerprint_of(der: bytes) -> str:
 
 
 def validity_of(der: bytes) -> Optional[Validity]:
-    """From when to when a certificate is valid; ``None`` if it cannot be read, or cryptography is not there."""
-    if not _HAS_DATES:
-        return None
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        return Validity(_utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after"))
-    except Exception:
-        # Foreign certificates fail in many ways, and dates are only an addition.
-        return None
+    """From when to when a certificate is valid; ``None`` if it cannot be read."""
+    # Only where it is needed: a call that finds nothing wrong compiles nothing of it.
+    from ansible_collections.esync.mesh.plugins.module_utils._connection.der import validity
+
+    return validity(der)
 
 
 def subject_of(der: bytes) -> Optional[str]:
     """The common name that a certificate is issued to; ``None`` if it has none or cannot be read."""
-    if not _HAS_DATES:
-        return None
-    try:
-        names = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        return str(names[0].value) if names else None
-    except Exception:
-        # As for the dates.
-        return None
+    from ansible_collections.esync.mesh.plugins.module_utils._connection.der import common_name
 
-
-def _utc(certificate: Any, name: str) -> datetime.datetime:
-    # cryptography 42 brought times with a zone and deprecated those without.
-    moment: Optional[datetime.datetime] = getattr(certificate, name + "_utc", None)
-    if moment is None:
-        naive: datetime.datetime = getattr(certificate, name)
-        moment = naive.replace(tzinfo=datetime.timezone.utc)
-    return moment
+    return common_name(der)
 
 
 def _first_certificate(data: bytes, path: str) -> bytes:
@@ -332,23 +315,6 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
             path=credential.key,
         )
     raise _damaged(credential.key, f"it, or the certificate {credential.certificate}, cannot be read")
-
-
-def load_generated(context: ssl.SSLContext, pem: bytes) -> None:
-    """Give a context a certificate and key that exist in memory only (both in ``pem``)."""
-    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-        descriptor = os.memfd_create("esync")
-        path = f"/proc/self/fd/{descriptor}"
-    else:
-        descriptor, path = tempfile.mkstemp(prefix="esync-")
-    try:
-        with open(descriptor, "wb", closefd=False) as stream:
-            stream.write(pem)
-        context.load_cert_chain(path)
-    finally:
-        os.close(descriptor)
-        if not path.startswith("/proc/"):
-            os.unlink(path)
 
 
 # -- what OpenSSL says ----------------------------------------------------------------------------------------

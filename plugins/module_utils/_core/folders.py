@@ -339,6 +339,13 @@ class Folder:
             os.rename(name, new_name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         self.sync()
 
+    def move(self, name: str, folder: Folder, new_name: str) -> None:
+        """Move a file into another folder of the same file system in one step; a file of the new name is replaced."""
+        with _telling(folder._path(new_name), "rename"):
+            os.rename(name, new_name, src_dir_fd=self._descriptor, dst_dir_fd=folder._descriptor)
+        folder.sync()
+        self.sync()
+
     def set_mode(self, mode: int, gid: Optional[int] = None) -> None:
         """Give this folder a mode, and a group before that."""
         with _telling(self.path, "set the mode"):

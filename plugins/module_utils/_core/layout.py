@@ -16,7 +16,15 @@ PEM_FILES = ("crt", "key")
 
 FORMATS = ("cer", "pfx", "pvk")
 
+MODERN = "modern"
+COMPAT = "compat"
+ENCRYPTIONS = (MODERN, COMPAT)
+"""How a .pfx file is encrypted."""
+
 PASSPHRASE = "pfx.passphrase"
+MANIFEST = "manifest.json"
+"""What a generation holds: the SHA-256 of each file, and the facts of both certificates."""
+
 ROTATION = "rotation.json"
 LOADED = "endpoint.loaded"
 """What the resident endpoint was last proved to have taken up."""

@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
 MINIMUM = 38
 """The oldest major version of cryptography that writes every PKCS#12 form (Debian 12 has it)."""
 
-try:
-    import cryptography
+FOUND: Optional[str] = None
+"""The version that is installed, empty if there is none; None as long as nobody asked, for importing it takes time."""
 
-    FOUND: str = cryptography.__version__
-    PLACE: str = str(cryptography.__file__)
-except ImportError:
-    FOUND = ""
-    PLACE = ""
+PLACE = ""
 
 
 def require() -> None:
@@ -26,15 +24,28 @@ def require() -> None:
 
     :raises EsyncError: kind ``missing_dependency``, naming what was found and what to install.
     """
-    if _major(FOUND) >= MINIMUM:
+    version = _found()
+    if _major(version) >= MINIMUM:
         return
-    found = f"version {FOUND} was found at {PLACE}" if FOUND else "there is none"
+    found = f"version {version} was found at {PLACE}" if version else "there is none"
     raise EsyncError(
         f"the Python library cryptography, version {MINIMUM} or later, is needed, and {found}",
         "Install the package python3-cryptography with the host's own package manager, "
         "for the Python that ansible_python_interpreter names, or set esync_install_dependencies to true",
         kind="missing_dependency",
     )
+
+
+def _found() -> str:
+    global FOUND, PLACE
+    if FOUND is None:
+        try:
+            import cryptography
+
+            FOUND, PLACE = cryptography.__version__, str(cryptography.__file__)
+        except ImportError:
+            FOUND = ""
+    return FOUND
 
 
 def _major(version: str) -> int:

@@ -24,6 +24,8 @@ TRUSTED = "trusted"
 SHARED = "handed"
 HANDED_OVER = "handed-over"
 HANDED_BEFORE = "handed-before"
+PROBE = "probe"
+"""Untrusted certificates with their keys: what every peer must refuse, for the connection test to present."""
 
 PINNED = "pinned"
 SHARED_KEYS = "shared_keys"

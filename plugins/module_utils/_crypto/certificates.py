@@ -15,8 +15,15 @@ import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import (
+    IP_ADDRESS,
+    Certificate,
+    alt_name_kinds,
+    normal_alt_names,
+    timestamp,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER
 
@@ -39,6 +46,7 @@ __all__ = [
     "key_from_pem",
     "key_kind",
     "key_to_pem",
+    "normal_alt_names",
     "parse_certificate",
     "public_key_of",
     "self_sign",
@@ -53,10 +61,6 @@ MAX_BYTES = 64 * 1024
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
 _PEM_KEY = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----\s*")
-# A server name may be no proper host name (it may end in a hyphen), and still stands in its certificate.
-_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
-# A mistyped address must not become a host name.
-_DOTTED_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}\Z")
 # Ten times what anybody should choose, and far from the last year that a certificate can name.
 _MAX_DAYS = 36500
 
@@ -77,47 +81,6 @@ class Profile:
     key_type: str
     key_size: int
     valid_days: int
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A public certificate as it was made or read.
-
-    :param role: ``server`` or ``client``.
-    :param fingerprint: SHA-256 of the DER, lower-case hex.
-    :param not_before: UTC. :param not_after: UTC.
-    :param alt_names: host names (A-labels) and addresses in the order of the extension.
-    :param public_key: SubjectPublicKeyInfo, DER.
-    """
-
-    role: str
-    der: bytes
-    pem: str
-    fingerprint: str
-    subject: str
-    not_before: datetime.datetime
-    not_after: datetime.datetime
-    alt_names: Tuple[str, ...]
-    key_type: str
-    key_size: int
-    public_key: bytes
-
-    def facts(self) -> Dict[str, Any]:
-        """The certificate for results and the ledger; public data only."""
-        return {
-            "role": self.role,
-            "fingerprint": self.fingerprint,
-            "subject": self.subject,
-            "not_before": timestamp(self.not_before),
-            "not_after": timestamp(self.not_after),
-            "alt_names": list(self.alt_names),
-            "pem": self.pem,
-        }
-
-
-def timestamp(moment: datetime.datetime) -> str:
-    """A UTC time as text, to the second: ``2026-11-23T20:00:00Z``."""
-    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def generate_key(key_type: str, key_size: int) -> Any:
@@ -316,40 +279,15 @@ def _alt_names(certificate: Any) -> Tuple[str, ...]:
     return tuple(str(name.value) for name in names)
 
 
-def normal_alt_names(alt_names: Tuple[str, ...]) -> Tuple[str, ...]:
-    """Names as a certificate holds them: A-labels and canonical addresses, each once, in their order.
-
-    :raises EsyncError: kind ``bad_name`` for what is neither a host name nor an address.
-    """
-    return tuple(str(name.value) for name in _general_names(alt_names))
-
-
 def _general_names(alt_names: Tuple[str, ...]) -> List[Any]:
-    found: List[Any] = []
-    for text in alt_names:
-        name = _general_name(text)
-        if name not in found:
-            found.append(name)
-    return found
+    """The names as the library takes them.
 
-
-def _general_name(text: str) -> Any:
-    try:
-        # From the packed form, for a certificate holds no zone of a link-local address (fe80::1%eth0).
-        return x509.IPAddress(ipaddress.ip_address(ipaddress.ip_address(text).packed))
-    except ValueError:
-        pass
-    try:
-        encoded = text if text.isascii() else text.encode("idna").decode("ascii")
-    except UnicodeError:
-        encoded = ""
-    if not _HOST_NAME.match(encoded) or _DOTTED_NUMBERS.match(encoded):
-        raise EsyncError(
-            f"{text!r} is neither a host name nor an IP address",
-            "Correct it in esync_server_name, esync_address, esync_subject_alt_names or esync_cluster",
-            kind="bad_name",
-        )
-    return x509.DNSName(encoded)
+    :raises EsyncError: kind ``bad_name``.
+    """
+    return [
+        x509.IPAddress(ipaddress.ip_address(text)) if kind == IP_ADDRESS else x509.DNSName(text)
+        for kind, text in alt_name_kinds(alt_names)
+    ]
 
 
 def _damaged(path: str, cause: str) -> EsyncError:

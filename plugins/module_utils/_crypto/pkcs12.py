@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
 try:
@@ -18,9 +19,7 @@ except ImportError:
     # requirements.require() says so before any of this is used.
     pass
 
-MODERN = "modern"
-COMPAT = "compat"
-ENCRYPTIONS = (MODERN, COMPAT)
+MODERN, COMPAT, ENCRYPTIONS = layout.MODERN, layout.COMPAT, layout.ENCRYPTIONS
 
 MAX_BYTES = 64 * 1024
 

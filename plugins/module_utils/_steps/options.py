@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the modules about a server's own sets have in common: their options, and how results look."""
+"""What the steps about a server's own sets have in common: their options, and how results look."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ import grp
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import timestamp
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import base as endpoint
-from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE
-from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetSettings
 
@@ -30,22 +27,15 @@ SPEC: Dict[str, Any] = {
     "renew_before_days": {"type": "int", "default": 30},
     "formats": {"type": "list", "elements": "str", "choices": list(layout.FORMATS), "default": list(layout.FORMATS)},
     "pfx_passphrase": {"type": "str", "no_log": True},
-    "pfx_encryption": {"type": "str", "choices": list(pkcs12.ENCRYPTIONS), "default": pkcs12.MODERN},
+    "pfx_encryption": {"type": "str", "choices": list(layout.ENCRYPTIONS), "default": layout.MODERN},
     "file_group": {"type": "str"},
-    "observe": {
-        "type": "dict",
-        "options": {
-            "files": {"type": "list", "elements": "path", "default": []},
-            "port": {"type": "int"},
-            "address": {"type": "str"},
-            "sites": {"type": "list", "elements": "dict", "default": [], "options": SITE},
-        },
-    },
     "product_version": {"type": "raw"},
     "product_version_timeout": {"type": "float", "default": 10},
     "control_clock": {"type": "float"},
 }
+"""Without ``deep``, whose default differs: a reader looks closely unless told otherwise."""
 
+_HANDED = (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE)
 _VERSION_LIMIT = 200
 
 
@@ -105,8 +95,8 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
         return None, []
     errors = [
         EsyncError(
-            "it is damaged, missing or foreign, or its mode is not the one it was made with",
-            "Run establish: it is public data and is written anew from the ledger",
+            "it is damaged, missing or unexpected, or its mode is not the one it was made with",
+            "Run establish: it is public data and is written again from the ledger",
             kind="damaged_trust",
             server=server,
             path=f"{base.path}/{names.REMOTE}/{found.folder}" + ("" if name == "." else f"/{name}"),
@@ -117,20 +107,33 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
 
 
 def handed_of(
-    base: Optional[Folder], server: str, gid: Optional[int]
+    base: Optional[Folder], server: str, gid: Optional[int], deep: bool = True
 ) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
-    """The client sets that the peers handed over, names and fingerprints only, and what is wrong with them."""
+    """The client sets that the peers handed over, names and fingerprints only, and what is wrong with them.
+
+    :param deep: parse every certificate and key, too.
+    :raises EsyncError: kind ``missing_dependency``.
+    """
+    if base is None:
+        return None, []
     try:
-        found = handed.read(base, server, gid) if base else None
+        if all(base.status(name) is None for name in _HANDED):
+            return None, []
+        # Only here, because most meshes share no keys.
+        from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+
+        found = handed.read(base, server, gid, deep)
     except EsyncError as error:
-        # Not known, but something lies there: the control node has it written anew.
+        if error.kind == "missing_dependency":
+            raise
+        # Not known, but something lies there: the control node has it written again.
         return {"digest": "", "withdrawn": False, "entries": []}, [error]
-    if base is None or found is None:
+    if found is None:
         return None, []
     errors = [
         EsyncError(
-            "it is damaged, missing or foreign, or its mode is not the one it was made with",
-            "Run establish, which has the peer's client set handed over anew",
+            "it is damaged, missing or unexpected, or its mode is not the one it was made with",
+            "Run establish, which has the peer's client set handed over again",
             kind="damaged_shared_keys",
             server=server,
             path=f"{base.path}/{names.SHARED}"
@@ -140,11 +143,6 @@ def handed_of(
     ]
     entries = [vars(entry) for entry in found.entries]
     return {"digest": found.digest, "withdrawn": found.withdrawn, "entries": entries}, errors
-
-
-def observed(options: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-    """What is to be known of the endpoint, read in the same call; None if it was not asked for."""
-    return endpoint.observe(**options["observe"]) if options["observe"] else None
 
 
 def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional[Dict[str, Any]]]:
@@ -157,15 +155,18 @@ def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional
         return None, None
     if not isinstance(wanted, (list, tuple)):
         return str(wanted).strip(), None
+    # Only here, because few have a command.
+    from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
+
     words = [str(word) for word in wanted]
     seconds = options["product_version_timeout"]
-    status, output, said = endpoint.run_command(words, seconds)
+    status, output, said = processes.run_command(words, seconds)
     lines = output.strip().splitlines()
     shown = lines[0].strip() if lines else ""
     why = None
     if status != 0:
-        spoken = endpoint.last_words(said)
-        why = endpoint.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
+        spoken = processes.last_words(said)
+        why = processes.outcome_of(status, seconds) + (f" and said: {spoken}" if spoken else "")
     elif not shown:
         why = "printed nothing"
     elif len(shown) > _VERSION_LIMIT or not shown.isprintable():
@@ -192,6 +193,11 @@ def clock() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
+def names_of(found: Optional[Mapping[str, Any]]) -> Tuple[str, ...]:
+    """The servers whose client sets were handed over, from what :func:`handed_of` returned."""
+    return tuple(dict.fromkeys(entry["peer"] for entry in found["entries"])) if found else ()
+
+
 def check_clock(now: datetime.datetime, control: Optional[float], limit: int, server: str) -> None:
     """Refuse to issue anything by a clock that is far from the control node's.
 
@@ -204,7 +210,7 @@ def check_clock(now: datetime.datetime, control: Optional[float], limit: int, se
     skew = abs((now - there).total_seconds())
     if skew > limit:
         raise EsyncError(
-            f"its clock says {x509.timestamp(now)}, the control node's says {x509.timestamp(there)}: "
+            f"its clock says {timestamp(now)}, the control node's says {timestamp(there)}: "
             f"they differ by {skew:.0f} s, and {limit} s are allowed",
             "Synchronise both clocks (chrony, systemd-timesyncd)",
             kind="clock_skew",

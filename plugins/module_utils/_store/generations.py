@@ -13,29 +13,22 @@ from __future__ import annotations
 
 import datetime
 import json
-import secrets
-import stat
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import normal_alt_names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder, temporary_name
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import (
-    OURS,
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._store import manifest, untrusted
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     PFX_DIFFERS,
     Expected,
-    Inspection,
     LocalGeneration,
     Mode,
-    check_generation,
-    inspect,
 )
-
-PASSPHRASE_BYTES = 24
-"""Random bytes of a passphrase that is made here: 192 bits, for some writers stretch it with one iteration only."""
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_sets import OURS, Inspection, inspect
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class SetSettings:
     renew_before_days: int = 30
     formats: Tuple[str, ...] = layout.FORMATS
     passphrase: Optional[bytes] = field(default=None, repr=False)
-    pfx_encryption: str = pkcs12.MODERN
+    pfx_encryption: str = layout.MODERN
     gid: Optional[int] = None
 
     @property
@@ -81,7 +74,7 @@ class SetOutcome:
     """What was, or in check mode would be, done.
 
     :param reasons: why certificates were made. :param due: why the current ones should be rotated.
-    :param repaired: paths whose mode was mended. :param inspection: what lies there now.
+    :param repaired: paths whose mode was corrected, or that were made again. :param inspection: what lies there now.
     """
 
     changed: bool
@@ -132,7 +125,9 @@ def due_reasons(generation: LocalGeneration, settings: SetSettings, now: datetim
     """
     certificates = list(generation.certificates.values())
     end = min(certificate.not_after for certificate in certificates)
-    wanted = set(x509.normal_alt_names(settings.alt_names))
+    # Those of a certificate are normal already, which saves the rest of the work nearly always.
+    held = set(certificates[0].alt_names)
+    wanted = held if held == set(settings.alt_names) else set(normal_alt_names(settings.alt_names))
     size = settings.key_size if settings.key_type == "rsa" else 256
     reasons = {
         "expired": end <= now,
@@ -157,17 +152,27 @@ class Sets:
     :param base: the directory of the mesh; None if it does not exist yet (then ``check`` must be set).
     :param now: the host's time, with a time zone.
     :param check: only say what would be done.
+    :param deep: parse every file, also where the manifest says that nothing has changed.
+    :param peers: further servers by whose names untrusted certificates have to be there.
     """
 
     def __init__(
-        self, base: Optional[Folder], settings: SetSettings, now: datetime.datetime, check: bool = False
+        self,
+        base: Optional[Folder],
+        settings: SetSettings,
+        now: datetime.datetime,
+        check: bool = False,
+        deep: bool = False,
+        peers: Tuple[str, ...] = (),
     ) -> None:
         self.base = base
         self.settings = settings
         self.now = now
         self.check = check
-        self._modes: Tuple[Mode, ...] = ()
-        self.found = inspect(base, settings.expected) if base else Inspection()
+        self.deep = deep
+        self.untrusted = (settings.name, *peers)
+        self._repaired: Tuple[str, ...] = ()
+        self.found = inspect(base, settings.expected, deep) if base else Inspection()
 
     # -- the states a user can ask for ------------------------------------------------------------------------
 
@@ -187,7 +192,7 @@ class Sets:
         if current is None and not self.found.adopt:
             self._tidy()
             return self._made(("absent",), names.CURRENT, lock)
-        changed = self._tidy() or held
+        changed = self._tidy(repair=True) or held
         current = live(self.found).get(names.CURRENT)
         due = due_reasons(current, self.settings, self.now) if current else ()
         if due and renew:
@@ -204,7 +209,7 @@ class Sets:
         raise_all(self.found.errors(None, names.CURRENT))
         self._demand_current()
         held = self._hold(lock)
-        changed = self._tidy() or held
+        changed = self._tidy(repair=True) or held
         found = live(self.found)
         due = due_reasons(found[names.CURRENT], self.settings, self.now)
         if names.PREVIOUS in found:
@@ -286,16 +291,15 @@ class Sets:
 
     def _again(self) -> None:
         if self.base:
-            self.found = inspect(self.base, self.settings.expected)
+            self.found = inspect(self.base, self.settings.expected, self.deep)
 
     def _exists(self, name: str) -> bool:
         return self.base is not None and self.base.status(name) is not None
 
     def _outcome(self, changed: bool, reasons: Tuple[str, ...] = (), due: Tuple[str, ...] = ()) -> SetOutcome:
-        repaired = tuple("/".join((self.base.path, *mode.place)) for mode in self._modes) if self.base else ()
         if changed and self._base:
             self._again()
-        return SetOutcome(changed, self.found, reasons, due, repaired)
+        return SetOutcome(changed, self.found, reasons, due, self._repaired)
 
     def _hold(self, lock: Optional[RotationLock]) -> bool:
         """Note who rotates this server.
@@ -330,8 +334,12 @@ class Sets:
                 server=self.settings.name,
             )
 
-    def _tidy(self) -> bool:
-        """Finish what a killed run left, mend modes, destroy what no link names; returns whether it had to."""
+    def _tidy(self, repair: bool = False) -> bool:
+        """Finish what a killed run left, correct modes, destroy what no link names; returns whether it had to.
+
+        :param repair: make again what is missing besides the sets. What is on its way to its end can do without that,
+            and a full disk must not keep a key alive.
+        """
         found = self.found
         links = dict(found.links)
         stale = [
@@ -339,9 +347,11 @@ class Sets:
             for state in (names.NEXT, names.PREVIOUS)
             if state in links and links[state] == links.get(names.CURRENT)
         ]
-        self._modes += found.modes
+        unnoted = found.unnoted if repair else ()
+        unproven = self._unproven() if repair else ()
+        self._repaired += self._paths(found.modes, unnoted, unproven)
         needed = bool(stale or found.adopt or found.modes or found.orphans or found.unfinished or found.leftovers)
-        if not needed:
+        if not (needed or unnoted or unproven):
             return False
         if self._base is None:
             if found.adopt is None:
@@ -351,27 +361,59 @@ class Sets:
                     generations={key: value for key, value in found.generations.items() if key not in stale},
                 )
             return True
+        if needed:
+            self._finish(self._base, stale)
+        if repair:
+            self._note(self._base)
+        if unproven:
+            untrusted.make(self._base, unproven, self.now)
+        return True
+
+    def _unproven(self) -> Tuple[str, ...]:
+        """The untrusted certificates that are missing, where there is something to prove by them."""
+        established = names.CURRENT in self.found.generations or self.found.adopt
+        return untrusted.missing(self.base, self.untrusted, self.now) if self.base and established else ()
+
+    def _paths(self, modes: Tuple[Mode, ...], unnoted: Tuple[str, ...], unproven: Tuple[str, ...]) -> Tuple[str, ...]:
+        if self.base is None:
+            return ()
+        places = [mode.place for mode in modes]
+        places += [(names.GENERATIONS, identity, layout.MANIFEST) for identity in unnoted]
+        places += [(names.PROBE, name) for name in unproven]
+        return tuple(dict.fromkeys("/".join((self.base.path, *place)) for place in places))
+
+    def _finish(self, base: Folder, stale: List[str]) -> None:
+        found = self.found
         if found.adopt:
-            _link(self._base, names.CURRENT, found.adopt)
+            _link(base, names.CURRENT, found.adopt)
         for state in stale:
-            self._base.remove(state)
+            base.remove(state)
         for name in found.leftovers:
-            self._base.remove_tree(name, wipe=True)
+            base.remove_tree(name, wipe=True)
         if found.orphans or found.unfinished:
-            with self._base.child(names.GENERATIONS) as folder:
+            with base.child(names.GENERATIONS) as folder:
                 for name in (*found.orphans, *found.unfinished):
                     folder.remove_tree(name, wipe=True)
         for mode in found.modes:
-            _mend(self._base, mode)
-        self._base.sync()
+            _correct(base, mode)
+        base.sync()
         self._again()
-        return True
+
+    def _note(self, base: Folder) -> None:
+        """Write the manifests that are missing or damaged."""
+        if not self.found.unnoted:
+            return
+        sound = {generation.id: generation for generation in self.found.generations.values()}
+        with base.child(names.GENERATIONS) as folder:
+            for identity in self.found.unnoted:
+                manifest.write_again(folder, sound[identity], self.settings.passphrase)
+        self._again()
 
     def _discard(self) -> SetOutcome:
         """Destroy all generations and make a new current one."""
+        require()
         if self._base:
-            _clear_the_way(self._base)
-            identity = self._make(self._base, None)
+            identity = self._make(self._base, None, in_the_way=True)
             for state in names.STATES:
                 if not self._is_link(state):
                     self._base.remove_tree(state, wipe=True)
@@ -393,6 +435,7 @@ class Sets:
 
     def _made(self, reasons: Tuple[str, ...], state: str, lock: Optional[RotationLock]) -> SetOutcome:
         """Make a generation and put it in its place."""
+        require()
         if self._base:
             old = self.found.links.get(names.CURRENT)
             replaced = self.found.links.get(names.NEXT if state == names.NEXT else names.PREVIOUS)
@@ -406,69 +449,25 @@ class Sets:
                     folder.remove_tree(replaced, wipe=True)
         return self._outcome(True, reasons)
 
-    def _make(self, base: Folder, lock: Optional[RotationLock]) -> str:
-        """Write a whole generation and give it its name; what fails half-way leaves nothing."""
-        identity = f"{self.now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}"
-        if lock:
-            identity = f"{identity}-{lock.id}"
-        if base.status(names.GENERATIONS) is None:
-            base.make_child(names.GENERATIONS, layout.BASE_MODE).close()
-        with base.child(names.GENERATIONS) as generations:
-            unfinished = temporary_name()
-            try:
-                with generations.make_child(
-                    unfinished, layout.folder_mode(self.settings.gid), self.settings.gid
-                ) as folder:
-                    self._fill(folder)
-                    check_generation(folder, identity, self.settings.expected)
-                    folder.sync()
-                generations.rename(unfinished, identity)
-            except BaseException:
-                generations.remove_tree(unfinished, wipe=True)
-                raise
-        return identity
+    def _make(self, base: Folder, lock: Optional[RotationLock], in_the_way: bool = False) -> str:
+        # Only here, because importing cryptography takes longer than a call that has nothing to make.
+        from ansible_collections.esync.mesh.plugins.module_utils._store.generation_writer import GenerationWriter
 
-    def _fill(self, folder: Folder) -> None:
-        settings = self.settings
-        profile = x509.Profile(
-            settings.name, settings.alt_names, settings.key_type, settings.key_size, settings.valid_days
-        )
-        passphrase = settings.passphrase
-        if "pfx" in settings.formats and passphrase is None:
-            passphrase = secrets.token_urlsafe(PASSPHRASE_BYTES).encode("ascii")
-            self._write(folder, layout.PASSPHRASE, passphrase + b"\n")
-        for role in names.ROLES:
-            key = x509.generate_key(settings.key_type, settings.key_size)
-            certificate = x509.self_sign(key, role, profile, self.now)
-            for suffix, data in _files(settings, role, key, certificate, passphrase).items():
-                self._write(folder, f"{names.set_name(settings.name, role)}.{suffix}", data)
-        for link, target in layout.stable_links(settings.name).items():
-            folder.set_link(link, target)
-
-    def _write(self, folder: Folder, name: str, data: bytes) -> None:
-        folder.write(name, data, layout.file_mode(name, self.settings.gid), layout.file_gid(name, self.settings.gid))
-
-
-def _files(
-    settings: SetSettings, role: str, key: Any, certificate: x509.Certificate, passphrase: Optional[bytes]
-) -> Mapping[str, bytes]:
-    """The files of one set, by their suffix."""
-    files = {"crt": certificate.pem.encode("ascii"), "key": x509.key_to_pem(key)}
-    if "cer" in settings.formats:
-        files["cer"] = certificate.der
-    if "pvk" in settings.formats:
-        files["pvk"] = pvk.write_pvk(key)
-    if "pfx" in settings.formats and passphrase is not None:
-        friendly = names.set_name(settings.name, role)
-        files["pfx"] = pkcs12.write_pfx(friendly, key, certificate.der, passphrase, settings.pfx_encryption)
-    return files
+        writer = GenerationWriter(base, self.settings, self.now)
+        if in_the_way:
+            writer.clear_the_way()
+        missing = untrusted.missing(base, self.untrusted, self.now)
+        if missing:
+            # First, because a failure must leave the generations as they are.
+            untrusted.make(base, missing, self.now)
+        return writer.make(lock.id if lock else None)
 
 
 def _link(base: Folder, state: str, identity: str) -> None:
     base.set_link(state, f"{names.GENERATIONS}/{identity}")
 
 
-def _mend(base: Folder, mode: Mode) -> None:
+def _correct(base: Folder, mode: Mode) -> None:
     if not mode.place:
         base.set_mode(mode.wanted, mode.gid)
         return
@@ -484,13 +483,6 @@ def _mend(base: Folder, mode: Mode) -> None:
         folder.set_mode(mode.wanted, mode.gid)
     finally:
         folder.close()
-
-
-def _clear_the_way(base: Folder) -> None:
-    """Put aside what stands in the place of the generations' folder; it is destroyed as a leftover."""
-    status = base.status(names.GENERATIONS)
-    if status and not (stat.S_ISDIR(status.st_mode) and status.st_uid == base.owner):
-        base.rename(names.GENERATIONS, temporary_name())
 
 
 def _is_file(folder: Folder, name: str) -> bool:

@@ -12,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields
-from typing import Any, Callable, Iterable, Mapping, Set, Tuple
+from typing import Any, Callable, Iterable, Mapping, Optional, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 
 VERSION = 1
+"""Of an index."""
+
 LIMIT = 16 << 20
 """Bytes that an index, or a file made of all its entries, may have at the most."""
 
@@ -74,17 +76,21 @@ def target_in(target: str, parent: str) -> str:
 
 
 def read_index(
-    inside: Folder, name: str, server: str, judge: Callable[[Any], Tuple[Any, ...]]
+    inside: Folder, name: str, server: Optional[str], judge: Callable[[Any], Tuple[Any, ...]]
 ) -> Tuple[Mapping[str, Any], Tuple[Any, ...]]:
     """The index of a folder, and its entries.
 
-    :param judge: makes entries of those in the index.
+    :param server: whose index it must be; None: anybody's. :param judge: makes entries of those in the index.
     :raises EsyncError: it cannot be read, or an entry is malformed.
     :raises ValueError: it is no index of this server's, or changed; likewise KeyError, TypeError and AttributeError.
     """
     data = json.loads(inside.read(name, LIMIT).decode("utf-8"))
     entries = judge(data["entries"])
-    if data["version"] != VERSION or data["server"] != server or data["digest"] != digest_of(entries):
+    if (
+        data["version"] != VERSION
+        or data["server"] != (server or data["server"])
+        or data["digest"] != digest_of(entries)
+    ):
         raise ValueError
     return data, entries
 

@@ -2,23 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read and judge what lies in the directory; nothing is changed here."""
+"""Read everything in a generation and compare it with itself: certificates, keys, and what holds both.
+
+This is what needs cryptography; local_sets.py asks for it where the manifest does not settle it.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
-import stat
-from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder, kind_of
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
+    DISCARD,
+    PFX_DIFFERS,
+    PFX_OPENS,
+    PFX_UNKNOWN,
+    Expected,
+    Findings,
+    LocalGeneration,
+)
 
 try:
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -26,14 +35,6 @@ try:
 except ImportError:
     # requirements.require() says so before any of this is used.
     pass
-
-DISCARD = (
-    "Restore it from a backup, or have all of this server's sets replaced by new ones: "
-    "run establish with -e esync_discard_existing=NAME"
-)
-PFX_OPENS = "opens"
-PFX_DIFFERS = "differs"
-PFX_UNKNOWN = "unknown"
 
 _SET_FILE = re.compile(r"(?P<stem>.+)_Sync(?:Server|Client)\.(?:crt|key|cer|pfx|pvk)\Z")
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n((?:[A-Za-z0-9+/=]{1,64}\n)+)-----END \1-----\n\Z")
@@ -46,322 +47,9 @@ _PKCS8 = re.compile(
     rb"\x04.\x30.\x02\x01\x01",
     re.DOTALL,
 )
-# What no reader of ours can decide by looking at the content keeps its own remedy.
-_OTHER_REMEDY = frozenset(["no_permission", "io_error", "read_only", "missing_dependency", "locked"])
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What the judgement needs to know.
-
-    :param name: the server name.
-    :param passphrase: of the ``.pfx`` files, if the user gave one.
-    :param gid: the group that may read the keys, if any.
-    :param any_group: accept the modes with and without a group, for readers who were not told.
-    """
-
-    name: str
-    passphrase: Optional[bytes] = field(default=None, repr=False)
-    gid: Optional[int] = None
-    any_group: bool = False
-
-
-@dataclass(frozen=True)
-class LocalGeneration:
-    """A sound pair of sets.
-
-    :param name: the server name in its file names.
-    :param certificates: role to certificate.
-    :param formats: which of cer, pfx and pvk it has.
-    :param pfx: whether the ``.pfx`` files open with the passphrase wanted; None without such files.
-    :param encryptions: how the ``.pfx`` files are encrypted.
-    """
-
-    id: str
-    name: str
-    certificates: Mapping[str, x509.Certificate]
-    formats: Tuple[str, ...]
-    pfx: Optional[str] = None
-    encryptions: Tuple[str, ...] = ()
-
-    def facts(self, state: str) -> Dict[str, Any]:
-        """The generation as modules return it; public data only."""
-        facts: Dict[str, Any] = {"id": self.id, "state": state}
-        facts.update((role, self.certificates[role].facts()) for role in names.ROLES)
-        return facts
-
-
-@dataclass(frozen=True)
-class Mode:
-    """A mode or group to be mended.
-
-    :param place: the names of the folders and the file below the directory; empty for the directory itself.
-    """
-
-    place: Tuple[str, ...]
-    found: int
-    wanted: int
-    gid: Optional[int]
-
-
-@dataclass(frozen=True)
-class SetProblem:
-    """What makes it impossible to go on without a decision of the user.
-
-    :param state: the generation concerned (current, next, previous); None for what concerns all.
-    """
-
-    state: Optional[str]
-    error: EsyncError
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """Everything that was found.
-
-    :param links: state to generation id, as far as the links themselves are sound.
-    :param generations: state to generation, as far as they are sound.
-    :param modes: what has to be mended; no problem.
-    :param orphans: generations that no link names; never used, or retired by a run that was killed.
-    :param adopt: the generation that ``current`` has to name: a run was killed between making it and linking it.
-    :param leftovers: unfinished entries of the directory that a killed run left.
-    :param unfinished: such entries of ``generations``.
-    :param foreign: entries of the directory that are not ours.
-    :param strangers: entries of ``generations`` that are not ours.
-    :param rotation: who rotates, since when, and which rotation; ``holder`` is empty if the note cannot be read.
-    """
-
-    links: Mapping[str, str] = field(default_factory=dict)
-    generations: Mapping[str, LocalGeneration] = field(default_factory=dict)
-    problems: Tuple[SetProblem, ...] = ()
-    modes: Tuple[Mode, ...] = ()
-    orphans: Tuple[str, ...] = ()
-    adopt: Optional[str] = None
-    leftovers: Tuple[str, ...] = ()
-    unfinished: Tuple[str, ...] = ()
-    foreign: Tuple[str, ...] = ()
-    strangers: Tuple[str, ...] = ()
-    rotation: Optional[Mapping[str, str]] = None
-
-    def errors(self, *states: Optional[str]) -> List[EsyncError]:
-        """The problems of these states (None: what concerns all), or all of them; each file once."""
-        found: Dict[Tuple[Optional[str], str], EsyncError] = {}
-        for problem in self.problems:
-            if not states or problem.state in states:
-                found.setdefault((problem.error.path, problem.error.cause), problem.error)
-        return list(found.values())
-
-
-class _Findings:
-    """Collects while reading; becomes an Inspection."""
-
-    def __init__(self, expected: Expected) -> None:
-        self.expected = expected
-        self.problems: List[SetProblem] = []
-        self.modes: List[Mode] = []
-
-    def problem(self, state: Optional[str], error: EsyncError) -> None:
-        remedy = error.remedy
-        if "esync_discard_existing" not in remedy and error.kind not in _OTHER_REMEDY:
-            remedy = DISCARD
-        self.problems.append(
-            SetProblem(
-                state,
-                EsyncError(error.cause, remedy, kind=error.kind, server=self.expected.name, path=error.path),
-            )
-        )
-
-    def mode(
-        self, place: Tuple[str, ...], folder: Folder, name: Optional[str], wanted: int, gid: Optional[int]
-    ) -> None:
-        status = folder.status(name)
-        if status is None or status.st_uid != folder.owner or stat.S_ISREG(status.st_mode) != bool(name):
-            return  # told elsewhere, or to be told: it cannot be mended
-        found = stat.S_IMODE(status.st_mode)
-        wrong_group = gid is not None and status.st_gid != gid
-        # A group's modes have exactly the group's read (and search) bits more.
-        if self.expected.any_group and found & ~0o050 == wanted & ~0o050:
-            return
-        if found != wanted or wrong_group:
-            self.modes.append(Mode(place, found, wanted, gid))
-
-
-def inspect(base: Folder, expected: Expected) -> Inspection:
-    """Read and judge all generations below the directory.
-
-    Nothing is raised for what is wrong with them: it is in ``problems``, everything at once.
-    """
-    findings = _Findings(expected)
-    findings.mode((), base, None, layout.BASE_MODE, None)
-    entries = base.entries()
-    links = _links(base, findings)
-    ids: Tuple[str, ...] = ()
-    unfinished: Tuple[str, ...] = ()
-    strangers: Tuple[str, ...] = ()
-    sound: Dict[str, LocalGeneration] = {}
-    adopt = None
-    if names.GENERATIONS in entries:
-        try:
-            with base.child(names.GENERATIONS) as folder:
-                findings.mode((names.GENERATIONS,), folder, None, layout.BASE_MODE, None)
-                ids, unfinished, strangers = _sort_out(folder, findings)
-                for state, identity in links.items():
-                    if identity in ids:
-                        twin = next((other for other in sound if links[other] == identity), None)
-                        found = sound[twin] if twin else _judge_child(folder, identity, state, findings)
-                        if found:
-                            sound[state] = found
-                adopt = _adoptable(folder, base, links, ids, findings)
-        except EsyncError as error:
-            findings.problem(None, error)
-    _judge_links(base, links, ids, findings)
-    return Inspection(
-        links=links,
-        generations=sound,
-        problems=tuple(findings.problems),
-        modes=tuple(findings.modes),
-        orphans=tuple(name for name in ids if name not in links.values() and name != adopt),
-        adopt=adopt,
-        leftovers=tuple(name for name in entries if name.startswith(TEMPORARY)),
-        unfinished=unfinished,
-        foreign=tuple(name for name in entries if not is_ours(name)),
-        strangers=strangers,
-        rotation=_rotation(base, links),
-    )
-
-
-def is_ours(name: str) -> bool:
-    """Does an entry of the directory belong to this collection?"""
-    return name in OURS or name.startswith(TEMPORARY)
-
-
-OURS = frozenset(
-    [
-        *(*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED),
-        *(names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE),
-        *(layout.ROTATION, layout.LOADED, layout.LISTENER),
-    ]
-)
-
-
-def _links(base: Folder, findings: _Findings) -> Dict[str, str]:
-    links = {}
-    for state in names.STATES:
-        try:
-            target = base.link_target(state)
-        except EsyncError as error:
-            findings.problem(state, error)
-            continue
-        if target is None:
-            continue
-        match = layout.LINK_TARGET.match(target)
-        if match and layout.GENERATION_ID.match(match["id"]):
-            links[state] = match["id"]
-        else:
-            findings.problem(
-                state,
-                EsyncError(
-                    f"the link points to {target!r}, which is no generation",
-                    DISCARD,
-                    kind="unexpected_link",
-                    path=f"{base.path}/{state}",
-                ),
-            )
-    return links
-
-
-def _sort_out(folder: Folder, findings: _Findings) -> Tuple[Tuple[str, ...], Tuple[str, ...], Tuple[str, ...]]:
-    ids, unfinished, strangers = [], [], []
-    for name in folder.entries():
-        status = folder.status(name)
-        if name.startswith(TEMPORARY):
-            unfinished.append(name)
-        elif status and layout.GENERATION_ID.match(name) and stat.S_ISDIR(status.st_mode):
-            ids.append(name)
-        elif status:
-            strangers.append(name)
-            findings.problem(
-                None,
-                EsyncError(
-                    f"{kind_of(status)} that is none of ours lies among the generations",
-                    "Move it elsewhere, or have it destroyed with everything else here: "
-                    "run establish with -e esync_discard_existing=NAME",
-                    kind="unexpected_file",
-                    path=f"{folder.path}/{name}",
-                ),
-            )
-    return tuple(ids), tuple(unfinished), tuple(strangers)
-
-
-def _judge_child(folder: Folder, identity: str, state: str, findings: _Findings) -> Optional[LocalGeneration]:
-    try:
-        with folder.child(identity) as generation:
-            return judge_generation(generation, identity, state, findings)
-    except EsyncError as error:
-        findings.problem(state, error)
-        return None
-
-
-def _adoptable(
-    folder: Folder, base: Folder, links: Mapping[str, str], ids: Tuple[str, ...], findings: _Findings
-) -> Optional[str]:
-    # The very first generation is renamed into place before current is linked; a run can be killed in between.
-    # Anything else without a current is nobody's crash, and guessing could destroy the keys in use.
-    if names.CURRENT in links or not ids or any(problem.state == names.CURRENT for problem in findings.problems):
-        return None
-    if not links and len(ids) == 1:
-        return ids[0] if _judge_child(folder, ids[0], names.CURRENT, findings) else None
-    return None
-
-
-def _judge_links(base: Folder, links: Mapping[str, str], ids: Tuple[str, ...], findings: _Findings) -> None:
-    known_bad = {problem.state for problem in findings.problems}
-    for state, identity in links.items():
-        if identity not in ids and None not in known_bad:
-            findings.problem(
-                state,
-                EsyncError(
-                    f"the link points to the generation {identity}, which does not exist",
-                    DISCARD,
-                    kind="missing_file",
-                    path=f"{base.path}/{state}",
-                ),
-            )
-    if names.CURRENT not in links and names.CURRENT not in known_bad and (links or len(ids) > 1):
-        findings.problem(
-            names.CURRENT,
-            EsyncError(
-                f"the link is missing, although there are generations ({', '.join(ids) or 'none'})",
-                f"Set it again to the one in use (ln -s {names.GENERATIONS}/ID current), "
-                "or have all of this server's sets replaced by new ones with -e esync_discard_existing=NAME",
-                kind="missing_file",
-                path=f"{base.path}/{names.CURRENT}",
-            ),
-        )
-
-
-def _rotation(base: Folder, links: Mapping[str, str]) -> Optional[Dict[str, str]]:
-    try:
-        if base.status(layout.ROTATION) is None:
-            return None
-        found = json.loads(base.read(layout.ROTATION, limit=4096))
-        rotation = {key: found[key] for key in ("holder", "since")}
-        if "id" in found:
-            rotation["id"] = found["id"]
-        if not all(isinstance(value, str) for value in rotation.values()):
-            raise ValueError
-    except (EsyncError, ValueError, KeyError, TypeError):
-        return {"holder": "", "since": ""}
-    pending = names.NEXT in links or names.PREVIOUS in links
-    done = "id" not in rotation or links.get(names.CURRENT, "").endswith("-" + rotation["id"])
-    # A run that was killed after it had retired leaves the note; the rotation is over here all the same.
-    return None if done and not pending else rotation
-
-
-# -- one generation ------------------------------------------------------------------------------------------------
-
-
-def judge_generation(folder: Folder, identity: str, state: str, findings: _Findings) -> Optional[LocalGeneration]:
+def inspect_generation(folder: Folder, identity: str, state: str, findings: Findings) -> Optional[LocalGeneration]:
     """Read everything in a generation's folder and compare it with itself; None if anything is wrong."""
     before = len(findings.problems)
     place = (names.GENERATIONS, identity)
@@ -375,24 +63,24 @@ def judge_generation(folder: Folder, identity: str, state: str, findings: _Findi
             EsyncError("it holds no certificate set", DISCARD, kind="missing_file", path=folder.path),
         )
         return None
-    judge = _Checker(folder, stem, entries, state, findings)
-    certificates = {role: judge.certificate(role) for role in names.ROLES}
-    judge.everything_else(certificates)
-    for name in judge.files:
+    checker = _Checker(folder, stem, entries, state, findings)
+    certificates = {role: checker.certificate(role) for role in names.ROLES}
+    checker.everything_else(certificates)
+    for name in checker.files:
         findings.mode((*place, name), folder, name, layout.file_mode(name, gid), layout.file_gid(name, gid))
     sound = {role: certificate for role, certificate in certificates.items() if certificate}
     if len(findings.problems) > before or len(sound) != len(names.ROLES):
         return None
-    return LocalGeneration(identity, stem, sound, judge.formats, judge.pfx, judge.encryptions)
+    return LocalGeneration(identity, stem, sound, checker.formats, checker.pfx, checker.encryptions)
 
 
 def check_generation(folder: Folder, identity: str, expected: Expected) -> LocalGeneration:
-    """Judge a generation that was just made, before it is put to use.
+    """Check a generation that was just made, before it is put to use.
 
     :raises EsyncError: kind ``io_error``, if what lies there is not what was meant.
     """
-    findings = _Findings(expected)
-    found = judge_generation(folder, identity, names.NEXT, findings)
+    findings = Findings(expected)
+    found = inspect_generation(folder, identity, names.NEXT, findings)
     if found is None or findings.modes:
         where = findings.problems[0].error.path if findings.problems else folder.path
         raise EsyncError(
@@ -417,7 +105,7 @@ def _stem(entries: List[str], name: str) -> Optional[str]:
 
 
 class _Checker:
-    def __init__(self, folder: Folder, stem: str, entries: List[str], state: str, findings: _Findings) -> None:
+    def __init__(self, folder: Folder, stem: str, entries: List[str], state: str, findings: Findings) -> None:
         self.folder = folder
         self.stem = stem
         self.entries = frozenset(entries)
@@ -430,6 +118,9 @@ class _Checker:
         self.files = [self._name(role, suffix) for role in names.ROLES for suffix in (*layout.PEM_FILES, *self.formats)]
         if layout.PASSPHRASE in self.entries and "pfx" in self.formats:
             self.files.append(layout.PASSPHRASE)
+        if layout.MANIFEST in self.entries:
+            # Whatever it is or says: it can be written again at any time.
+            self.files.append(layout.MANIFEST)
         self.pfx: Optional[str] = None
         self.encryptions: Tuple[str, ...] = ()
 

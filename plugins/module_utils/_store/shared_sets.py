@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import DISCARD, consistent
 
 SUFFIXES = ("crt", "key", "pfx")
-_Files = Mapping[str, bytes]
+Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, order=True)
@@ -74,30 +72,6 @@ class SharedKeys:
         return "" if self.damaged else digest_of(self.entries)
 
 
-@dataclass(frozen=True)
-class SharedKeyChange:
-    """What putting sets in force changed.
-
-    :param added: entries that are new. :param removed: entries that went, their keys destroyed.
-    """
-
-    changed: bool
-    entries: Tuple[SharedKey, ...]
-    added: Tuple[SharedKey, ...] = ()
-    removed: Tuple[SharedKey, ...] = ()
-
-
-@dataclass(frozen=True)
-class FolderKeys:
-    """Client sets that came in a folder (docs/apply.md), under a passphrase of their own.
-
-    :param sets: fingerprint to ``.pfx`` file.
-    """
-
-    sets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    passphrase: bytes = field(default=b"", repr=False)
-
-
 def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[SharedKey, ...]:
     """Entries from JSON, judged: known states, sound names, nothing doubled.
 
@@ -109,10 +83,11 @@ def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[SharedKey, ...]:
 # -- reading --------------------------------------------------------------------------------------------------
 
 
-def read(base: Folder, server: str, gid: Optional[int] = None) -> Optional[SharedKeys]:
-    """What was handed over, every file of it judged; None if nothing was.
+def read(base: Folder, server: str, gid: Optional[int] = None, deep: bool = True) -> Optional[SharedKeys]:
+    """What was handed over, every file of it compared with the index; None if nothing was.
 
     :param base: the directory of the mesh. :param gid: the group that may read the keys, if any.
+    :param deep: parse every certificate and key, too, which needs cryptography.
     :raises EsyncError: kind ``damaged_shared_keys`` if the link or the index is unusable, ``no_permission``.
     """
     link = names.HANDED_OVER
@@ -132,12 +107,12 @@ def read(base: Folder, server: str, gid: Optional[int] = None) -> Optional[Share
                 for entry, item in zip(entries, sorted(data["entries"], key=_order))
                 for suffix in SUFFIXES
             }
-            sound, damaged = _compared(inside, entries, hashes, gid)
+            sound, damaged = _compared(inside, entries, hashes, gid, deep)
             damaged += _narrow(outer, layout.folder_mode(gid), gid, "..")
             damaged += [".."] * (outer.entries() != [folder])
             return SharedKeys(sound, folder, link == names.HANDED_BEFORE, tuple(sorted(set(damaged))))
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, EsyncError) and error.kind == "no_permission":
+        if isinstance(error, EsyncError) and error.kind in ("no_permission", "missing_dependency"):
             raise
         raise EsyncError(
             "the list of the client sets that were handed to this server is damaged",
@@ -153,7 +128,7 @@ def _order(item: Mapping[str, Any]) -> Tuple[str, str, str]:
 
 
 def _compared(
-    inside: Folder, entries: Sequence[SharedKey], hashes: Mapping[str, str], gid: Optional[int]
+    inside: Folder, entries: Sequence[SharedKey], hashes: Mapping[str, str], gid: Optional[int], deep: bool
 ) -> Tuple[Tuple[SharedKey, ...], List[str]]:
     """Which sets are sound, and what is wrong with the folder."""
     sound, damaged = [], _narrow(inside, layout.folder_mode(gid), gid, ".")
@@ -169,7 +144,7 @@ def _compared(
                     raise
             if hashlib.sha256(files.get(suffix, b"")).hexdigest() != hashes[name]:
                 bad.append(name)
-        if not bad and not _belong(files, entry):
+        if not bad and deep and not _belong(files, entry):
             bad.append(entry.file_name("key"))
         damaged += bad
         if not bad:
@@ -197,226 +172,13 @@ def _narrow(folder: Folder, mode: int, gid: Optional[int], name: str) -> List[st
 
 def _belong(files: Mapping[str, bytes], entry: SharedKey) -> bool:
     """Is it the certificate that the index names, and the key that belongs to it?"""
+    require()
+    # Only here: where the hashes agree, it is what was parsed when it was taken in.
+    from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+
     try:
         certificate = x509.parse_certificate(files["crt"], entry.stem, names.CLIENT)
         key = x509.key_from_pem(files["key"], entry.stem)
     except EsyncError:
         return False
     return certificate.fingerprint == entry.fingerprint and x509.public_key_of(key) == certificate.public_key
-
-
-# -- handing out ----------------------------------------------------------------------------------------------
-
-
-def pack(base: Folder, server: str, passphrase: bytes, wanted: Iterable[str]) -> Dict[str, bytes]:
-    """This server's own client sets as they are handed to its peers: fingerprint to the ``.pfx`` file.
-
-    :param wanted: fingerprints; those that no live generation has are left out.
-    :raises EsyncError: kinds ``missing_file``, ``pfx_passphrase_differs``, ``mismatch``.
-    """
-    found: Dict[str, bytes] = {}
-    for state in names.STATES:
-        target = base.link_target(state)
-        match = layout.LINK_TARGET.match(target) if target else None
-        if not match:
-            continue
-        stem = names.set_name(server, names.CLIENT)
-        with base.child(names.GENERATIONS) as generations, generations.child(match["id"]) as folder:
-            path = f"{folder.path}/{stem}.pfx"
-            certificate = x509.parse_certificate(folder.read(f"{stem}.crt"), f"{folder.path}/{stem}.crt", names.CLIENT)
-            if certificate.fingerprint not in wanted or certificate.fingerprint in found:
-                continue
-            data = folder.read(f"{stem}.pfx", pkcs12.MAX_BYTES)
-            try:
-                _key, der = pkcs12.read_pfx(data, path, passphrase)
-            except EsyncError:
-                raise EsyncError(
-                    "it does not open with the passphrase in esync_pfx_passphrase, so it cannot be handed to the peers",
-                    "Run the regenerate playbook, which makes sets with that passphrase; if the file is damaged, "
-                    "restore it",
-                    kind="pfx_passphrase_differs",
-                    server=server,
-                    path=path,
-                ) from None
-            if der != certificate.der:
-                raise EsyncError(
-                    f"it holds another certificate than {stem}.crt",
-                    DISCARD,
-                    kind="mismatch",
-                    server=server,
-                    path=path,
-                )
-            found[certificate.fingerprint] = data
-    return found
-
-
-# -- taking ---------------------------------------------------------------------------------------------------
-
-
-def apply(
-    base: Folder,
-    server: str,
-    wanted: Sequence[SharedKey],
-    sent: Mapping[str, bytes],
-    passphrase: Optional[bytes],
-    folder_name: str,
-    gid: Optional[int] = None,
-    check: bool = False,
-    carried: Optional[FolderKeys] = None,
-) -> SharedKeyChange:
-    """Put exactly the sets in ``wanted`` in force, and destroy all others; call it under the lock of ``base``.
-
-    :param sent: fingerprint to ``.pfx`` file, of those that the host may lack; the others are taken from what it holds.
-    :param passphrase: of the files that are sent. :param gid: the group that may read the keys, if any.
-    :param carried: what lies on the host in a folder from elsewhere.
-    :raises EsyncError: a set that is not what it should be (kind ``bad_shared_set``), or that is missing (kind
-        ``missing_shared_client_sets``); what is in force then stays as it is.
-    """
-    entries = tuple(sorted(wanted))
-    try:
-        before = read(base, server, gid)
-    except EsyncError:
-        before = None
-    old = set(before.entries) if before else set()
-    there = any(base.status(name) is not None for name in (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE))
-    differs = before is None or before.withdrawn or bool(before.damaged) or before.entries != entries
-    change = SharedKeyChange(
-        changed=differs if entries else there,
-        entries=entries,
-        added=tuple(sorted(set(entries) - old)),
-        removed=tuple(sorted(old - set(entries))),
-    )
-    if any(entry.peer.lower() == server.lower() for entry in entries):
-        raise EsyncError(
-            "nobody is handed a set of its own", "Give every server another name", kind="own_name", server=server
-        )
-    sets = _collect(base, server, entries, sent, passphrase, before, carried or FolderKeys())
-    if change.changed and not check:
-        if entries:
-            _write(base, server, entries, sets, folder_name, gid)
-        else:
-            destroy(base)
-    return change
-
-
-def withdraw(base: Folder, check: bool = False) -> bool:
-    """Take what was handed over out of use, but keep it until it is proved that nobody accepts it any more.
-
-    :returns: whether it was in use.
-    """
-    target = base.link_target(names.HANDED_OVER)
-    if target is None:
-        return False
-    if not check:
-        base.set_link(names.HANDED_BEFORE, target)
-        base.remove(names.HANDED_OVER)
-        base.sync()
-    return True
-
-
-def destroy(base: Folder) -> None:
-    """Destroy every key that was handed over. The links first: nothing may point to a key that is being destroyed."""
-    for name in (names.HANDED_OVER, names.HANDED_BEFORE, names.SHARED):
-        base.remove_tree(name, wipe=True)
-
-
-def _collect(
-    base: Folder,
-    server: str,
-    wanted: Sequence[SharedKey],
-    sent: Mapping[str, bytes],
-    passphrase: Optional[bytes],
-    before: Optional[SharedKeys],
-    carried: FolderKeys,
-) -> Dict[str, _Files]:
-    """Every wanted set by fingerprint, each judged before anything is written."""
-    found: Dict[str, _Files] = {}
-    if before:
-        for entry in before.entries:
-            with base.child(names.SHARED) as top, top.child(before.folder) as inside:
-                found[entry.fingerprint] = {suffix: inside.read(entry.file_name(suffix)) for suffix in SUFFIXES}
-    missing = []
-    for entry in wanted:
-        if entry.fingerprint in found:
-            continue
-        if entry.fingerprint in sent and passphrase:
-            found[entry.fingerprint] = _opened(server, entry, sent[entry.fingerprint], passphrase)
-        elif entry.fingerprint in carried.sets:
-            found[entry.fingerprint] = _opened(server, entry, carried.sets[entry.fingerprint], carried.passphrase)
-        else:
-            missing.append(entry)
-    if missing:
-        raise EsyncError(
-            "these client sets are neither on the host nor were they sent: "
-            + ", ".join(f"{entry.stem} ({entry.fingerprint})" for entry in missing),
-            "Run establish again",
-            kind="missing_shared_client_sets",
-            server=server,
-        )
-    return found
-
-
-def _opened(server: str, entry: SharedKey, data: bytes, passphrase: bytes) -> _Files:
-    """The files of a set that was sent, if it is the one that the ledger names."""
-
-    def refused(cause: str) -> EsyncError:
-        return EsyncError(
-            f"the client set that {entry.peer} handed over ({entry.state}) {cause}",
-            "Set the same esync_pfx_passphrase for the whole mesh, and run establish again; if it comes back, run the "
-            f"check playbook for {entry.peer}",
-            kind="bad_shared_set",
-            server=server,
-        )
-
-    try:
-        key, der = pkcs12.read_pfx(data, entry.file_name("pfx"), passphrase)
-    except EsyncError:
-        raise refused("does not open with the mesh's passphrase, or is damaged") from None
-    found = hashlib.sha256(der).hexdigest()
-    if found != entry.fingerprint:
-        raise refused(f"holds the certificate {found}, and the ledger has {entry.fingerprint}")
-    try:
-        certificate = x509.parse_certificate(der, entry.file_name("pfx"), names.CLIENT)
-    except EsyncError:
-        raise refused("holds no client certificate") from None
-    if not consistent(key) or x509.public_key_of(key) != certificate.public_key:
-        raise refused("holds a private key that does not belong to its certificate")
-    return {"crt": certificate.pem.encode("ascii"), "key": x509.key_to_pem(key), "pfx": data}
-
-
-def _write(
-    base: Folder,
-    server: str,
-    wanted: Sequence[SharedKey],
-    sets: Mapping[str, _Files],
-    folder_name: str,
-    gid: Optional[int],
-) -> None:
-    in_force = {(base.link_target(name) or "").rpartition("/")[2] for name in (names.HANDED_OVER, names.HANDED_BEFORE)}
-    if base.status(names.SHARED) is None:
-        base.make_child(names.SHARED, layout.folder_mode(gid), gid).close()
-    rows = [
-        {
-            **vars(entry),
-            "files": {
-                suffix: hashlib.sha256(data).hexdigest() for suffix, data in sorted(sets[entry.fingerprint].items())
-            },
-        }
-        for entry in wanted
-    ]
-    with base.child(names.SHARED) as top:
-        top.set_mode(layout.folder_mode(gid), gid)
-        # Callers use what is in force until the link is switched.
-        indexed.clear(top, keep=in_force, wipe=True)
-        with top.make_child(folder_name, layout.folder_mode(gid), gid) as inside:
-            for entry in wanted:
-                for suffix, data in sets[entry.fingerprint].items():
-                    name = entry.file_name(suffix)
-                    inside.write(name, data, layout.file_mode(name, gid), layout.file_gid(name, gid))
-            indexed.write_index(inside, layout.SHARED_INDEX, server, wanted, rows)
-            inside.sync()
-        top.sync()
-        base.set_link(names.HANDED_OVER, f"{names.SHARED}/{folder_name}")
-        base.remove(names.HANDED_BEFORE)
-        base.sync()
-        indexed.clear(top, keep={folder_name}, wipe=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What came of the calls to load-balanced clusters through their balancers (docs/clusters.md)."""
+"""The results of the calls to load-balanced clusters through their load balancers (docs/clusters.md)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as absence
-
-LINE_LIMIT = 20
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as reasons
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import cluster_label, pair_line
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,12 @@ class ClusterCall:
 
     @property
     def label(self) -> str:
-        return label_of(self.source, self.cluster)
+        return cluster_label(self.source, self.cluster)
+
+    @property
+    def target(self) -> str:
+        """What is called."""
+        return self.cluster
 
     @property
     def wrong(self) -> bool:
@@ -51,13 +55,7 @@ class ClusterCall:
         return CAUSES[self.cause].title if self.cause in CAUSES else self.cause or ""
 
     def __str__(self) -> str:
-        said = [self.detail, self.remedy]
-        return " ".join([f"{self.label}: {self.cause or self.verdict}.", *filter(None, said)])
-
-
-def label_of(source: str, cluster: str) -> str:
-    """The calls of a server to a cluster in messages; no pair looks like it."""
-    return f"{source} -> [cluster {cluster}]"
+        return pair_line(self)
 
 
 def connect(
@@ -68,7 +66,8 @@ def connect(
 ) -> tuple[ClusterCall, ...]:
     """Every server with every cluster that it is no member of, tested or not.
 
-    Members are not called through their own balancer: they have each other, and many a balancer leads nobody back.
+    Members are not called through their own load balancer: they have each other, and many load balancers do not support
+    hairpin connections.
 
     :param states: server name to its state in the run, as in the report.
     :param found: server name to what its probe found of the clusters.
@@ -101,8 +100,8 @@ def _connection(
     if outside:
         text = f"{' and '.join(outside)} took no part in this run."
         return ClusterCall(source, cluster.name, "untested", detail=text, in_scope=False)
-    away = next((end for end in ends if states[end] in absence.AWAY), None)
-    why = absence.away(away, states[away]) if away else absence.no_result(source)
+    away = next((end for end in ends if states[end] in reasons.AWAY), None)
+    why = reasons.away(away, states[away]) if away else reasons.no_result(source)
     return ClusterCall(source, cluster.name, "untested", why.cause, why.detail, why.remedy)
 
 
@@ -153,7 +152,7 @@ class ClusterCount:
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """The members that answered nobody, though others did; that may be the balancer's way, and fails nothing."""
+        """The members that answered nobody, though others did; the load balancer may do that, so it fails nothing."""
         counts = self.answered
         return tuple(name for name, count in counts.items() if not count) if any(counts.values()) else ()
 
@@ -167,37 +166,23 @@ class ClusterCount:
         return f"{'; '.join(parts)}."
 
 
-def tallies(clusters: Iterable[Cluster], connections: Sequence[ClusterCall]) -> list[ClusterCount]:
+def cluster_counts(clusters: Iterable[Cluster], connections: Sequence[ClusterCall]) -> list[ClusterCount]:
     """Each cluster in figures."""
     return [
         ClusterCount(cluster, tuple(one for one in connections if one.cluster == cluster.name)) for cluster in clusters
     ]
 
 
-def wrong_groups(connections: Iterable[ClusterCall]) -> list[list[ClusterCall]]:
-    """What is wrong, the same trouble of a cluster together, however many call it."""
+def call_groups(connections: Iterable[ClusterCall]) -> list[list[ClusterCall]]:
+    """Calls with the same cause at the same cluster together, however many servers make them."""
     groups: dict[tuple[str, str | None, str], list[ClusterCall]] = {}
     for one in connections:
         groups.setdefault((one.cluster, one.cause, one.remedy), []).append(one)
     return list(groups.values())
 
 
-def wrong_lines(connections: Iterable[ClusterCall]) -> list[str]:
-    """What is wrong, a line for each trouble while they fit a screen."""
-    groups = wrong_groups(connections)
-    lines = []
-    for group in groups[:LINE_LIMIT]:
-        text = str(group[0])
-        if len(group) > 1:
-            where = f"cluster {group[0].cluster} ({len(group)} callers, such as {group[0].label})"
-            text = text.replace(group[0].label, where, 1)
-        lines.append(text)
-    rest = groups[LINE_LIMIT:]
-    return lines + ([f"{len(rest)} more troubles of clusters; the report has them all."] if rest else [])
-
-
-def tally_lines(clusters: Iterable[Cluster], connections: Sequence[ClusterCall]) -> list[str]:
-    """A line for each cluster: who answered, and who never did."""
-    lines = [str(tally) for tally in tallies(clusters, connections)]
-    rest = lines[LINE_LIMIT:]
-    return lines[:LINE_LIMIT] + ([f"{len(rest)} more clusters; the report has them all."] if rest else [])
+def call_line(group: Sequence[ClusterCall]) -> str:
+    """Such a group in one line. :param group: never empty."""
+    first = group[0]
+    many = f"cluster {first.cluster} ({len(group)} callers, such as {first.label})"
+    return pair_line(first, many if len(group) > 1 else "")

@@ -72,7 +72,7 @@ class LedgerRecord:
     :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust before their end.
-    :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder from elsewhere. One
+    :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
         without a known endpoint has no address and the port 0.
     """
 
@@ -365,14 +365,13 @@ def difference(
 def _summary(record: LedgerRecord | None) -> str:
     if record is None:
         return ""
-    short = tuple(
-        replace(
-            one,
-            certificates={
-                role: {key: value for key, value in facts.items() if key != "pem"}
-                for role, facts in one.certificates.items()
-            },
-        )
+    lines = [f"{record.name} {record.address} port {record.port}" + (" (external)" if record.origin == APPLIED else "")]
+    lines += [f"{record.name} was removed at {record.removed_at}"] if record.removed_at else []
+    lines += [
+        f"{record.name} {role} {one.state} {one.certificates[role]['fingerprint']} "
+        f"until {one.certificates[role]['not_after']}"
         for one in record.generations
-    )
-    return render(replace(record, generations=short))
+        for role in ROLES
+    ]
+    lines += [f"{record.name} {one.role} distrusted {one.fingerprint} ({one.why})" for one in record.distrusted]
+    return "".join(f"{line}\n" for line in lines)

@@ -180,6 +180,12 @@ _GENERATION = record(
     state=_STATE,
     **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE},
 )
+# What comes in a folder was made elsewhere and has no id here.
+_FOLDER_GENERATION = record(
+    f"state {SERVER} {CLIENT}",
+    state=_STATE,
+    **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE},
+)
 
 
 def _entries(read: Shape) -> Shape:
@@ -280,7 +286,7 @@ STEPS: Mapping[str, Shape] = {
                 name=text(100),
                 address=optional(text(300)),
                 port=optional(number),
-                generations=_each_once(items(_GENERATION, 3)),
+                generations=_each_once(items(_FOLDER_GENERATION, 3)),
             )
         ),
     ),

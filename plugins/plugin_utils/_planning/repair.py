@@ -2,158 +2,181 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can be mended, planned from a report: the smallest thing for each fault, and nothing for what is sound."""
+"""What can be repaired, planned from the result of a check: the smallest action for each fault, none for what is sound.
+
+A sound private key is never destroyed: only a server whose own set is lost or has expired gets new ones. What is
+public, files of the trust as well as certificates, is written again from what is sound.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import label_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import place_of
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import (
+    BY_HAND,
+    CAUSES,
+    FOLLOWS_FROM_SERVER,
+    RESTART_PEER,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import wrong_acceptances
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import FAILED, Mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import BY_HAND as LEFT
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import (
+    BY_PATH,
+    ENDPOINT,
+    EXCHANGE,
+    KINDS,
+    OTHER,
+    RENEW,
+    RESTART,
+    RESTORE,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import pair_line, printable, problem_line
 
-RENEW, RESTORE, EXCHANGE, RESTART = "renew", "restore", "exchange", "restart"
 
-ACTIONS: Mapping[str, str] = {
-    RENEW: "destroy its sets and make new ones, for they serve nobody any more",
-    RESTORE: "mend the modes of its files",
-    EXCHANGE: "bring its trust and its entry in the ledger up to date",
-    RESTART: "stop its endpoint, then start it",
+class Action(NamedTuple):
+    """What one action does. :param destroys: what is gone afterwards, in words."""
+
+    does: str
+    destroys: str
+
+
+ACTIONS: Mapping[str, Action] = {
+    RENEW: Action(
+        "destroy its sets and make new ones",
+        "the private keys and certificates of both of its sets, in all generations",
+    ),
+    RESTORE: Action("correct the modes of its files and write its public files again", "nothing"),
+    EXCHANGE: Action("bring its trust and its entry in the ledger up to date", "nothing but what is damaged"),
+    RESTART: Action("stop its endpoint, then start it", "nothing; its connections end"),
 }
 """What is done, in the order in which it is done."""
 
-_BY_PROBLEM: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            "damaged_file",
-            "missing_file",
-            "mismatch",
-            "wrong_name",
-            "wrong_role",
-            "not_a_file",
-            "not_a_folder",
-            "not_a_link",
-            "unexpected_link",
-            "expired",
-        ),
-        RENEW,
-    ),
-    "wrong_mode": RESTORE,
-    **dict.fromkeys(
-        (
-            *("no_certificates", "no_trust", "damaged_trust", "trust_missing", "trust_unexpected", "ledger_unexpected"),
-            *("damaged_shared_keys", "shared_keys_missing", "shared_keys_unexpected"),
-        ),
-        EXCHANGE,
-    ),
-    "another_certificate_served": RESTART,
-    "endpoint_not_listening": RESTART,
-}
-# What an endpoint does that has not taken up what lies on its disk, hangs, or is not there.
-_ENDPOINT_CAUSES = frozenset(
-    [
-        "endpoint_not_listening",
-        "not_tls",
-        "tls_failed",
-        "stale_generation_served",
-        "client_certificate_refused",
-        "no_answer_after_handshake",
-    ]
-)
-# The causes that follow from a problem of a server, which is mended there.
-_FOLLOWS = frozenset(
-    [
-        "server_certificate_expired",
-        "client_certificate_expired",
-        "damaged_file",
-        "key_mismatch",
-        "no_certificate",
-        "host_failed",
-    ]
-)
+NOTHING = "Nothing is wrong that can be repaired from here."
+_PUBLIC = frozenset(["cer", "crt"])
 
 
 @dataclass(frozen=True)
 class RepairPlan:
-    """What to do on which server, and what is left.
+    """What to do on which server, and what is not repaired.
 
     :param servers: server name to actions, in their order; only servers with something to do.
-    :param left: what cannot be mended from here, with what to do about it.
-    :param lines: the plan in words.
+    :param not_repaired: what cannot be repaired from here, with what to do about it.
+    :param lines: the plan in words: for each action why, what kind of finding that is, and what is destroyed.
     """
 
     servers: Mapping[str, tuple[str, ...]]
-    left: tuple[str, ...]
+    not_repaired: tuple[str, ...]
     lines: tuple[str, ...]
 
 
-def plan_repair(report: Mapping[str, Any], restartable: Iterable[str]) -> RepairPlan:
-    """Plan the repair of what a report shows.
+class _Finding(NamedTuple):
+    """Why an action is wanted. :param subject: what is concerned, such as ``own set``."""
 
-    :param report: the content of ``mesh.json``, of a run that judged every server.
+    subject: str
+    reason: str
+
+
+class _Planner:
+    """Collects what is wanted; becomes a RepairPlan."""
+
+    def __init__(self, mesh: Mesh, restartable: Iterable[str]) -> None:
+        self.mesh = mesh
+        self.restartable = frozenset(restartable)
+        # What the ledger has of these is in doubt, and everybody's trust is made from the ledger.
+        self.disputed = sorted({one.server for one in mesh.problems if one.kind == "ledger_missing"})
+        self.wanted: dict[str, dict[str, _Finding]] = {}
+        self.not_repaired: list[str] = []
+
+    def want(self, server: str, action: str, finding: _Finding) -> None:
+        if action == RESTART and server not in self.restartable:
+            self.not_repaired.append(
+                f"{server}: {finding.reason} Its endpoint is not one that this collection can stop and start: do it by "
+                "hand, or set esync_stop_command and esync_start_command."
+            )
+        elif action in (RENEW, EXCHANGE) and self.disputed:
+            self.not_repaired.append(
+                f"{server}: {finding.reason} First settle what the ledger has of {', '.join(self.disputed)}."
+            )
+        else:
+            self.wanted.setdefault(server, {}).setdefault(action, finding)
+
+    def add_problem(self, problem: Problem) -> None:
+        row = KINDS.get(problem.kind, OTHER)
+        action = action_for_file(problem.server, problem.path) if row.repair == BY_PATH else row.repair
+        if action == LEFT:
+            self.not_repaired.append(problem_line(problem))
+        else:
+            place = f"{problem.path}: " if problem.path else ""
+            reason = " ".join(filter(None, [f"{place}{problem.cause}.", problem.evidence]))
+            self.want(problem.server, action, _Finding(row.subject, reason))
+
+    def add_pairs(self) -> None:
+        faulty = set(self.wanted)
+        for pair in self.mesh.wrong:
+            repair = CAUSES[pair.cause].repair if pair.cause in CAUSES else BY_HAND
+            if repair == RESTART_PEER and pair.verdict == FAILED:
+                if pair.target not in faulty:
+                    self.want(pair.target, RESTART, _Finding(ENDPOINT, f"{pair.label}: {pair.cause}."))
+            elif not (repair == FOLLOWS_FROM_SERVER and faulty & {pair.source, pair.target}):
+                self.not_repaired.append(pair_line(pair))
+
+    def add_calls(self) -> None:
+        members = {cluster.name: set(cluster.members) for cluster in self.mesh.clusters}
+        for call in self.mesh.connections:
+            # What a member does wrong is repaired there; the load balancer is not part of the mesh.
+            if call.verdict == FAILED and not self.wanted.keys() & members.get(call.cluster, set()):
+                self.not_repaired.append(pair_line(call))
+
+    def lines(self) -> Iterator[str]:
+        for server in sorted(self.wanted):
+            for name, action in ACTIONS.items():
+                if name in self.wanted[server]:
+                    finding = self.wanted[server][name]
+                    yield printable(
+                        f"{server}: {action.does} ({finding.subject}: {finding.reason}) Destroys: {action.destroys}."
+                    )
+
+
+def plan_repair(mesh: Mesh, restartable: Iterable[str]) -> RepairPlan:
+    """Plan the repair of what a check found.
+
+    :param mesh: the result of a run that checked every server.
     :param restartable: the servers whose endpoint can be stopped and started.
     """
-    able = frozenset(restartable)
-    # What the ledger has of these is in doubt, and everybody's trust is made from the ledger.
-    disputed = sorted({str(one["server"]) for one in report["problems"] if one["kind"] == "ledger_missing"})
-    wanted: dict[str, dict[str, str]] = {}
-    left: list[str] = []
-
-    def want(server: str, action: str, why: str) -> None:
-        if action == RESTART and server not in able:
-            left.append(
-                f"{server}: {why}. Its endpoint is not ours to stop and start: do it by hand, "
-                "or set esync_stop_command and esync_start_command."
-            )
-        elif action in (RENEW, EXCHANGE) and disputed:
-            left.append(f"{server}: {why}. First settle what the ledger has of {', '.join(disputed)}.")
-        else:
-            wanted.setdefault(server, {}).setdefault(action, why)
-
-    for problem in report["problems"]:
-        if problem["severity"] != "fault":
-            continue
-        action = _BY_PROBLEM.get(str(problem["kind"]))
-        place = f"{problem['path']}: " if problem["path"] else ""
-        why = " ".join(filter(None, [f"{place}{str(problem['cause']).rstrip('.')}.", str(problem["evidence"])]))
-        if action:
-            want(str(problem["server"]), action, why.rstrip("."))
-        else:
-            left.append(f"{problem['server']}: {why} {problem['remedy']}".strip())
-    troubled = set(wanted)
-    for pair in report["pairs"]:
-        if pair["verdict"] == "ok" or pair["cause"] is None:
-            continue
-        cause, target = str(pair["cause"]), str(pair["to"])
-        label = f"{pair['from']} -> {place_of(target, pair.get('site'))}"
-        if cause in _ENDPOINT_CAUSES and pair["verdict"] == "failed":
-            if target not in troubled:
-                want(target, RESTART, f"{label}: {cause}")
-        elif not (cause in _FOLLOWS and troubled & {str(pair["from"]), target}):
-            left.append(f"{label}: {cause}. {pair['detail']} {pair['remedy']}".strip())
-    for cluster in report.get("clusters", ()):
-        for call in cluster["connections"]:
-            # What a member does wrong is mended there; the balancer is not ours.
-            if (
-                call["verdict"] == "failed"
-                and not troubled & set(cluster["members"])
-                and not wanted.keys() & set(cluster["members"])
-            ):
-                name = label_of(call["from"], cluster["name"])
-                left.append(f"{name}: {call['cause']}. {call['detail']} {call['remedy']}".strip())
-    for refusal in report["refusals"]:
-        if refusal["verdict"] == "failed":
-            place = place_of(str(refusal["to"]), refusal.get("site"))
-            left.append(f"{place}: {refusal['cause']}. {refusal['detail']} {refusal['remedy']}".strip())
-    servers = {server: tuple(one for one in ACTIONS if one in wanted[server]) for server in sorted(wanted)}
-    lines = [f"{server}: {ACTIONS[one]} ({wanted[server][one]})." for server in servers for one in servers[server]]
-    shown = tuple(dict.fromkeys(left))
+    planner = _Planner(mesh, restartable)
+    for problem in mesh.faults:
+        planner.add_problem(problem)
+    planner.add_pairs()
+    planner.add_calls()
+    planner.not_repaired += [str(one) for one in wrong_acceptances(mesh)]
+    not_repaired = tuple(dict.fromkeys(map(printable, planner.not_repaired)))
+    lines = list(planner.lines()) or [NOTHING]
     return RepairPlan(
-        servers=servers,
-        left=shown,
-        lines=(
-            *(lines or ["Nothing is wrong that can be mended from here."]),
-            *(f"Left as it is: {text}" for text in shown),
-        ),
+        servers={
+            server: tuple(one for one in ACTIONS if one in planner.wanted[server]) for server in sorted(planner.wanted)
+        },
+        not_repaired=not_repaired,
+        lines=(*lines, *(f"Not repaired: {text}" for text in not_repaired)),
     )
+
+
+def action_for_file(server: str, path: str | None) -> str:
+    """What a damaged or missing file of a server's own sets needs.
+
+    - Below ``generations``: a certificate, or a link, is public and is restored; anything else is a private key, or
+      the set itself, which is lost, so the sets are renewed.
+    - Elsewhere, such as the link ``current``: guessing could destroy keys in use, so it is left to a person.
+
+    :returns: RENEW, RESTORE or BY_HAND.
+    """
+    parts = (path or "").split("/")
+    if names.GENERATIONS not in parts[:-1] and not set(names.STATES) & set(parts[:-1]):
+        return LEFT
+    name = parts[-1]
+    public = name.rpartition(".")[2] in _PUBLIC or name in layout.stable_links(server)
+    return RESTORE if public else RENEW

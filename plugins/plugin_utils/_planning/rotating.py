@@ -31,7 +31,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FA
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_external_peers
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, proved, worse_than
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, worse_than
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import worked
 
 REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
 
@@ -115,7 +116,7 @@ def _compromised(run: Run) -> list[str]:
 
 
 def distrust(run: Run) -> None:
-    """Strike the certificates from the ledger, also of a server that is not in this run, for the others."""
+    """Strike the certificates from the ledger, also those of a server that is not in this run."""
     for name in _compromised(run):
         known = run.ledger.get(name)
         if known:
@@ -203,7 +204,7 @@ def make_next(run: Run) -> Visits:
 def keep_baseline(run: Run) -> None:
     """Remember which pairs work, for the comparisons."""
     mesh = mesh_of(run)
-    run.baseline = proved(mesh)
+    run.baseline = worked(mesh)
     run.say(f"Before the rotation: {verdict(mesh)}")
 
 
@@ -218,7 +219,7 @@ def apply_next(run: Run) -> Visits:
 
 
 def hands_over(run: Run) -> bool:
-    """Whether the next client sets travel. After the endpoints know them: callers use a set when they have it."""
+    """Whether the next client sets travel. After the endpoints know them: callers use a set as soon as they have it."""
     return is_on(run) and run.model == SHARED_KEYS
 
 
@@ -376,7 +377,7 @@ def withdraw_shared(run: Run) -> Visits:
 
 
 def retire_in_ledger(run: Run) -> None:
-    """The ledger goes first: a run that is killed from here on finds there that they are out, and announces nothing."""
+    """The ledger goes first: a run that is killed from here on finds there that they are out."""
     run.retiring = True
     stages.record_sets(run, run.present, without=(PREVIOUS,))
 

@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What only both ends of a pair together can tell: what the caller saw, and what lies on the peer's disk.
+"""What only both ends of a pair together can tell: what the caller saw, and what is on the peer's disk.
 
-A caller that is refused cannot know whether the peer's trust lacks it or its service was not reloaded. The control node
-knows, for the first call of the run read both disks.
+A caller that is refused cannot know whether it is missing in the peer's trust or the peer's service was not reloaded.
+The control node knows, because the first call of the run read both disks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,7 +51,11 @@ def view_of(read: Mapping[str, Any], trust: Mapping[str, Any], settled: bool = T
     in_force = trust.get("trust") if trust.get("changed") else read.get("trust")
     observed = read.get("observed") or {}
     return View(
-        {str(entry["fingerprint"]): str(entry["peer"]) for entry in _entries(in_force) if entry["role"] == CLIENT}
+        {
+            sys.intern(str(entry["fingerprint"])): sys.intern(str(entry["peer"]))
+            for entry in _entries(in_force)
+            if entry["role"] == CLIENT
+        }
         if settled
         else None,
         {str(one[SERVER]["fingerprint"]): str(one["state"]) for one in read.get("generations") or ()},
@@ -64,33 +69,26 @@ def _entries(trust: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
     return (trust or {}).get("entries") or ()
 
 
-def combine(found: Mapping[str, Mapping[str, Any]], views: Mapping[str, View]) -> dict[str, list[Result]]:
-    """The results of all callers, with what their peers know added.
+def conclude(caller: str, result: Result, attempts: Iterable[Mapping[str, Any]], view: View | None) -> Result:
+    """The result of one pair, with what the refusals and the peer's view add.
 
-    :param found: caller to what its C(peer_probe) returned, ``results`` and ``refusals``.
-    :param views: the servers that took part in the run.
+    :param attempts: what the peer, at this site, accepted of this caller and had to refuse.
+    :param view: what is on the peer's disk; None if it took no part in the run.
     """
-    return {
-        caller: [
-            _with_view(caller, _with_refusals(result, said.get("refusals") or ()), views.get(str(result["to"])))
-            for result in said.get("results") or ()
-        ]
-        for caller, said in found.items()
-    }
+    return _with_view(caller, _with_attempts(result, list(attempts)), view)
 
 
-def _with_refusals(result: Result, refusals: Sequence[Mapping[str, Any]]) -> Result:
-    """A pair does not hold if its peer lets in what it must refuse."""
-    place = (result["to"], result.get("site"))
-    let_in = [one for one in refusals if (one["to"], one.get("site")) == place and one["verdict"] == "failed"]
-    if not let_in or result["verdict"] == "failed":
+def _with_attempts(result: Result, attempts: Sequence[Mapping[str, Any]]) -> Result:
+    """A pair is not ok if its peer accepts what it must refuse."""
+    if not attempts or result["verdict"] == "failed":
         return result
-    detail = " ".join(str(one["detail"]) for one in let_in)
-    return {**result, "verdict": "failed", **{key: let_in[0][key] for key in ("cause", "remedy")}, "detail": detail}
+    detail = " ".join(str(one.get("detail") or "") for one in attempts).strip()
+    first = {key: attempts[0].get(key) for key in ("cause", "remedy")}
+    return {**result, "verdict": "failed", **first, "detail": detail}
 
 
 def _with_view(caller: str, result: Result, view: View | None) -> Result:
-    if view is None:
+    if view is None or not result.get("cause"):
         return result
     if result.get("site"):
         # What was found on the port of another site says nothing of this one.
@@ -107,43 +105,43 @@ def _with_view(caller: str, result: Result, view: View | None) -> Result:
 
 
 def _refused(caller: str, peer: str, result: Result, view: View) -> Result:
-    shown = result["client_fingerprint"]
+    shown = result.get("client_fingerprint")
     if view.clients is None or not shown:
         return result
     if shown in view.clients:
-        return _told(
+        return _adding(
             result,
-            f"The trust on the disk of {peer} holds this certificate, so its endpoint has not taken that trust up.",
-            f"Reload the service of {peer}, and look at what the reload says; if that does not help, stop it, then "
+            f"The trust on the disk of {peer} has this certificate, so its endpoint has not loaded that trust.",
+            f"Reload the service of {peer}, and read what the reload reports; if that does not help, stop it, then "
             "start it.",
         )
     # Its own one, where it handed that to its callers.
     who = next((name for name in (caller, peer) if name in view.clients.values()), caller)
     others = [short(fingerprint) for fingerprint, owner in view.clients.items() if owner == who]
     has = f"it has {' and '.join(others)} of {who}" if others else f"it has none of {who}"
-    return _told(
+    return _adding(
         result,
-        f"The trust on the disk of {peer} lacks this certificate: {has}.",
-        f"Run establish for both. If the certificates of {caller} were made anew without an exchange, and on purpose, "
-        f"with esync_accept_changed={caller}.",
+        f"This certificate is missing in the trust on the disk of {peer}: {has}.",
+        f"Run establish for both. If the certificates of {caller} were regenerated without an exchange, and on "
+        f"purpose, with esync_accept_changed={caller}.",
     )
 
 
 def _unknown(peer: str, result: Result, view: View) -> Result:
-    seen = result["server_fingerprint"]
+    seen = result.get("server_fingerprint")
     if not seen:
         return result
     if seen in view.own:
-        return _told(
+        return _adding(
             result,
-            f"It is the {view.own[seen]} certificate on the disk of {peer}: it was made anew without an exchange.",
-            f"Run establish over the whole group. If that refuses the change and you made it, with "
+            f"It is the {view.own[seen]} certificate on the disk of {peer}: it was regenerated without an exchange.",
+            f"Run establish over the entire group. If that refuses the change and you made it, with "
             f"esync_accept_changed={peer}; otherwise find out who did it before you trust it.",
         )
     if view.served == seen:
         return _served_elsewhere(peer, result, view)
     if view.served:
-        return _told(
+        return _adding(
             result,
             f"On {peer} itself its port serves {short(view.served)}, so something else answers at its address.",
             f"Correct esync_address and esync_port of {peer}, and find out what answers there.",
@@ -152,26 +150,30 @@ def _unknown(peer: str, result: Result, view: View) -> Result:
 
 
 def _served_elsewhere(peer: str, result: Result, view: View) -> Result:
-    """The peer itself serves what is none of its live certificates."""
+    """The peer itself serves a certificate that is none of its live ones."""
     current = next((one for one, state in view.own.items() if state == CURRENT), None)
     detail = f"{peer} itself serves it, but has {short(current)} as its current certificate on its disk."
     if result.get("served_subject") == peer:
-        return {**_told(result, detail, CAUSES["stale_generation_served"].remedy), "cause": "stale_generation_served"}
-    return _told(
+        return {**_adding(result, detail, CAUSES["stale_generation_served"].remedy), "cause": "stale_generation_served"}
+    return _adding(
         result, detail, f"Point the service of {peer} at current/server.crt and current/server.key, and reload it."
     )
 
 
 def _unreached(peer: str, result: Result, view: View) -> Result:
     if view.served:
-        return _told(
+        return _adding(
             result,
             f"On {peer} itself its endpoint answers, so the cause lies between the two, or it listens on another "
             "address.",
         )
     port = f"the port of {result['site']}" if result.get("site") else "its eSync port"
-    return _told(result, f"On {peer} itself nothing answers on {port} either.")
+    return _adding(result, f"On {peer} itself nothing answers on {port} either.")
 
 
-def _told(result: Result, detail: str, remedy: str | None = None) -> Result:
-    return {**result, "detail": f"{result['detail']} {detail}".strip(), "remedy": remedy or result["remedy"]}
+def _adding(result: Result, detail: str, remedy: str | None = None) -> Result:
+    return {
+        **result,
+        "detail": f"{result.get('detail') or ''} {detail}".strip(),
+        "remedy": remedy or result.get("remedy") or "",
+    }

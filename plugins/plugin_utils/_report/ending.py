@@ -7,19 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import replace_file
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.formats import REPORTS
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
-    Mesh,
-    findings,
-    summary,
-    terminal,
-    verdict,
-)
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, verdict
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import facts, outcome_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import terminal
 
 
 @dataclass(frozen=True)
@@ -41,37 +34,8 @@ def verdict_of(mesh: Mesh, judge: str, page: str) -> Verdict:
 
     :param judge: ``in_part``, ``all``, ``all_and_fail`` or ``never``, see Run. :param page: the path of the report.
     """
-    bad = bool(mesh.wrong or mesh.wrong_connections or mesh.let_in)
-    bad = (bad or (judge == "all_and_fail" and bool(mesh.faults))) and judge != "never"
-    facts = {
-        "summary": summary(mesh),
-        "pending": [asdict(one) for one in mesh.debts],
-        "problems": [asdict(one) for one in mesh.problems],
-        "path": page,
-    }
-    # Ansible prints a failed result once more: so without the matrix, which stands above.
-    message = "\n".join(findings(mesh)) if bad else f"{verdict(mesh)} The report is {page}"
-    return Verdict(bad, terminal(mesh), message, facts)
-
-
-def write_files(mesh: Mesh, folder: Path, now: str) -> None:
-    """Write every file of the report.
-
-    :param now: UTC.
-    :raises EsyncError: kind ``control_node_file``.
-    """
-    for name, write in REPORTS.items():
-        replace_file(folder / name, _encodable(write(mesh, now, _read(folder / name))))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        # There is none yet; what else is wrong with it, writing it will tell.
-        return ""
-
-
-def _encodable(text: str) -> str:
-    """Lone surrogates, which a host's answer may hold, are no text; in a file they are question marks."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    outcome = outcome_of(mesh, servers_count=judge == "all_and_fail", must_prove=judge in ("all", "all_and_fail"))
+    failed = outcome.failed and judge != "never"
+    message = outcome.message if failed else f"{verdict(mesh)} The report is {page}"
+    # Ansible prints a failed result once more: so without what stands above it already.
+    return Verdict(failed, terminal(mesh), message, {"path": page, **({} if failed else facts(mesh))})

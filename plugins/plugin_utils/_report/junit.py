@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``mesh.xml``: the mesh as a CI system shows it, a suite for each server that calls, a case for each pair.
+"""``mesh.xml``: the mesh for CI systems, a suite for each server that calls, a case for each pair.
+
+Beyond 200 servers one suite has a case for each server instead, with the causes that are found to be this server's.
 
 Three suites more, if there is something to put into them: one with a case for each server itself, one with a case for
 each attempt that had to be refused, and one with a case for each server that calls a cluster. Their names cannot be
@@ -19,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import CauseGroup, cause_groups
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     FAILED,
     OK,
@@ -27,27 +30,29 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     Refusal,
     ReportPair,
     ReportServer,
-    title_of,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import pair_command
 
-SERVERS, REFUSALS, CLUSTERS = "(servers)", "(refusals)", "(clusters)"
+PAIRS, SERVERS, REFUSALS, CLUSTERS = "(pairs)", "(servers)", "(refusals)", "(clusters)"
 
 # What XML 1.0 cannot hold in any form (https://www.w3.org/TR/xml/#charsets), lone surrogates among it.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def document(mesh: Mesh, generated_at: str) -> str:
+def text(mesh: Mesh, generated_at: str, _before: str = "") -> str:
     """The content of ``mesh.xml``.
 
     A failed pair is a failure, one that should have been tested and was not an error, one outside the run is skipped.
 
     :param generated_at: UTC.
     """
-    suites: dict[str, list[_Case]] = {server.name: [] for server in mesh.servers}
-    for pair in mesh.pairs:
-        suites[pair.source].append(_of_pair(pair))
-    if mesh.judged or mesh.problems:
-        suites[SERVERS] = [_of_server(server, mesh.problems) for server in mesh.servers]
+    suites = {PAIRS: _of_causes(mesh)} if mesh.large else _of_pairs(mesh)
+    if mesh.servers_checked or mesh.problems:
+        own: dict[str, list[Problem]] = {}
+        for problem in mesh.problems:
+            own.setdefault(problem.server, []).append(problem)
+        suites[SERVERS] = [_of_server(server, own.get(server.name, [])) for server in mesh.servers]
     if mesh.refusals:
         suites[REFUSALS] = [_of_refusal(refusal) for refusal in mesh.refusals]
     if mesh.connections:
@@ -76,20 +81,51 @@ class _Case:
     milliseconds: float = 0
 
 
+def _of_pairs(mesh: Mesh) -> dict[str, list[_Case]]:
+    """A suite for each server that calls, a case for each pair."""
+    suites: dict[str, list[_Case]] = {server.name: [] for server in mesh.servers}
+    for pair in mesh.pairs:
+        suites[pair.source].append(_of_pair(pair))
+    return suites
+
+
+def _of_causes(mesh: Mesh) -> list[_Case]:
+    """A case for each server, with the causes that are its own: a dead one is one error, not one in each other."""
+    groups: dict[str, list[CauseGroup]] = {}
+    for group in cause_groups(mesh):
+        for server in group.servers:
+            groups.setdefault(server, []).append(group)
+    return [_of_group(server, groups.get(server.name, [])) for server in mesh.servers]
+
+
+def _of_group(server: ReportServer, groups: Sequence[CauseGroup]) -> _Case:
+    if not groups:
+        outside = "skipped" if server.state in ("not_in_run", "unreadable") else None
+        return _Case(PAIRS, server.name, outside, f"Its state in this run: {server.state}.")
+    first = groups[0].first
+    return _Case(
+        PAIRS,
+        server.name,
+        "failure" if any(group.failed for group in groups) else "error",
+        first.title or first.detail,
+        groups[0].causes[0],
+        "\n\n".join(str(group) for group in groups),
+    )
+
+
 def _of_pair(pair: ReportPair) -> _Case:
     return _Case(
         pair.source,
         pair.label,
         _outcome(pair),
-        title_of(pair) or pair.detail,
+        pair.title or pair.detail,
         pair.cause or pair.verdict,
-        "\n".join(text for text in (pair.cause, pair.detail, pair.remedy) if text),
+        _lines(pair.cause, pair.detail, pair.remedy, pair_command(pair)),
         pair.handshake_ms or 0,
     )
 
 
-def _of_server(server: ReportServer, problems: Sequence[Problem]) -> _Case:
-    own = [problem for problem in problems if problem.server == server.name]
+def _of_server(server: ReportServer, own: Sequence[Problem]) -> _Case:
     faults = [problem for problem in own if problem.severity == FAULT]
     first = next(iter(faults or own), None)
     if first is None:
@@ -102,9 +138,7 @@ def _of_server(server: ReportServer, problems: Sequence[Problem]) -> _Case:
         "failure" if faults else "skipped",
         first.cause,
         first.kind,
-        "\n\n".join(
-            "\n".join(text for text in (one.kind, one.path, one.cause, one.evidence, one.remedy) if text) for one in own
-        ),
+        "\n\n".join(_lines(one.kind, one.path, one.cause, one.evidence, one.remedy, one.command) for one in own),
     )
 
 
@@ -112,11 +146,11 @@ def _of_refusal(refusal: Refusal) -> _Case:
     outcomes = {OK: None, FAILED: "failure"}
     return _Case(
         REFUSALS,
-        f"{refusal.place} refuses {refusal.source}, showing {refusal.shown}",
+        f"{refusal.place} refuses {refusal.source}, presenting {refusal.presented}",
         outcomes.get(refusal.verdict, "skipped"),
         refusal.detail or refusal.verdict,
         refusal.cause or refusal.verdict,
-        "\n".join(text for text in (refusal.cause, refusal.detail, refusal.remedy) if text),
+        _lines(refusal.cause, refusal.detail, refusal.remedy),
     )
 
 
@@ -127,8 +161,12 @@ def _of_connection(connection: ClusterCall) -> _Case:
         _outcome(connection),
         connection.title or connection.detail,
         connection.cause or connection.verdict,
-        "\n".join(text for text in (connection.cause, connection.detail, connection.remedy) if text),
+        _lines(connection.cause, connection.detail, connection.remedy, pair_command(connection)),
     )
+
+
+def _lines(*texts: str | None) -> str:
+    return "\n".join(text for text in texts if text)
 
 
 def _counts(cases: Sequence[_Case]) -> dict[str, str]:

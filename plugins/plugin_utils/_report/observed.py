@@ -16,9 +16,11 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import HeldKeys, plan_handed
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import pending_updates_of, plan_trust
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import combine, view_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import ReportBuilder
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import OK, Mesh, ReportServer, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import outcome_of
 
 if TYPE_CHECKING:
     from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
@@ -28,41 +30,33 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 def mesh_of(run: Run) -> Mesh:
     """Every pair, tested or not, and everything that is wrong with servers."""
-    judged = run.judge not in ("in_part", "never", "")
-    there = [one for one in run.members if one.state in ("ok", "failed")]
-    taking_part = [one for one in there if one.state == "ok"]
-    return assemble(
-        [_server(run, one) for one in run.members],
-        combine(
-            {one.name: {"results": one.results, "refusals": one.refusals} for one in taking_part},
-            {one.name: view_of(_read(one), {}, run.baseline is None) for one in taking_part},
-        ),
-        _endpoint_of(run),
-        pending_updates_of(run.names, run.ledger),
-        versions={one.name: str(one.read["product_version"]) for one in there if one.read.get("product_version")},
-        refusals={one.name: one.refusals for one in taking_part},
-        clusters=[_cluster(one) for one in run.clusters],
-        connections={one.name: one.calls for one in taking_part},
-        problems=[problem for one in run.members for problem in problems_of(_findings(run, one, judged))],
-        judged=judged,
-        trust_model=run.model,
+    checked = run.judge not in ("in_part", "never", "")
+    builder = ReportBuilder(
+        [_server(run, one) for one in run.members], _endpoint_of(run), [_cluster(one) for one in run.clusters]
     )
-
-
-def proved(mesh: Mesh) -> list[str]:
-    """The labels of the pairs, and of the calls to clusters, that work."""
-    return [pair.label for pair in mesh.pairs if pair.proved] + [
-        one.label for one in mesh.connections if one.verdict == OK
-    ]
+    for one in run.members:
+        takes_part = one.state == "ok"
+        builder.add(
+            one.name,
+            one.results if takes_part else (),
+            one.refusals if takes_part else (),
+            one.calls if takes_part else (),
+            # In the middle of a rotation the trust may be newer than what was read of it.
+            view=view_of(_read(one), {}, run.baseline is None) if takes_part else None,
+            version=str(one.read["product_version"]) if one.read.get("product_version") else None,
+            problems=problems_of(_findings(run, one, checked)),
+        )
+    return builder.finish(
+        pending=pending_updates_of(run.names, run.ledger),
+        servers_checked=checked,
+        trust_model=run.model,
+        name=str(run.mesh.get("name", "")),
+    )
 
 
 def worse_than(mesh: Mesh, baseline: Collection[str]) -> list[str]:
     """What worked before and does not now, in words."""
-    before = set(baseline)
-    pairs = [one for one in mesh.pairs if one.label in before and not one.proved]
-    calls = [one for one in mesh.connections if one.label in before and one.verdict != OK]
-    worse = [f"{one.label}: {one.cause}. {one.detail}" for one in pairs]
-    return worse + [f"{one.label}: {one.cause}. {one.detail}" for one in calls]
+    return list(outcome_of(mesh, baseline).worse)
 
 
 def _endpoint_of(run: Run) -> str:
@@ -85,7 +79,7 @@ def _read(server: Server) -> dict[str, Any]:
     return {**server.read, "observed": server.endpoint if server.endpoint and "served" in server.endpoint else None}
 
 
-def _findings(run: Run, server: Server, judged: bool) -> ServerFindings:
+def _findings(run: Run, server: Server, checked: bool) -> ServerFindings:
     now = datetime.datetime.strptime(run.control.now, _TIME)
     soon = now + datetime.timedelta(days=int(server.settings["esync_renew_before_days"]))
     missing, unexpected = _shared(run, server)
@@ -96,7 +90,7 @@ def _findings(run: Run, server: Server, judged: bool) -> ServerFindings:
         _planned(run, server) if found and server.read else {},
         run.ledger.get(server.name),
         server.errors if found else [],
-        judged,
+        checked,
         run.control.now,
         soon.strftime(_TIME),
         float(run.mesh["esync_max_clock_skew"]),

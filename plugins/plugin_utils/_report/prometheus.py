@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from time import strptime
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import NOT_JUDGED
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import FAILED, OK, UNTESTED, Mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import CODES, FAILED, OK, OUTSIDE, UNTESTED, Mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import NOT_CHECKED
 
 LAST_VERIFIED = "esync_last_verified_timestamp_seconds"
 _SAMPLE = re.compile(rf'{LAST_VERIFIED}\{{server="(?P<server>(?:[^"\\\n]|\\["\\n])*)"\}} (?P<value>[0-9]{{1,12}})\Z')
@@ -30,10 +30,10 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
     """
     now = seconds_of(generated_at) or 0
     names = [server.name for server in mesh.servers]
-    pairs = Counter((pair.source, pair.verdict) for pair in mesh.pairs)
-    debts = Counter(debt.server for debt in mesh.debts)
-    problems = Counter(problem.server for problem in mesh.problems if problem.severity != NOT_JUDGED)
-    let_in = Counter(refusal.target for refusal in mesh.let_in)
+    pairs = _pairs(mesh)
+    pending = Counter(update.server for update in mesh.pending)
+    problems = Counter(problem.server for problem in mesh.problems if problem.severity != NOT_CHECKED)
+    accepted = Counter(refusal.target for refusal in mesh.wrongly_accepted)
     calls = Counter((one.source, one.verdict) for one in mesh.connections)
     callers = {one.source for one in mesh.connections}
     ends = {server.name: seconds_of(server.expires_at) for server in mesh.servers}
@@ -43,7 +43,7 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
         _family("esync_servers", "How many servers the mesh has.", [("", len(names))]),
         _family(
             "esync_pairs",
-            "How many other servers, and sites of theirs, this one called, by what came of it.",
+            "How many other servers, and sites of theirs, this one called, by verdict.",
             [
                 (_labels(server=name, verdict=verdict), pairs[name, verdict])
                 for name in names
@@ -66,23 +66,23 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
             [(_labels(server=name), end - now) for name, end in expiry.items()],
         ),
         _family(
-            "esync_debts",
+            "esync_pending_updates",
             "How many changes this server has still to receive.",
-            [(_labels(server=name), debts[name]) for name in names],
+            [(_labels(server=name), pending[name]) for name in names],
         ),
         _family(
             "esync_server_problems",
-            "How many problems of this server itself the report lists, without what could not be judged.",
+            "How many problems of this server itself the report lists, without what could not be checked.",
             [(_labels(server=name), problems[name]) for name in names],
         ),
         _family(
-            "esync_callers_let_in",
-            "How many callers this server let in that it must refuse.",
-            [(_labels(server=name), let_in[name]) for name in names],
+            "esync_wrongly_accepted_callers",
+            "How many callers this server accepted that it must refuse.",
+            [(_labels(server=name), accepted[name]) for name in names],
         ),
         _family(
             "esync_cluster_connections",
-            "How many clusters this server called through their balancers, by what came of it.",
+            "How many clusters this server called through their load balancers, by verdict.",
             [
                 (_labels(server=name, verdict=verdict), calls[name, verdict])
                 for name in names
@@ -92,6 +92,17 @@ def text(mesh: Mesh, generated_at: str, before: str = "") -> str:
         ),
     ]
     return "".join(families)
+
+
+def _pairs(mesh: Mesh) -> dict[tuple[str, str], int]:
+    """Caller and verdict to the number of pairs."""
+    found = {}
+    for number, server in enumerate(mesh.servers):
+        row = mesh.pairs.row(number)
+        counts = {verdict: row.count(code.encode()) for verdict, code in CODES.items()}
+        counts[UNTESTED] += row.count(OUTSIDE.encode())
+        found.update({(server.name, verdict): count for verdict, count in counts.items()})
+    return found
 
 
 def seconds_of(moment: str | None) -> int | None:

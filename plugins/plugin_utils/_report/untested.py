@@ -23,9 +23,18 @@ AWAY = {
         "The control node could not reach {}.",
         "Bring the server back (power, network, ssh), and run again.",
     ),
-    "failed": Reason("host_failed", "{} failed earlier in this run.", "Its error stands above; mend it and run again."),
+    "failed": Reason(
+        "host_failed", "{} failed earlier in this run.", "Its error is shown above; remove its cause and run again."
+    ),
 }
 """The states in which a server neither tests nor answers."""
+
+TITLES = {
+    "host_unreachable": "The control node cannot reach the server",
+    "host_failed": "The server failed earlier in this run",
+    "not_tested": "The server returned no result",
+}
+"""What the causes mean if nothing was tested, a few words."""
 
 
 def away(server: str, state: str) -> Reason:
@@ -35,7 +44,5 @@ def away(server: str, state: str) -> Reason:
 
 
 def no_result(server: str) -> Reason:
-    """A server took part to the end, and said nothing of it."""
-    return Reason(
-        "not_tested", f"{server} returned no result for it.", "Look at what went wrong before, and run again."
-    )
+    """A server took part to the end, and returned nothing for it."""
+    return Reason("not_tested", f"{server} returned no result for it.", "Read what went wrong before, and run again.")

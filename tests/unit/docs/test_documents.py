@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer, assemble, to_json
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.mesh_json import to_json
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -109,7 +111,7 @@ def test_every_field_of_mesh_json_is_described() -> None:
     assert text
     fields = [f"`{key}`" if not isinstance(report[key], list) else f"`{key}[]`" for key in report]
     fields += [f"`.{key}`" for kind in ("servers", "pairs") for key in report[kind][0]]
-    fields += [f"`{key}`" for key in [*report["summary"], *report["debts"][0]]]
+    fields += [f"`{key}`" for key in [*report["summary"], *report["pending"][0]]]
     assert [field for field in fields if field not in text] == []
 
 

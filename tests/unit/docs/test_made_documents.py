@@ -24,5 +24,12 @@ def test_documents_are_up_to_date() -> None:
 def test_every_cause_is_in_the_diagnosis() -> None:
     text = (DOCS / "diagnosis.md").read_text(encoding="utf-8")
     for key, row in CAUSES.items():
-        for part in (f"## `{key}`", row.title, row.cause, row.remedy):
+        for part in (
+            f"## `{key}`",
+            row.title,
+            row.cause,
+            row.remedy,
+            row.balancer.remedy,
+            row.command.split(" -e ")[0],
+        ):
             assert part in text, f"{key}: {part!r} is missing"

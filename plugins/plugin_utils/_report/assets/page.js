@@ -4,7 +4,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
-  // What page.py replaces, too; with the flag u only lone surrogates match the last range.
+  // What html.py replaces, too; with the flag u only lone surrogates match the last range.
   const shown = (text) => text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]/gu, "\ufffd");
   const names = data.names.map(shown);
   const n = names.length;
@@ -15,35 +15,39 @@
   const READABLE = 15; // px: cells that labels fit well
   const TIGHT = 12; // px: and just so
   const TINY = 9; // px: too small for dots
+  const LARGE = 200; // servers
 
   // -- the data, read back ------------------------------------------------------------------------------------
 
   const codes = data.codes.join("");
   const recordOf = new Int32Array(n * n).fill(-1);
-  const troubleOf = new Int32Array(n * n).fill(-1);
+  const causeOf = new Int32Array(n * n).fill(-1);
   data.records.forEach((record, index) => {
     let place = 0;
     for (const step of record[8]) {
       place += step;
       recordOf[place] = index;
-      troubleOf[place] = record[7];
+      causeOf[place] = record[7];
     }
   });
-  // A cell holds one pair, or one for each site of the server that is called; a unit is a pair.
+  // A cell holds one pair, or one for each site of the server that is called. A unit is a pair: the number of its cell,
+  // or n * n and the number of its site. Numbers, not objects: 1,000 servers have 999,000 of them.
   const sitesAt = new Map();
-  for (const site of data.sites) {
+  data.sites.forEach((site, index) => {
     if (!sitesAt.has(site[0])) sitesAt.set(site[0], []);
-    sitesAt.get(site[0]).push(site);
-  }
-  const everything = [];
+    sitesAt.get(site[0]).push(index);
+  });
   const units = [];
   for (let place = 0; place < n * n; place += 1) {
     if (codes[place] === "-") continue;
-    everything.push(place);
-    for (const site of sitesAt.get(place) || [null]) {
-      units.push({ place, site, code: site ? site[2] : codes[place], trouble: site ? site[11] : troubleOf[place] });
-    }
+    const inside = sitesAt.get(place);
+    if (inside) for (const index of inside) units.push(n * n + index);
+    else units.push(place);
   }
+  const siteOf = (unit) => (unit < n * n ? null : data.sites[unit - n * n]);
+  const placeIn = (unit) => (unit < n * n ? unit : data.sites[unit - n * n][0]);
+  const codeOf = (unit) => (unit < n * n ? codes[unit] : data.sites[unit - n * n][2]);
+  const causeIn = (unit) => (unit < n * n ? causeOf[unit] : data.sites[unit - n * n][11]);
   const wrong = (code) => code === "x" || code === "?";
 
   const pairAt = (place, site) => {
@@ -55,7 +59,8 @@
       return shown(data.strings[number].replace(/[\x01\x02\x03]/g, (mark) => marks[mark]));
     };
     const text = (number, usual) => shown(data.strings[number < 0 ? usual : number]);
-    const milliseconds = site ? site[3] : data.times[from][to < from ? to : to - 1];
+    // A large mesh has no times.
+    const milliseconds = site ? site[3] : data.times[from][to < from ? to : to - 1] ?? -1;
     return {
       from, to, code: site ? site[2] : codes[place], site: site ? shown(data.strings[site[1]]) : "",
       cause: text(record[0]), title: text(record[1]), detail: filled(record[2]), remedy: filled(record[3]),
@@ -112,7 +117,7 @@
     }
   };
 
-  // As many labels as fit: the troubled first, then evenly; the others show when their row or column is pointed at.
+  // As many labels as fit: those with a cause first, then evenly; the others show when their row or column is pointed at.
   let kept = [];
   const thin = (cell) => {
     const apart = Math.ceil(16 / cell);
@@ -141,7 +146,7 @@
     const wide = (at("board").clientWidth - beside - label - 6) / n;
     // As high as the window, too, unless that makes the cells small.
     const high = Math.max((window.innerHeight * 0.94 - top) / n, 18);
-    const fit = Math.max(Math.min(wide, high, 40), 3);
+    const fit = Math.max(Math.min(wide, high, 40), n > LARGE ? 1 : 3);
     at("zoom-label").hidden = fit >= TIGHT;
     const zoomed = at("zoom").checked && fit < TIGHT;
     const cell = zoomed ? READABLE : fit;
@@ -160,16 +165,27 @@
     const paths = { ok: "", failed: "", cross: "", untested: "", outside: "", rest: "", self: "" };
     for (let index = 0; index < n; index += 1) paths.self += `M${index * UNIT} ${index * UNIT}h10v10h-10z`;
     const parts = { ok: [], failed: [], cross: [], untested: [], outside: [], rest: [] };
-    for (const place of everything) {
-      const x = (place % n) * UNIT;
-      const y = Math.floor(place / n) * UNIT;
-      if (!matching[place]) parts.rest.push(`M${x + 5} ${y + 5}h0`);
-      else if (codes[place] === "+") parts.ok.push(`M${x + 5} ${y + 5}h0`);
-      else if (codes[place] === "x") {
-        parts.failed.push(`M${x + 0.5} ${y + 0.5}h9v9h-9z`);
-        parts.cross.push(`M${x + 3} ${y + 3}l4 4m0-4l-4 4`);
-      } else if (codes[place] === "?") parts.untested.push(`M${x + 5} ${y + 0.4}l4.6 4.6l-4.6 4.6l-4.6-4.6z`);
-      else parts.outside.push(`M${x + 3} ${y + 5}h4`);
+    const kindAt = (place) => (codes[place] === "-" ? "self" : matching[place] ? KINDS[codes[place]] : "rest");
+    for (let row = 0; row < n; row += 1) {
+      for (let column = 0; column < n; column += 1) {
+        const kind = kindAt(row * n + column);
+        const x = column * UNIT;
+        const y = row * UNIT;
+        // In a large mesh no shape can be seen; what is alike is one line, so that the drawing stays small.
+        let end = column;
+        if (n > LARGE) while (end + 1 < n && kindAt(row * n + end + 1) === kind) end += 1;
+        const long = (end - column) * UNIT;
+        column = end;
+        if (kind === "self") continue;
+        if (kind === "rest" || kind === "ok") parts[kind].push(`M${x + 5} ${y + 5}h${long}`);
+        else if (kind === "failed") {
+          parts.failed.push(`M${x + 0.5} ${y + 0.5}h${long + 9}v9h${-long - 9}z`);
+          if (n <= LARGE) parts.cross.push(`M${x + 3} ${y + 3}l4 4m0-4l-4 4`);
+        } else if (kind === "untested") {
+          if (n > LARGE) parts.untested.push(`M${x + 0.5} ${y + 1}h${long + 9}v8h${-long - 9}z`);
+          else parts.untested.push(`M${x + 5} ${y + 0.4}l4.6 4.6l-4.6 4.6l-4.6-4.6z`);
+        } else parts.outside.push(`M${x + 3} ${y + 5}h${long + 4}`);
+      }
     }
     for (const kind of Object.keys(parts)) paths[kind] = parts[kind].join("");
     drawing.setAttribute("viewBox", `0 0 ${n * UNIT} ${n * UNIT}`);
@@ -227,7 +243,7 @@
       return;
     }
     const inside = sitesAt.get(place);
-    const pairs = inside ? inside.map((site) => pairAt(place, site)) : [pairAt(place)];
+    const pairs = inside ? inside.map((index) => pairAt(place, data.sites[index])) : [pairAt(place)];
     const said = pairs.map((pair) => `${WORDS[pair.code]}${pair.title && `, ${pair.title}`}`);
     const spoken = said.map((text, index) => (pairs[index].site ? `${pairs[index].site} ${text}` : text)).join("; ");
     cursor.setAttribute("aria-label", `${names[row]} to ${names[column]}: ${spoken}`);
@@ -305,14 +321,15 @@
 
   // -- the filter and the list --------------------------------------------------------------------------------
 
-  let trouble = -1;
+  let cause = -1;
   let matches = new Uint8Array(n * n);
   let listed = [];
   let length = LIST_STEP;
 
   const list = () => {
-    const rows = listed.slice(0, length).map(({ place, site }) => {
-      const pair = pairAt(place, site);
+    const rows = listed.slice(0, length).map((unit) => {
+      const place = placeIn(unit);
+      const pair = pairAt(place, siteOf(unit));
       const row = make("tr", undefined, KINDS[pair.code]);
       const head = make("th");
       head.scope = "row";
@@ -334,7 +351,7 @@
       return row;
     });
     at("listed").replaceChildren(...rows);
-    at("list").classList.toggle("all-ok", !listed.some((unit) => unit.code !== "+"));
+    at("list").classList.toggle("all-ok", !listed.some((unit) => codeOf(unit) !== "+"));
     at("more").hidden = listed.length <= length;
     at("more").textContent = `Show more (${number(listed.length - Math.min(length, listed.length))} left)`;
   };
@@ -344,35 +361,38 @@
     const sought = at("search").value.trim().toLowerCase();
     const found = names.map((name) => !sought || name.toLowerCase().includes(sought));
     matches = new Uint8Array(n * n);
-    listed = units.filter(({ place, code, trouble: cause }) => {
+    // By rank; within one the order of the matrix stays.
+    const ranked = { x: [], "?": [], ".": [], "+": [] };
+    for (const unit of units) {
+      const code = codeOf(unit);
+      const place = placeIn(unit);
       const fits = (verdict === "all" || (verdict === "wrong" ? wrong(code) : code === verdict || (verdict === "?" && code === ".")))
-        && (found[Math.floor(place / n)] || found[place % n]) && (trouble < 0 || cause === trouble);
-      if (fits) matches[place] = 1;
-      return fits;
-    });
-    const rank = (unit) => "x?.+".indexOf(unit.code);
-    // The sort is stable: the sites of a cell stay in their order.
-    listed.sort((one, other) => rank(one) - rank(other) || one.place - other.place);
+        && (found[Math.floor(place / n)] || found[place % n]) && (cause < 0 || causeIn(unit) === cause);
+      if (!fits) continue;
+      matches[place] = 1;
+      ranked[code].push(unit);
+    }
+    listed = ranked.x.concat(ranked["?"], ranked["."], ranked["+"]);
     length = LIST_STEP;
     at("count").textContent = `${number(listed.length)} of ${number(units.length)} pairs`;
-    at("only").hidden = trouble < 0;
+    at("only").hidden = cause < 0;
     draw(matches);
     list();
   };
 
   at("filter").addEventListener("submit", (event) => event.preventDefault());
   at("filter").addEventListener("input", (event) => (event.target.id === "zoom" ? layOut() : apply()));
-  at("only").addEventListener("click", () => { trouble = -1; apply(); });
+  at("only").addEventListener("click", () => { cause = -1; apply(); });
   at("more").addEventListener("click", () => { length += 500; list(); });
-  for (const button of document.querySelectorAll("button[data-trouble]")) {
+  for (const button of document.querySelectorAll("button[data-cause]")) {
     button.addEventListener("click", () => {
-      trouble = Number(button.dataset.trouble);
+      cause = Number(button.dataset.cause);
       at("filter").elements.verdict.value = "all";
       at("search").value = "";
       at("only").textContent = "one cause only ✕";
       at("only").setAttribute("aria-label", "One cause only: show all pairs again");
       apply();
-      if (listed.length) choose(listed[0].place);
+      if (listed.length) choose(placeIn(listed[0]));
       at("pairs").scrollIntoView();
       body.focus({ preventScroll: true });
       at("cursor").scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -77,16 +77,17 @@ SCENARIOS = {
     # What the hosts registered, and the options.
     "good": (GOOD, {"title": "After the test"}),
     "bad": (BAD, {}),
-    "not_judged": (BAD, {"judge": False}),
+    "may_fail": (BAD, {"fail": False}),
     "bad_before": (BAD, {"baseline": BEFORE}),
     "worse": (BAD, {"baseline": ["server-a -> server-c"]}),
     "unreached": (UNREACHED, {}),
-    "cluster_ok": (CALLING, {"clusters": [WEB]}),
+    "cluster_ok": (CALLING, {"clusters": [WEB], "fail": False}),
     "cluster_bad": (BAD_CALL, {"clusters": [WEB]}),
     "cluster_worse": (BAD_CALL, {"clusters": [WEB], "baseline": ["server-c -> [cluster web]"]}),
     "cluster_bad_before": (BAD_CALL, {"clusters": [WEB], "baseline": BEFORE}),
     "sites": (SITED, {"members": SITED_MEMBERS, "endpoint": "nginx", "baseline": ["server-a -> server-c [news]"]}),
     "nothing": ({**GOOD, "c": host("c", [])}, {}),
+    "nothing_proved": ({name: host(name, []) for name in NAMES}, {}),
     "unwritable": (GOOD, {"report_directory": "/proc/nowhere"}),
 }
 
@@ -135,7 +136,8 @@ def write_ledger(folder, generation):
 def test_a_mesh_that_holds(reports):
     found, mesh = reports[0]["good"]
     assert not found.get("failed") and not found["changed"]
-    assert mesh["version"] == 1
+    assert (mesh["version"], mesh["pairs_complete"]) == (2, True)
+    assert mesh["mesh"] == "esync of inventory.json"
     assert mesh["generated_at"].endswith("Z")
     assert [pair["verdict"] for pair in mesh["pairs"]] == ["ok"] * 6
     labels = [(pair["from"], pair["to"]) for pair in mesh["pairs"]]
@@ -146,7 +148,6 @@ def test_a_mesh_that_holds(reports):
     assert mesh["summary"] | expected == mesh["summary"]
     assert [server["name"] for server in mesh["servers"]] == ["server-a", "server-b", "server-c"]
     assert all(server["expires_at"] and server["state"] == "ok" for server in mesh["servers"])
-    assert len(found["worked"]) == 6
     assert documented("mesh_report") <= set(found)
     assert "After the test:" in reports[1] and "6 of 6 pairs ok" in reports[1]
     for name in ("mesh.json", "mesh.html", "mesh.xml", "mesh.prom"):
@@ -163,10 +164,11 @@ def test_a_failed_pair_fails_the_run_and_is_told_with_cause_and_remedy(reports):
     assert (pair["from"], pair["to"], pair["cause"]) == ("server-a", "server-c", "endpoint_not_listening")
 
 
-def test_a_failed_pair_that_is_not_to_be_judged(reports):
-    found, mesh = reports[0]["not_judged"]
+def test_a_failed_pair_of_a_report_that_does_not_fail(reports):
+    found, mesh = reports[0]["may_fail"]
     assert not found.get("failed")
     assert mesh["summary"]["failed"] == 1
+    assert len(found["worked"]) == 5 and "server-a -> server-c" not in found["worked"]
 
 
 def test_only_what_worked_before_can_be_worse_now(reports):
@@ -198,6 +200,13 @@ def test_a_host_that_returned_nothing_fails_the_run(reports):
     assert found["failed"]
     lost = {(pair["from"], pair["cause"]) for pair in mesh["pairs"] if pair["verdict"] == "untested"}
     assert lost == {("server-c", "not_tested")}
+
+
+def test_a_run_that_proved_nothing_fails_and_says_so(reports):
+    found, mesh = reports[0]["nothing_proved"]
+    assert found["failed"]
+    assert found["msg"].endswith("Nothing was proved: 0 of 6 pairs were tested.")
+    assert mesh["summary"] == {"servers": 3, "expected": 6, "ok": 0, "failed": 0, "untested": 6}
 
 
 def test_a_report_that_cannot_be_written_is_told(reports):

@@ -28,7 +28,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection import list
 from ansible_collections.esync.mesh.plugins.module_utils._core import folders as files
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations, trust_writer
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -223,7 +223,9 @@ class Mesh:
         both = self.certificates(*peers, *renamed)
         entries = [replace(entry, peer=renamed.get(entry.peer, entry.peer)) for entry, _pem in both]
         with Folder.open(str(self.root / name), 0o755) as base:
-            trust.apply(base, name, entries, [pem for _entry, pem in both], f"{time.monotonic_ns()}", allow_empty=True)
+            trust_writer.apply(
+                base, name, entries, [pem for _entry, pem in both], f"{time.monotonic_ns()}", allow_empty=True
+            )
 
     def expected(self, name: str) -> dict[str, str]:
         """The server certificates of a server: fingerprint to state."""

@@ -95,3 +95,17 @@ with patch_module_args({{"passphrase": {SECRET!r}, "_ansible_tracebacks_for": ["
     assert result["failed"] is True
     assert "Traceback" in result["exception"], "the setting did not arrive, so this proved nothing"
     assert SECRET.upper() not in (run.stdout + run.stderr).upper()
+
+
+def test_a_step_gets_its_options_and_how_it_is_to_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    def step(options: Any, context: Any) -> Any:
+        context.warn("mind this")
+        return {"seen": [options["name"], context.check, context.diff]}
+
+    arguments = {"name": "web-1", "_ansible_check_mode": True, "_ansible_diff": True}
+    with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        adapter.run_module({"name": {"type": "str"}}, step)
+    result = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 0
+    assert result["seen"] == ["web-1", True, True]
+    assert "mind this" in str(result["warnings"])

@@ -27,7 +27,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection import list
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
-from ansible_collections.esync.mesh.plugins.module_utils._store import generations
+from ansible_collections.esync.mesh.plugins.module_utils._store import generations, trust_writer
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
 COLLECTIONS = Path(__file__).resolve().parents[4] / "playbooks" / "collections"
@@ -36,8 +36,8 @@ NOW = datetime.datetime.now(datetime.timezone.utc)
 SECRET = "Very-Secret-Passphrase"
 SET = {"key_type": "ecdsa", "formats": ["cer", "pfx"], "pfx_passphrase": SECRET}
 
-NEEDS_A_SERVICE = {"nginx_endpoint", "external_endpoint"}
-"""These need something else that listens; the tests of their cores have it."""
+NEEDS_A_SERVICE = {"endpoint"}
+"""It needs something else that listens; the tests of its step have it."""
 
 MODULES = sorted(
     path.stem
@@ -64,7 +64,7 @@ def peer(tmp_path: Path) -> dict[str, Any]:
         found[name + " pem"] = [one.pem for one in certificates.values()]
     for name, other in (("alpha", "bravo"), ("bravo", "alpha")):
         with Folder.open(str(tmp_path / name)) as base:
-            trust.apply(base, name, found[other], found[other + " pem"], "one")
+            trust_writer.apply(base, name, found[other], found[other + " pem"], "one")
     return found
 
 
@@ -81,11 +81,10 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
     return {
         "certificate_info": {**alpha, **SET},
         "certificate_set": {"name": "alpha", "directory": fresh, **SET},
+        "endpoint": {**alpha, "driver": "external"},
         "exchange_folder": {**alpha, "folder": str(tmp_path / "exchange"), "address": "10.0.0.1", "port": 8732},
-        "exchange_folder_info": {**alpha, "folder": str(tmp_path / "copied"), "passphrase": SECRET},
-        "external_endpoint": dict(alpha),
+        "exchange_folder_info": {**alpha, "folder": str(tmp_path / "copied"), "folder_passphrase": SECRET},
         "shared_client_sets": handed_by_bravo(tmp_path, peer),
-        "nginx_endpoint": {**alpha, "content": ""},
         "peer_probe": {**alpha, "peers": peers},
         "peer_trust": {
             "name": "alpha",
@@ -94,6 +93,15 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
             "certificates": peer["bravo pem"],
         },
         "probe_listener": {"name": "bravo", "directory": str(tmp_path / "bravo"), "address": "127.0.0.1", "port": 0},
+        "visit": {
+            "name": "alpha",
+            "directory": str(tmp_path / "visited"),
+            "steps": [
+                {"step": "certificate_set", "options": {key: SET[key] for key in ("key_type", "formats")}},
+                {"step": "certificate_info", "options": {"formats": SET["formats"], "deep": False}},
+            ],
+            "secrets": {"pfx_passphrase": SECRET},
+        },
     }
 
 
@@ -116,8 +124,9 @@ def handed_by_bravo(tmp_path: Path, peer: dict[str, Any]) -> dict[str, Any]:
 REQUIRED = {
     "exchange_folder": {"name", "folder", "address", "port"},
     "exchange_folder_info": {"name", "folder"},
-    "nginx_endpoint": {"name"},
     "peer_probe": {"name", "peers"},
+    "peer_trust": {"name", "entries"},
+    "visit": {"name", "steps"},
 }
 
 
@@ -169,7 +178,7 @@ def returned(module: str) -> tuple[set[str], set[str]]:
 
 
 COMMON = {"changed", "invocation", "warnings", "deprecations", "diff"}
-CHANGING = {"certificate_set", "exchange_folder", "shared_client_sets", "peer_trust", "probe_listener"}
+CHANGING = {"certificate_set", "exchange_folder", "shared_client_sets", "peer_trust", "probe_listener", "visit"}
 IDEMPOTENT = CHANGING - {"probe_listener"}
 
 
@@ -190,9 +199,7 @@ def test_check_mode_then_a_run_then_another(
     assert contents(tmp_path) == before
     code, done, output = execute(module, arguments[module])
     assert (code, done["changed"]) == (0, module in CHANGING), output
-    # The action adds the rest of what is documented of this one.
-    expected = {"digest", "added", "removed"} if module == "peer_trust" else always
-    assert expected <= set(done) - COMMON <= documented
+    assert always <= set(done) - COMMON <= documented
     assert planned.get("reasons") == done.get("reasons")
     for text in (SECRET, "PRIVATE KEY"):
         assert text.lower() not in output.lower()

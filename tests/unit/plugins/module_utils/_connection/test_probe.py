@@ -29,7 +29,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.causes impo
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_writer, untrusted
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 DAY = datetime.timedelta(days=1)
@@ -651,7 +651,7 @@ def test_a_peer_that_hangs_is_not_waited_for_once_for_each(mesh: Any) -> None:
     assert {one["verdict"] for one in found[:-1]} == {"untested"}
 
 
-@pytest.mark.parametrize(("present", "subject"), [("stranger", "stranger"), ("stranger_same_subject", "alpha")])
+@pytest.mark.parametrize(("present", "subject"), [("stranger", "untrusted"), ("stranger_same_subject", "alpha")])
 def test_what_a_stranger_shows(mesh: Any, serve: Any, present: str, subject: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_credential(context, tls.read_credential(str(mesh.root / "bravo"), "current", "server"))
@@ -712,7 +712,7 @@ def test_a_withdrawn_generation_is_refused_and_the_others_are_not(mesh: Any, lis
     current = mesh.certificates("alpha", "charlie")
     kept = [(entry, pem) for entry, pem in current if entry.state == "current"]
     with Folder.open(str(directory)) as base:
-        trust.apply(base, "bravo", [entry for entry, _pem in kept], [pem for _entry, pem in kept], "kept")
+        trust_writer.apply(base, "bravo", [entry for entry, _pem in kept], [pem for _entry, pem in kept], "kept")
     port = listen("bravo")["port"]
     assert mesh.one("alpha", "bravo", port)["verdict"] == "ok"
     assert mesh.one("alpha", "bravo", port, present="next", refused=True)["verdict"] == "ok"
@@ -728,13 +728,15 @@ def hand_over(mesh: Any, server: str, caller: str, *states: str) -> None:
     others = [(entry, pem) for entry, pem in mesh.certificates(caller) if entry.role == "server"]
     with Folder.open(str(mesh.root / server)) as base:
         entries = [entry for entry, _pem in own + others]
-        trust.apply(base, server, entries, [pem for _entry, pem in own + others], f"{time.monotonic_ns()}")
+        trust_writer.apply(base, server, entries, [pem for _entry, pem in own + others], f"{time.monotonic_ns()}")
     folder = mesh.root / caller / "handed-over"
     folder.mkdir()
     for state in states:
         stem = names.remote_stem(server, "client", state)
         for suffix in ("crt", "key"):
             shutil.copy(mesh.server(server).file("client", suffix, state), folder / f"{stem}.{suffix}")
+    with Folder.open(str(mesh.root / caller)) as base:
+        untrusted.make(base, untrusted.missing(base, [caller, server], NOW), NOW)
 
 
 def shown_by(mesh: Any, name: str, state: str) -> str:
@@ -780,6 +782,32 @@ def test_one_more_thing_must_be_refused_by_who_hands_over(mesh: Any, listen: Any
     found = probe.probe_refusals([mesh.peer("bravo", listen("bravo")["port"])], settings)
     assert [one["present"] for one in found] == [*probe.MUST_BE_REFUSED, "own_client"]
     assert {one["verdict"] for one in found} == {"ok"}
+
+
+def test_who_hands_over_is_presented_its_own_name(mesh: Any, listen: Any) -> None:
+    hand_over(mesh, "bravo", "alpha", "current")
+    port = listen("bravo")["port"]
+    options = {"trust_model": "shared_keys", "present": "stranger_same_subject", "refused": True}
+    found = mesh.one("alpha", "bravo", port, **options)
+    path = mesh.root / "alpha" / "probe" / "bravo_SyncClient.pem"
+    assert (found["verdict"], found["client_fingerprint"]) == (
+        "ok",
+        tls.read_untrusted(str(mesh.root / "alpha"), "bravo").fingerprint,
+    )
+    path.unlink()
+    found = mesh.one("alpha", "bravo", port, **options)
+    assert (found["verdict"], found["cause"]) == ("untested", "no_certificate")
+    assert str(path) in found["detail"]
+    assert "establish" in found["remedy"]
+
+
+def test_what_cannot_be_presented_does_not_hide_what_a_peer_refuses(mesh: Any, listen: Any) -> None:
+    (mesh.root / "alpha" / "probe" / "untrusted.pem").unlink()
+    settings = probe.ProbeSettings("alpha", str(mesh.root / "alpha"), known=mesh.known())
+    found = probe.probe_refusals([mesh.peer("bravo", listen("bravo")["port"])], settings)
+    verdicts = {one["present"]: one["verdict"] for one in found}
+    assert verdicts.pop("stranger") == "untested"
+    assert verdicts and set(verdicts.values()) == {"ok"}
 
 
 def test_every_cause_of_the_table_is_brought_about_here() -> None:
@@ -887,7 +915,7 @@ def test_a_balancer_that_ends_tls_with_the_key_of_a_member(mesh: Any, listen: An
 def test_a_balancer_that_knows_nobody_who_is_up(mesh: Any, serve: Any) -> None:
     [found] = call(mesh, cluster(mesh, serve(socket.socket.close), "bravo"), **SHORT)
     is_cause(found, "not_tls", "the cluster web")
-    assert "at least one member for up" in found["remedy"]
+    assert "at least one member up" in found["remedy"]
     [found] = call(mesh, cluster(mesh, closed_port(), "bravo"), **SHORT)
     is_cause(found, "endpoint_not_listening", "the cluster web")
     assert "Start the balancer" in found["remedy"]

@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
@@ -126,6 +125,28 @@ def test_own_certificates_as_far_as_they_can_be_read(mesh: Any, bravo: str) -> N
     mesh.server("bravo").file("client", "crt").write_text("")
     assert sorted(tls.own_certificates(bravo).values()) == ["client next", "server current", "server next"]
     assert tls.own_certificates("/nowhere") == {}
+
+
+@pytest.mark.parametrize("server", [None, "bravo"])
+def test_an_untrusted_certificate(mesh: Any, bravo: str, server: str | None) -> None:
+    credential = tls.read_untrusted(bravo, server)
+    assert credential.fingerprint not in mesh.known()
+    tls.load_credential(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), credential)
+    assert tls.subject_of(credential.der) == (server or "untrusted")
+
+
+@pytest.mark.parametrize("spoil", [os.unlink, lambda path: Path(path).write_text(""), "flip"])
+def test_an_untrusted_certificate_that_is_missing_or_damaged(mesh: Any, bravo: str, spoil: Any) -> None:
+    path = Path(bravo, "probe", "untrusted.pem")
+    if spoil == "flip":
+        data = bytearray(path.read_bytes())
+        data[-200] ^= 1
+        path.write_bytes(data)
+    else:
+        spoil(path)
+    with pytest.raises(EsyncError) as caught:
+        tls.read_untrusted(bravo)
+    assert (caught.value.kind, caught.value.path) == ("no_certificate", str(path))
 
 
 def test_validity(ecdsa_key: Any) -> None:
@@ -287,34 +308,6 @@ def test_nobody_is_asked_for_a_passphrase(mesh: Any, bravo: str, ecdsa_key: Any)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert b"phrase" not in said
-
-
-@pytest.mark.parametrize("memory", [True, False])
-def test_a_generated_key_is_nowhere_on_the_disk(
-    mesh: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ecdsa_key: Any, memory: bool
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    if not memory:
-        monkeypatch.delattr(os, "memfd_create")
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = x509.self_sign(ecdsa_key, "client", x509.Profile("x", ("x",), "ecdsa", 256, 1), now)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    modes = []
-    real = context.load_cert_chain
-
-    class Watched:
-        def load_cert_chain(self, path: str) -> None:
-            modes.append((path.startswith("/proc/"), os.stat(path).st_mode & 0o077))
-            real(path)
-
-    tls.load_generated(Watched(), certificate.pem.encode() + x509.key_to_pem(ecdsa_key))  # type: ignore[arg-type]
-    assert modes[0][0] is memory
-    assert memory or modes[0][1] == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["mesh"]
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False
-    client.verify_mode = ssl.CERT_NONE
-    assert handshake(client, context)[0].getpeercert(binary_form=True) == certificate.der
 
 
 # -- what OpenSSL says -----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Fo
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._steps import options as sets_adapter
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_writer
 
 NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.timezone.utc)
 OPTIONS: dict[str, Any] = {
@@ -75,7 +76,7 @@ def test_the_trust_as_the_control_node_needs_it(tmp_path: Path) -> None:
     warnings: list[str] = []
     with Folder.open(str(tmp_path / "esync"), 0o755) as base:
         assert sets_adapter.trust_of(base, "alpha", warnings) is None
-        trust.apply(base, "alpha", [entry], [certificate.pem], "one")
+        trust_writer.apply(base, "alpha", [entry], [certificate.pem], "one")
         found = sets_adapter.trust_of(base, "alpha", warnings)
         assert found == {"digest": trust.digest_of([entry]), "entries": [vars(entry)]}
         assert warnings == []
@@ -157,7 +158,7 @@ def test_damaged_files_of_the_trust_are_named_each(tmp_path: Path) -> None:
     certificate = x509.self_sign(key, "server", x509.Profile("bravo", ("bravo",), "ecdsa", 256, 10), NOW)
     entry = trust.TrustEntry("bravo", "server", "current", certificate.fingerprint)
     with Folder.open(str(tmp_path / "esync"), 0o755) as base:
-        trust.apply(base, "alpha", [entry], [certificate.pem], "one")
+        trust_writer.apply(base, "alpha", [entry], [certificate.pem], "one")
         assert sets_adapter.read_trust(base, "alpha")[1] == []
         inside = tmp_path / "esync" / "remote" / "one"
         (inside / "servers.pem").write_text("")

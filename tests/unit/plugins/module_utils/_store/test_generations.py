@@ -51,6 +51,8 @@ def is_tidy(alpha: Any) -> None:
     found = alpha.inspect()
     assert found.errors() == []
     assert (found.modes, found.orphans, found.adopt, found.leftovers, found.unfinished) == ((), (), None, (), ())
+    assert found.unnoted == ()
+    assert all(generation.noted for generation in found.generations.values())
     assert sorted(set(found.links.values())) == identities(alpha)
     assert set(live(found)) == set(found.links) == set(alpha.links())
 
@@ -67,7 +69,9 @@ def test_what_is_made(fresh: Any, form: str) -> None:
     folder = alpha.path / "generations" / alpha.links()["current"]
     suffixes = ["crt", "key", *alpha.settings.formats]
     expected = [f"alpha_Sync{role}.{suffix}" for role in ("Server", "Client") for suffix in suffixes]
-    expected += ["server.crt", "server.key", "client.crt", "client.key"] + ["pfx.passphrase"] * (form == "pfx")
+    expected += ["manifest.json", "server.crt", "server.key", "client.crt", "client.key"] + ["pfx.passphrase"] * (
+        form == "pfx"
+    )
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if not path.is_symlink()}
     secret = ("key", "pfx", "pvk", "passphrase")
@@ -216,7 +220,9 @@ def test_why_sound_sets_are_due(server: Any, changes: Any, days: int, reasons: t
     before = alpha.contents()
     assert alpha.do("present", now=now, settings=changes).due == reasons
     assert alpha.do("present", True, now=now, settings=changes, check=True).reasons == reasons
-    assert alpha.contents() == before
+    # Under a new name something else has to be refused.
+    added = {str(alpha.path / "probe" / "other_SyncClient.pem")} if "name" in changes else set()
+    assert {path: what for path, what in alpha.contents().items() if path not in added} == before
 
 
 def test_an_rsa_key_of_another_size_is_due(server: Any) -> None:
@@ -424,7 +430,7 @@ def test_discarding_makes_everything_anew(server: Any, states: tuple[str, ...]) 
     assert set(alpha.links()) == {"current"}
     assert not set(identities(alpha)) & set(old)
     is_tidy(alpha)
-    assert sorted(path.name for path in alpha.path.iterdir()) == ["current", "generations", "notes.txt"]
+    assert sorted(path.name for path in alpha.path.iterdir()) == ["current", "generations", "notes.txt", "probe"]
     assert alpha.do("present", discard=True).changed
 
 

@@ -26,7 +26,13 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TE
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
 from ansible_collections.esync.mesh.plugins.module_utils._store import inspection
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import Expected, inspect
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
+    PFX_DIFFERS,
+    PFX_OPENS,
+    PFX_UNKNOWN,
+    Expected,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_sets import Inspection, inspect
 
 ROOT = os.geteuid() == 0
 PASSPHRASE = "pfx.passphrase"
@@ -78,7 +84,7 @@ def test_the_two_generations_of_one_server_share_nothing_but_the_name(server: An
 
 def test_nothing_yet(tmp_path: Path) -> None:
     with Folder.open(str(tmp_path / "esync"), 0o755) as base:
-        assert inspect(base, Expected("alpha")) == inspection.Inspection()
+        assert inspect(base, Expected("alpha")) == Inspection()
 
 
 # -- damage ----------------------------------------------------------------------------------------------------
@@ -249,7 +255,7 @@ def test_a_lost_passphrase(server: Any) -> None:
     alpha.file("server", "pfx").with_name(PASSPHRASE).unlink()
     found = alpha.inspect()
     assert found.errors() == []
-    assert found.generations["current"].pfx == inspection.PFX_UNKNOWN
+    assert found.generations["current"].pfx == PFX_UNKNOWN
 
 
 @pytest.mark.parametrize("suffix", ["key", "pvk"])
@@ -481,13 +487,13 @@ def test_the_verdict_on_the_passphrase(server: Any) -> None:
         assert found.errors() == []
         return found.generations["current"].pfx
 
-    assert verdict() == inspection.PFX_OPENS
-    assert verdict(passphrase=stored) == inspection.PFX_OPENS
-    assert verdict(passphrase=b"another") == inspection.PFX_DIFFERS
+    assert verdict() == PFX_OPENS
+    assert verdict(passphrase=stored) == PFX_OPENS
+    assert verdict(passphrase=b"another") == PFX_DIFFERS
     alpha.file("server", "pfx").with_name(PASSPHRASE).unlink()
-    assert verdict() == inspection.PFX_UNKNOWN
-    assert verdict(passphrase=stored) == inspection.PFX_OPENS
-    assert verdict(passphrase=b"another") == inspection.PFX_DIFFERS
+    assert verdict() == PFX_UNKNOWN
+    assert verdict(passphrase=stored) == PFX_OPENS
+    assert verdict(passphrase=b"another") == PFX_DIFFERS
     assert alpha.inspect().generations["current"].encryptions == ("modern",)
 
 

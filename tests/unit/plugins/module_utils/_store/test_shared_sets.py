@@ -18,9 +18,10 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
-from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+from ansible_collections.esync.mesh.plugins.module_utils._store import shared_set_writer as writer
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
-from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey, apply, entries_from, read
+from ansible_collections.esync.mesh.plugins.module_utils._store.shared_set_writer import apply
+from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey, entries_from, read
 
 from ..conftest import killed
 
@@ -243,16 +244,16 @@ def test_a_damaged_index_is_named_and_everything_written_anew(base):
 
 
 def test_what_is_withdrawn_stays_until_it_is_destroyed(base):
-    assert not handed.withdraw(base)
+    assert not writer.withdraw(base)
     take(base, [entry("b")], sent("b"))
-    assert handed.withdraw(base, check=True)
-    assert handed.withdraw(base)
+    assert writer.withdraw(base, check=True)
+    assert writer.withdraw(base)
     assert sorted(base.entries()) == ["handed", "handed-before"]
     found = read(base, "a")
     assert (found.entries, found.withdrawn) == ((entry("b"),), True)
     assert take(base, [entry("b")], name="two").changed, "taken into use again, and nothing had to be sent"
     assert sorted(base.entries()) == ["handed", "handed-over"]
-    handed.withdraw(base)
+    writer.withdraw(base)
     assert take(base, []).changed
     assert base.entries() == []
 
@@ -261,7 +262,7 @@ def test_keys_are_overwritten_before_they_are_removed(base):
     take(base, [entry("b")], sent("b"))
     # An open descriptor still sees what became of the file.
     with open(file(base, "b_SyncClient.key"), "rb") as stream:
-        handed.destroy(base)
+        writer.destroy(base)
         assert not stream.read().strip(b"\0")
 
 
@@ -311,11 +312,11 @@ def test_a_server_packs_the_sets_that_are_asked_for(fresh):
         for state, generation in alpha.inspect(**settings).generations.items()
     }
     with Folder.open(str(alpha.path)) as base:
-        assert handed.pack(base, "alpha", PASSPHRASE, []) == {}
-        packed = handed.pack(base, "alpha", PASSPHRASE, [prints["next"], "0" * 64])
+        assert writer.pack(base, "alpha", PASSPHRASE, []) == {}
+        packed = writer.pack(base, "alpha", PASSPHRASE, [prints["next"], "0" * 64])
         assert packed == {prints["next"]: alpha.file("client", "pfx", "next").read_bytes()}
         with pytest.raises(EsyncError) as caught:
-            handed.pack(base, "alpha", b"another", prints.values())
+            writer.pack(base, "alpha", b"another", prints.values())
     assert caught.value.kind == "pfx_passphrase_differs"
     assert caught.value.path.endswith("alpha_SyncClient.pfx")
 
@@ -326,7 +327,7 @@ def test_a_pfx_file_with_another_certificate_is_not_handed_out(fresh):
     fingerprint = alpha.inspect().generations["current"].certificates["client"].fingerprint
     alpha.file("client", "pfx").write_bytes(alpha.file("server", "pfx").read_bytes())
     with Folder.open(str(alpha.path)) as base, pytest.raises(EsyncError) as caught:
-        handed.pack(base, "alpha", PASSPHRASE, [fingerprint])
+        writer.pack(base, "alpha", PASSPHRASE, [fingerprint])
     assert caught.value.kind == "mismatch"
 
 
@@ -344,12 +345,12 @@ def test_doubled_entries():
 def test_a_set_that_was_carried_in_a_folder_is_judged_like_one_that_was_sent(base):
     certificate, key, _pfx = made("c")
     theirs = pkcs12.write_pfx("c", key, certificate.der, b"of another mesh", "modern")
-    carried = handed.FolderKeys({certificate.fingerprint: theirs}, b"of another mesh")
+    carried = writer.FolderKeys({certificate.fingerprint: theirs}, b"of another mesh")
     assert "another" not in repr(carried)
     change = take(base, [entry("b"), entry("c")], sent("b"), carried=carried)
     assert change.added == (entry("b"), entry("c"))
     assert read(base, "a").entries == (entry("b"), entry("c"))
-    wrong = handed.FolderKeys({entry("d").fingerprint: theirs}, b"of another mesh")
+    wrong = writer.FolderKeys({entry("d").fingerprint: theirs}, b"of another mesh")
     with pytest.raises(EsyncError) as caught:
         take(base, [entry("b"), entry("c"), entry("d")], name="two", carried=wrong)
     assert caught.value.kind == "bad_shared_set"

@@ -21,11 +21,11 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto import certific
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import (
     TrustEntry,
-    apply,
     entries_from,
     model_of,
     read,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_writer import apply
 
 from ..conftest import killed
 

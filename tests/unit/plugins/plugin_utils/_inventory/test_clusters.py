@@ -7,14 +7,11 @@ from __future__ import annotations
 import dataclasses
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import (
-    LINE_LIMIT,
-    ClusterCall,
+    call_groups,
+    call_line,
+    cluster_counts,
     connect,
-    tallies,
-    tally_lines,
     to_json,
-    wrong_groups,
-    wrong_lines,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 
@@ -37,6 +34,10 @@ FOUND = {
     "c": [ok("web", a=3, b=1)],
     "d": [failed("web", a=1), ok("solo", c=2)],
 }
+
+
+def lines(clusters, connections):
+    return [str(count) for count in cluster_counts(clusters, connections)]
 
 
 def verdicts(connections):
@@ -107,33 +108,26 @@ def test_json_as_designed():
 
 def test_who_answered_and_who_never_did():
     found = connect([WEB, SOLO], STATES, FOUND, both_ends=True)
-    assert tally_lines([WEB, SOLO], found) == [
+    assert lines([WEB, SOLO], found) == [
         "cluster web: 1 of 2 callers ok; answered a 4, b 1.",
         "cluster solo: 3 of 3 callers ok; answered c 6.",
     ]
     one_sided = connect([WEB], STATES, {"c": [ok("web", a=4)], "d": [ok("web", a=4)]}, both_ends=True)
-    assert tally_lines([WEB], one_sided) == ["cluster web: 2 of 2 callers ok; answered a 8; never b."]
-    assert tallies([WEB], one_sided)[0].silent == ("b",)
+    assert lines([WEB], one_sided) == ["cluster web: 2 of 2 callers ok; answered a 8; never b."]
+    assert cluster_counts([WEB], one_sided)[0].silent == ("b",)
     # That nobody was reached is told as a failure, not as the silence of each member.
     nothing = connect([WEB], STATES, {}, both_ends=True)
-    assert tally_lines([WEB], nothing) == ["cluster web: 0 of 2 callers ok."]
-    assert tally_lines([dataclasses.replace(WEB, members=tuple("abcd"))], []) == [
+    assert lines([WEB], nothing) == ["cluster web: 0 of 2 callers ok."]
+    assert lines([dataclasses.replace(WEB, members=tuple("abcd"))], []) == [
         "cluster web: no server outside of it calls it."
     ]
 
 
-def test_the_same_trouble_of_many_callers_is_one_line():
+def test_the_same_cause_of_many_callers_is_one_line():
     found = connect([WEB], STATES, {name: [failed("web")] for name in "cd"}, both_ends=True)
-    assert wrong_lines(found) == ["cluster web (2 callers, such as c -> [cluster web]): not_tls. Seen. Mend it."]
+    assert [call_line(group) for group in call_groups(found)] == [
+        "cluster web (2 callers, such as c -> [cluster web]): not_tls. Seen. Mend it."
+    ]
     different = [*found[:1], dataclasses.replace(found[1], cause="tls_failed")]
-    assert len(wrong_groups(different)) == 2
-    assert wrong_lines(different)[1] == "d -> [cluster web]: tls_failed. Seen. Mend it."
-
-
-def test_never_more_than_a_screen():
-    many = [ClusterCall("a", f"c{number}", "failed", "not_tls") for number in range(LINE_LIMIT + 5)]
-    lines = wrong_lines(many)
-    assert len(lines) == LINE_LIMIT + 1 and lines[-1].startswith("5 more")
-    clusters = [Cluster(f"c{number}", "x", number, ("b",)) for number in range(1, LINE_LIMIT + 4)]
-    lines = tally_lines(clusters, many)
-    assert len(lines) == LINE_LIMIT + 1 and lines[-1].startswith("3 more")
+    assert len(call_groups(different)) == 2
+    assert call_line(call_groups(different)[1]) == "d -> [cluster web]: tls_failed. Seen. Mend it."

@@ -75,10 +75,10 @@ def test_the_errors_of_files_keep_their_kind_path_and_remedy(sound: ServerFindin
     assert problem.remedy == "Restore it."
 
 
-def test_what_may_not_be_read_is_not_judged_and_no_fault(sound: ServerFindings) -> None:
+def test_what_may_not_be_read_is_not_checked_and_no_fault(sound: ServerFindings) -> None:
     closed = error("no_permission", "/etc/esync/generations/1", "cannot open the folder: permission denied")
     assert told(sound, problems=[closed], generations=[], readable=False) == [
-        ("no_permission", "not_judged", "/etc/esync/generations/1", "Cannot open the folder: permission denied.")
+        ("no_permission", "not_checked", "/etc/esync/generations/1", "Cannot open the folder: permission denied.")
     ]
 
 
@@ -109,7 +109,7 @@ def test_every_reason_to_renew_has_a_kind(sound: ServerFindings, generation: Any
     assert told(sound, due=["expires_soon"]) == [("expires_soon", "fault", None, f"The first of them ends at {end}.")]
     assert told(sound, due=["expired"])[0][:2] == ("expired", "fault")
     assert told(sound, due=["not_yet_valid"])[0][3].startswith("They begin at 20")
-    assert told(sound, due=["subject_alt_names_differ"]) == [("subject_alt_names_differ", "note", None, "They hold a.")]
+    assert told(sound, due=["subject_alt_names_differ"]) == [("subject_alt_names_differ", "note", None, "They have a.")]
 
 
 def test_the_table_knows_every_reason_that_a_host_can_give() -> None:
@@ -122,8 +122,8 @@ def test_the_table_knows_every_reason_that_a_host_can_give() -> None:
 def test_trust_that_differs_from_the_ledger(sound: ServerFindings) -> None:
     planned = {"added": ["b_SyncServer.cer", "b_SyncClient.cer"], "removed": ["x_SyncClient.cer"]}
     assert told(sound, planned) == [
-        ("trust_missing", "fault", None, "It lacks b_SyncServer.cer and b_SyncClient.cer."),
-        ("trust_unexpected", "fault", None, "It holds x_SyncClient.cer."),
+        ("trust_missing", "fault", None, "Missing: b_SyncServer.cer and b_SyncClient.cer."),
+        ("trust_unexpected", "fault", None, "It has x_SyncClient.cer."),
     ]
     assert told(sound, planned, trust=None) == [
         ("no_trust", "fault", None, "The ledger has b_SyncServer.cer and b_SyncClient.cer for it.")
@@ -233,15 +233,36 @@ def test_each_site_is_judged_by_itself(sound: ServerFindings) -> None:
 
 
 def test_client_sets_that_were_shared_keys(sound: ServerFindings) -> None:
-    assert told(replace(sound, not_handed=["b_SyncClient"])) == [
-        ("shared_keys_missing", "fault", None, "It lacks b_SyncClient.")
+    assert told(replace(sound, shared_keys_missing=["b_SyncClient"])) == [
+        ("shared_keys_missing", "fault", None, "Missing: b_SyncClient.")
     ]
-    assert told(replace(sound, handed_too_much=["c_SyncClient"])) == [
-        ("shared_keys_unexpected", "fault", None, "It holds c_SyncClient.")
+    assert told(replace(sound, shared_keys_unexpected=["c_SyncClient"])) == [
+        ("shared_keys_unexpected", "fault", None, "It has c_SyncClient.")
     ]
     closed = error("no_permission", "/etc/esync/handed")
-    found = told(replace(sound, not_handed=["b_SyncClient"]), problems=[closed], readable=False)
+    found = told(replace(sound, shared_keys_missing=["b_SyncClient"]), problems=[closed], readable=False)
     assert "shared_keys_missing" not in [kind for kind, *_rest in found], "what may not be read is not judged"
     damage = error("damaged_shared_keys", "/etc/esync/handed/1/b_SyncClient.key")
-    found = told(replace(sound, not_handed=["b_SyncClient"]), problems=[damage])
+    found = told(replace(sound, shared_keys_missing=["b_SyncClient"]), problems=[damage])
     assert found == [("damaged_shared_keys", "fault", "/etc/esync/handed/1/b_SyncClient.key", "It is empty.")]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/etc/esync/trusted/clients.pem", "damaged_trust"),
+        ("/etc/esync/remote/1/b_SyncServer.cer", "damaged_trust"),
+        ("/etc/esync/handed/1/b_SyncClient.key", "damaged_shared_keys"),
+        ("/srv/remote/esync/generations/1/a_SyncServer.key", "missing_file"),
+        ("/etc/esync/current/server.key", "missing_file"),
+        (None, "missing_file"),
+    ],
+)
+def test_where_a_missing_file_is_decides_of_what_kind_it_is(sound: ServerFindings, path: str | None, kind: str) -> None:
+    missing = error("missing_file", path, "cannot open the file: it does not exist")
+    # However the host came upon it: by reading its files, or because its endpoint could not start.
+    for known in (replace(sound, read={}, failures=[missing]), replace(sound, read={"problems": [missing]})):
+        (found,) = problems_of(known)
+        assert (found.kind, found.path) == (kind, path)
+        assert (found.remedy == "Restore it.") == (kind == "missing_file")
+        assert found.command.startswith("ansible-playbook esync.mesh.establish")

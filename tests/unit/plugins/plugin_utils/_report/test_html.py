@@ -17,20 +17,21 @@ import pytest
 from clustered_mesh import with_clusters
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_JUDGED, NOTE, Problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import document
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_CHECKED, NOTE, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import text as document
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer
 
 NOW = "2026-11-23T19:00:00Z"
 
 
-def mesh(names=("a", "b", "c"), judge=None, ends=None, debts=()):
+def mesh(names=("a", "b", "c"), decide=None, ends=None, pending=()):
     servers = [ReportServer(name, f"{name}.example", 8732, "ok", (ends or {}).get(name)) for name in names]
     results = {
-        source: [{"to": target, "verdict": "ok", **((judge or calm)(source, target))} for target in names]
+        source: [{"to": target, "verdict": "ok", **((decide or calm)(source, target))} for target in names]
         for source in names
     }
-    return assemble(servers, results, "temporary", debts)
+    return assemble(servers, results, "temporary", pending)
 
 
 def calm(source, target):
@@ -89,7 +90,7 @@ def test_the_policy_allows_its_own_script_and_style_and_nothing_else():
 
 
 def test_nothing_is_loaded_from_anywhere():
-    text = document(mesh(judge=refusing), NOW)
+    text = document(mesh(decide=refusing), NOW)
     page = Page(text)
     for tag, attrs in page.elements:
         assert tag not in ("link", "img", "iframe", "base", "object", "embed"), tag
@@ -106,10 +107,10 @@ HOSTILE = "</script><!--<script>&amp;\u2028\u2029\ud800'\"{{ 1 }}"
 
 
 def test_the_data_cannot_leave_their_element():
-    def judge(source, target):
+    def decide(source, target):
         return {**refusing(source, target), "detail": HOSTILE, "cause": HOSTILE, "remedy": HOSTILE}
 
-    text = document(mesh((HOSTILE, "b"), judge, debts=[PendingUpdate(HOSTILE, "trust", (), HOSTILE)]), NOW)
+    text = document(mesh((HOSTILE, "b"), decide, pending=[PendingUpdate(HOSTILE, "trust", (), HOSTILE)]), NOW)
     raw = text.partition('id="data">')[2].partition("</script>")[0]
     assert raw.isascii()
     assert not set("<>&") & set(raw)
@@ -120,9 +121,9 @@ def test_the_data_cannot_leave_their_element():
     text.encode("utf-8")
 
 
-@pytest.mark.parametrize("judge", [calm, refusing])
-def test_two_hundred_servers_fit_in_half_a_megabyte(judge):
-    text = document(mesh([f"server-{number:03}" for number in range(200)], judge), NOW)
+@pytest.mark.parametrize("decide", [calm, refusing])
+def test_two_hundred_servers_fit_in_half_a_megabyte(decide):
+    text = document(mesh([f"server-{number:03}" for number in range(200)], decide), NOW)
     assert len(text) < 500_000
 
 
@@ -135,10 +136,10 @@ def test_equal_texts_stand_once():
 
 
 def test_a_name_within_a_word_is_left_alone():
-    def judge(source, target):
+    def decide(source, target):
         return {**refusing(source, target), "detail": f"The web-{source} said that {source}.example is no {source}b."}
 
-    data = json.loads(document(mesh("ab", judge), NOW).partition('id="data">')[2].partition("</script>")[0])
+    data = json.loads(document(mesh("ab", decide), NOW).partition('id="data">')[2].partition("</script>")[0])
     assert "The web-a said that a.example is no ab." in data["strings"]
 
 
@@ -164,34 +165,38 @@ def test_servers_are_listed_by_the_end_of_their_certificates():
 
 
 def test_the_counts_of_a_server_are_those_of_its_pairs():
-    def judge(source, target):
+    def decide(source, target):
         return refusing(source, target) if target == "b" else calm(source, target)
 
-    rows = {row[0]: row[-2:] for row in Page(document(mesh("abc", judge), NOW)).rows if row[0] in "abc"}
+    rows = {row[0]: row[-2:] for row in Page(document(mesh("abc", decide), NOW)).rows if row[0] in "abc"}
     assert rows == {"a": ["1 of 2", "2 of 2"], "b": ["2 of 2", "0 of 2"], "c": ["1 of 2", "2 of 2"]}
 
 
-def test_equal_debts_share_a_row():
-    debts = [
+def test_equal_pending_updates_share_a_row():
+    pending = [
         PendingUpdate("a", "trust", (), "news"),
         PendingUpdate("b", "trust", (), "news"),
         PendingUpdate("c", "trust", (), "else"),
     ]
-    rows = Page(document(mesh(debts=debts), NOW)).rows
+    rows = Page(document(mesh(pending=pending), NOW)).rows
     assert ["a, b", "news"] in rows
     assert ["c", "else"] in rows
 
 
-@pytest.mark.parametrize(("judge", "kind"), [(calm, "ok"), (refusing, "failed")])
-def test_the_verdict_comes_first(judge, kind):
-    text = document(mesh(judge=judge), NOW)
+@pytest.mark.parametrize(("decide", "kind"), [(calm, "ok"), (refusing, "failed")])
+def test_the_verdict_comes_first(decide, kind):
+    text = document(mesh(decide=decide), NOW)
     assert f'<header class="{kind}">' in text
     assert ("6 of 6 pairs ok." if kind == "ok" else "0 of 6 pairs ok, 6 failed.") in text.partition("</h1>")[0]
 
 
 def test_a_limited_run_is_neither_good_nor_bad():
-    servers = [ReportServer("a", "a", 1, "ok"), ReportServer("b", "b", 1, "not_in_run")]
-    assert '<header class="part">' in document(assemble(servers, {}, "temporary"), NOW)
+    servers = [ReportServer(name, name, 1, "not_in_run" if name == "c" else "ok") for name in "abc"]
+    results = {"a": [{"to": "b", "verdict": "ok"}], "b": [{"to": "a", "verdict": "ok"}]}
+    assert '<header class="part">' in document(assemble(servers, results, "temporary"), NOW)
+    nothing = document(assemble(servers, {"a": [], "b": []}, "temporary"), NOW)
+    assert '<header class="failed">' in nothing
+    assert "Nothing was proved: 0 of 6 pairs were tested." in nothing
 
 
 def ill(server, kind="expired", severity=FAULT, path=None):
@@ -205,7 +210,11 @@ def with_problems(*problems):
 
 
 def test_problems_stand_with_the_servers_and_in_the_rows_of_theirs():
-    problems = [ill("b", path="/etc/esync/b.key"), ill("b", "no_permission", NOT_JUDGED), ill("c", "key_differs", NOTE)]
+    problems = [
+        ill("b", path="/etc/esync/b.key"),
+        ill("b", "no_permission", NOT_CHECKED),
+        ill("c", "key_differs", NOTE),
+    ]
     text = document(with_problems(*problems), NOW)
     section = text.partition('id="servers"')[2]
     assert section.count("<li class=") == 3
@@ -239,16 +248,18 @@ def test_hostile_problems_stay_text():
     text.encode("utf-8")
 
 
-def test_a_server_that_let_somebody_in_is_a_card_unless_a_pair_tells_it():
+def test_a_server_that_accepted_whom_it_must_refuse_is_a_card_unless_a_pair_tells_it():
     servers = [ReportServer(name, "x", 1, "ok") for name in "ab"]
     tried = {"a": [{"to": "b", "present": "none", "verdict": "failed", "cause": "not_refused", "remedy": "Shut."}]}
-    ok = {"a": [{"to": "b", "verdict": "ok"}], "b": [{"to": "a", "verdict": "ok"}]}
+    ok = {"b": [{"to": "a", "verdict": "ok"}]}
     text = document(assemble(servers, ok, "temporary", refusals=tried), NOW)
     assert '<header class="failed">' in text
-    assert "It let in a, showing no certificate." in text.partition('id="troubles"')[2].partition("</section>")[0]
+    assert (
+        "It accepted a, which presented no certificate." in text.partition('id="causes"')[2].partition("</section>")[0]
+    )
     failed = {**ok, "a": [{"to": "b", "verdict": "failed", "cause": "not_refused"}]}
     text = document(assemble(servers, failed, "temporary", refusals=tried), NOW)
-    assert text.partition('id="troubles"')[2].partition("</section>")[0].count("<li>") == 1
+    assert text.partition('id="causes"')[2].partition("</section>")[0].count("<li>") == 1
 
 
 def test_the_sites_of_a_server_stand_in_one_cell_each_with_its_own_result():

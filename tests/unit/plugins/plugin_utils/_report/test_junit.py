@@ -8,9 +8,10 @@ import xml.etree.ElementTree as ET
 
 from clustered_mesh import with_clusters
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_JUDGED, NOTE, Problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.junit import document
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer, assemble, summary
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_CHECKED, NOTE, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.junit import text as document
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer, summary
 
 NOW = "2026-11-23T19:00:00Z"
 
@@ -98,10 +99,10 @@ def suite_of(mesh, name):
     return next((suite for suite in ET.fromstring(document(mesh, NOW)) if suite.get("name") == name), None)
 
 
-def test_a_case_for_each_server_where_servers_were_judged():
+def test_a_case_for_each_server_where_servers_were_checked():
     servers = [ReportServer(name, "x", 1, "ok") for name in "abcd"] + [ReportServer("e", "x", 1, "unreachable")]
-    problems = [problem("b", NOTE), problem("b", FAULT), problem("c", NOT_JUDGED, "no_permission")]
-    mesh = assemble(servers, {}, "temporary", problems=problems, judged=True)
+    problems = [problem("b", NOTE), problem("b", FAULT), problem("c", NOT_CHECKED, "no_permission")]
+    mesh = assemble(servers, {}, "temporary", problems=problems, servers_checked=True)
     suite = suite_of(mesh, "(servers)")
     assert counts(suite) == {"tests": 5, "failures": 1, "errors": 0, "skipped": 2}
     cases = {case.get("name"): list(case) for case in suite}
@@ -122,7 +123,7 @@ def test_no_suites_for_what_was_not_looked_at():
 
 def test_a_case_for_each_attempt_that_had_to_be_refused():
     refused = {"to": "b", "present": "none", "verdict": "ok"}
-    let_in = {
+    accepted = {
         "to": "b",
         "present": "plain",
         "verdict": "failed",
@@ -132,11 +133,11 @@ def test_a_case_for_each_attempt_that_had_to_be_refused():
     }
     untested = {"to": "b", "present": "stranger", "verdict": "untested", "detail": "Nobody there."}
     servers = [ReportServer(name, "x", 1, "ok") for name in "ab"]
-    suite = suite_of(assemble(servers, {}, "temporary", refusals={"a": [refused, let_in, untested]}), "(refusals)")
+    suite = suite_of(assemble(servers, {}, "temporary", refusals={"a": [refused, accepted, untested]}), "(refusals)")
     assert counts(suite) == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1}
     cases = {case.get("name"): list(case) for case in suite}
-    assert cases["b refuses a, showing no certificate"] == []
-    (failure,) = cases["b refuses a, showing nothing, for it spoke without TLS"]
+    assert cases["b refuses a, presenting no certificate"] == []
+    (failure,) = cases["b refuses a, presenting nothing, because it spoke without TLS"]
     assert (failure.get("type"), failure.text) == ("not_refused", "not_refused\nIn.\nShut.")
 
 
@@ -150,7 +151,7 @@ def test_a_case_for_each_site():
         "a -> b [shop]": [],
         "a -> b [news]": ["failure"],
         "b -> a": [],
-        "b [shop] refuses a, showing no certificate": [],
+        "b [shop] refuses a, presenting no certificate": [],
     }
 
 
@@ -166,3 +167,20 @@ def test_a_case_for_each_server_that_calls_a_cluster():
     assert cases["a -> [cluster solo]"] == []
     assert [one.tag for one in cases["c -> [cluster web]"]] == ["skipped"]
     assert [one.tag for one in cases["b -> [cluster solo]"]] == ["error"]
+
+
+def test_beyond_two_hundred_servers_there_is_a_case_for_each_server_with_its_own_causes():
+    names = [f"s{number:03}" for number in range(201)]
+    dead, bad = names[3], names[7]
+    servers = [ReportServer(name, "x", 1, "unreachable" if name == dead else "ok") for name in names]
+    results = {
+        source: [failed(name) if name == bad else ok(name) for name in names if name not in (source, dead)]
+        for source in names
+        if source != dead
+    }
+    top = ET.fromstring(document(assemble(servers, results, "temporary"), NOW))
+    [suite] = top
+    assert suite.get("name") == "(pairs)"
+    assert counts(suite) == {"tests": 201, "failures": 1, "errors": 1, "skipped": 0}
+    wrong = {case.get("name"): (case[0].tag, case[0].get("type")) for case in suite if len(case)}
+    assert wrong == {dead: ("error", "host_unreachable"), bad: ("failure", "connection_timed_out")}

@@ -10,8 +10,9 @@ import pytest
 from clustered_mesh import with_clusters
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_JUDGED, NOTE, Problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer, assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_CHECKED, NOTE, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.prometheus import seconds_of, text
 
 NOW = "2026-11-23T19:00:00Z"
@@ -19,7 +20,7 @@ SECONDS = 1795460400
 SAMPLE = re.compile(r'^(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (?P<value>-?\d+)$')
 
 
-def mesh(names=("a", "b", "c"), dead=(), ends=None, debts=(), failing=()):
+def mesh(names=("a", "b", "c"), dead=(), ends=None, pending=(), failing=()):
     servers = [
         ReportServer(
             name, "x", 1, "unreachable" if name in dead else "ok", (ends or {}).get(name, "2026-11-24T19:00:00Z")
@@ -35,7 +36,7 @@ def mesh(names=("a", "b", "c"), dead=(), ends=None, debts=(), failing=()):
         ]
         for source in alive
     }
-    return assemble(servers, results, "temporary", debts)
+    return assemble(servers, results, "temporary", pending)
 
 
 def samples(content):
@@ -52,14 +53,14 @@ def samples(content):
 
 
 def test_figures_for_each_server():
-    content = text(mesh(dead=("c",), failing=(("a", "b"),), debts=[PendingUpdate("c", "trust", (), "changes")]), NOW)
+    content = text(mesh(dead=("c",), failing=(("a", "b"),), pending=[PendingUpdate("c", "trust", (), "changes")]), NOW)
     found = samples(content)
     assert found["esync_report_timestamp_seconds", ""] == SECONDS
     assert found["esync_servers", ""] == 3
     for server, counts in {"a": (0, 1, 1), "b": (1, 0, 1), "c": (0, 0, 2)}.items():
         for verdict, count in zip(("ok", "failed", "untested"), counts):
             assert found["esync_pairs", f'server="{server}",verdict="{verdict}"'] == count
-    assert [found["esync_debts", f'server="{name}"'] for name in "abc"] == [0, 0, 1]
+    assert [found["esync_pending_updates", f'server="{name}"'] for name in "abc"] == [0, 0, 1]
     assert found["esync_certificate_expiry_timestamp_seconds", 'server="a"'] == SECONDS + 86400
     assert found["esync_certificate_expiry_seconds", 'server="a"'] == 86400
 
@@ -87,7 +88,7 @@ def test_an_expired_certificate_and_an_unknown_one():
 
 def test_labels_are_escaped():
     found = samples(text(mesh(names=('q"uote', "back\\slash", "line\nbreak")), NOW))
-    labels = {labels for name, labels in found if name == "esync_debts"}
+    labels = {labels for name, labels in found if name == "esync_pending_updates"}
     assert labels == {'server="q\\"uote"', 'server="back\\\\slash"', 'server="line\\nbreak"'}
 
 
@@ -133,17 +134,17 @@ def test_seconds():
     assert seconds_of("tomorrow") is None
 
 
-def test_problems_of_servers_and_who_let_somebody_in():
+def test_problems_of_servers_and_who_accepted_whom_it_must_refuse():
     servers = [ReportServer(name, "x", 1, "ok") for name in "abc"]
     problems = [
         Problem(server, "expired", severity, None, "Cause", "", "Remedy.")
-        for server, severity in (("a", FAULT), ("a", NOTE), ("a", NOT_JUDGED), ("b", NOT_JUDGED))
+        for server, severity in (("a", FAULT), ("a", NOTE), ("a", NOT_CHECKED), ("b", NOT_CHECKED))
     ]
     tried = [{"to": "c", "present": present, "verdict": "failed"} for present in ("none", "plain")]
     tried.append({"to": "c", "present": "stranger", "verdict": "ok"})
     found = samples(text(assemble(servers, {}, "temporary", problems=problems, refusals={"b": tried}), NOW))
     assert [found["esync_server_problems", f'server="{name}"'] for name in "abc"] == [2, 0, 0]
-    assert [found["esync_callers_let_in", f'server="{name}"'] for name in "abc"] == [0, 0, 2]
+    assert [found["esync_wrongly_accepted_callers", f'server="{name}"'] for name in "abc"] == [0, 0, 2]
 
 
 def test_clusters_by_the_server_that_calls_them():

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
-from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as absence
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as reasons
 
 
-@pytest.mark.parametrize("state", absence.AWAY)
+@pytest.mark.parametrize("state", reasons.AWAY)
 def test_who_is_away_is_named(state):
-    why = absence.away("alpha", state)
+    why = reasons.away("alpha", state)
     assert why.cause in CAUSES
     assert "alpha" in why.detail and why.remedy
-    assert "{}" in absence.AWAY[state].detail
+    assert "{}" in reasons.AWAY[state].detail
 
 
 def test_who_said_nothing_is_named():
-    why = absence.no_result("alpha")
+    why = reasons.no_result("alpha")
     assert why.cause in CAUSES
     assert why.detail == "alpha returned no result for it."
     assert why.remedy

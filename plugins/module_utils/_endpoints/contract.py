@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The contract of an endpoint: what every product that can listen on the eSync port has to be able to do.
+
+A driver implements it for one product, and holds only what is particular to that product. The order of the methods, the
+proof and the undoing are the same for all of them: see procedure.py. A new driver is one file here, and one line in
+registry.py.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar, FrozenSet, Optional, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
+
+
+@dataclass(frozen=True)
+class Site:
+    """One web site of a server.
+
+    :param name: by the rules of server names.
+    :param port: 1 to 65535.
+    :param server_name: the DNS name that the site is asked for by; None: it has the port for itself.
+    :param root: a folder whose files are handed out; None: none is.
+    :param upstream: the URL that requests are passed to; None: that of the endpoint.
+    :param reload: the command that makes a service of the user's own, which serves the site, read its files again.
+    """
+
+    name: str
+    port: int
+    server_name: Optional[str]
+    root: Optional[str]
+    upstream: Optional[str]
+    reload: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """What an endpoint is to do. A driver reads those that mean something to its product.
+
+    :param name: the name of this server.
+    :param directory: the directory of the mesh.
+    :param port: the eSync port; it counts if there are no sites.
+    :param address: where peers connect to; looked at if nothing listens on the loopback addresses.
+    :param sites: what is served in the place of the port.
+    :param configuration: the file that the configuration goes into.
+    :param service: the name of the product's unit, where systemd runs.
+    :param upstream: the URL that requests are passed to; empty: they are not.
+    :param access_log: the file for the access log; ``off`` for none.
+    :param product_version: what the health answer says of the product; None: nothing.
+    :param reload_command: what makes the user's service read its files again.
+    :param stop_command: what stops it.
+    :param start_command: what starts it.
+    :param restart: whether to stop and start the service, whatever it does now.
+    :param jitter: seconds to wait at random before a reload, at the most.
+    :param timeout: seconds for each command, and for each proof.
+    """
+
+    name: str
+    directory: str
+    port: int
+    address: Optional[str]
+    sites: Tuple[Site, ...]
+    configuration: str
+    service: str
+    upstream: str
+    access_log: str
+    product_version: Optional[str]
+    reload_command: Tuple[str, ...]
+    stop_command: Tuple[str, ...]
+    start_command: Tuple[str, ...]
+    restart: bool
+    jitter: float
+    timeout: float
+
+    @property
+    def places(self) -> Tuple[Place, ...]:
+        """Everything that is served."""
+        sites = tuple(Place(site.port, site.name, site.server_name) for site in self.sites)
+        return sites or (Place(self.port),)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What an endpoint found of its product.
+
+    :param missing: the error if the product is not installed.
+    :param configuration: what the file of ours holds; None: there is none.
+    :param processes: those of the product; empty: it does not run; None: the driver cannot know.
+    """
+
+    missing: Optional[EsyncError]
+    configuration: Optional[str]
+    processes: Optional[FrozenSet[int]]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the product runs; what cannot be known is taken to run."""
+        return self.processes is None or bool(self.processes)
+
+
+class Endpoint(abc.ABC):
+    """One product as the endpoint of this server. It remembers nothing between two calls.
+
+    :cvar name: the key in ENDPOINTS, and the value of the setting esync_endpoint.
+    :cvar is_resident: whether it serves between runs, so that it has to be told what changed.
+    :cvar remedy: what the user can do if it does not serve what it should.
+    """
+
+    name: ClassVar[str]
+    is_resident: ClassVar[bool]
+    remedy: ClassVar[str]
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self.settings = settings
+
+    @abc.abstractmethod
+    def observe(self) -> Observed:
+        """Read what there is. It changes nothing."""
+
+    @abc.abstractmethod
+    def render(self, in_force: InForce) -> str:
+        """The configuration that the product should have.
+
+        :param in_force: what lies on the disk to be served.
+        :returns: the text of the file of ours; empty if the product has none.
+        :raises EsyncError: kind ``bad_setting``, naming the setting.
+        """
+
+    @abc.abstractmethod
+    def configure(self, text: str) -> None:
+        """Write the configuration, if it differs. Nothing takes it up yet."""
+
+    @abc.abstractmethod
+    def validate(self) -> None:
+        """Let the product test its configuration, all of it.
+
+        :raises EsyncError: kind ``configuration_refused``, with the words of the product.
+        """
+
+    @abc.abstractmethod
+    def reload(self) -> None:
+        """Let the product read its configuration, certificates and trust again; start it if it does not run.
+
+        :raises EsyncError: kinds ``reload_refused``, ``start_failed``, ``reload_command_failed``.
+        """
+
+    @abc.abstractmethod
+    def restart(self) -> None:
+        """Stop the product, then start it.
+
+        :raises EsyncError: kinds ``stop_failed``, ``start_failed``, ``reload_command_failed``.
+        """
+
+    @abc.abstractmethod
+    def served(self, place: Place) -> Optional[str]:
+        """Read back what is served.
+
+        :returns: the fingerprint of the certificate; None if none is served there.
+        """
+
+    @abc.abstractmethod
+    def undo(self, before: Observed, loaded: bool) -> None:
+        """Put back what :meth:`configure` or :meth:`remove` changed.
+
+        :param before: what was there.
+        :param loaded: whether the product has taken up what is put back now, so that it has to read it again.
+        """
+
+    @abc.abstractmethod
+    def remove(self) -> None:
+        """Take away what :meth:`configure` wrote. Nothing takes that up yet."""

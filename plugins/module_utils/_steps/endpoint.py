@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The step endpoint: what listens on the eSync port, or on the ports of sites, serves what is in force now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable, Dict, List, Mapping, Tuple, Type
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, EndpointSettings, Site
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import served
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure import (
+    EndpointOutcome,
+    bring_up,
+    take_down,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context
+
+_WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+
+SPEC: Dict[str, Any] = {
+    **SERVER,
+    "driver": {"type": "str", "choices": list(ENDPOINTS), "default": "temporary"},
+    "state": {"type": "str", "choices": ["present", "absent", "observed", "forgotten"], "default": "present"},
+    "port": {"type": "int", "default": 8732},
+    "address": {"type": "str"},
+    "sites": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {**SITE, "root": {"type": "path"}, "upstream": {"type": "str"}, "reload": _WORDS},
+    },
+    "configuration": {"type": "path", "default": "/etc/nginx/conf.d/esync-mesh.conf"},
+    "service": {"type": "str", "default": "nginx"},
+    "upstream": {"type": "str", "default": ""},
+    "access_log": {"type": "str", "default": "/var/log/nginx/esync-mesh.access.log"},
+    "product_version": {"type": "str"},
+    "reload_command": _WORDS,
+    "stop_command": _WORDS,
+    "start_command": _WORDS,
+    "restart": {"type": "bool", "default": False},
+    "jitter": {"type": "float", "default": 0},
+    "timeout": {"type": "float", "default": 30},
+}
+
+_SERVES_NO_SITE = "serves_no_site"
+_PRESENT = "present"
+_NOTED = "noted"
+
+
+def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
+    """Bring the endpoint of this server into a state.
+
+    :param options: by SPEC.
+    :returns: ``changed``, ``reasons`` (why something was done, or would be), ``diff`` in diff mode if the
+        configuration differs, and when it is only observed ``served`` and ``sites``, the certificates served now.
+    :raises EsyncError: kinds ``missing_dependency``, ``no_certificate``, ``bad_setting``, ``port_taken``,
+        ``configuration_refused``, ``start_failed``, ``stop_failed``, ``reload_command_failed``,
+        ``reload_refused``, or files that cannot be used.
+    """
+    driver, settings, state = ENDPOINTS[options["driver"]], settings_of(options), options["state"]
+    act = _STATES[state]
+    outcomes = act(driver, settings, context.check or state == "observed")
+    reasons = list(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
+    result: Dict[str, Any] = {"changed": bool(reasons) and state != "observed", "reasons": reasons}
+    if state == "observed" and driver.is_resident:
+        result.update(_served(settings))
+    for outcome in outcomes:
+        if context.diff and state != "observed" and outcome.before != outcome.after:
+            result["diff"] = {
+                "before": outcome.before,
+                "after": outcome.after,
+                "before_header": settings.configuration,
+                "after_header": settings.configuration,
+            }
+    return result
+
+
+def _served(settings: EndpointSettings) -> Dict[str, Any]:
+    """The fingerprint of what is served now on the port, or at each of the sites; None if nothing is."""
+    sites = {site.name: served(site.port, settings.address, server_name=site.server_name) for site in settings.sites}
+    return {"served": None if sites else served(settings.port, settings.address), "sites": sites}
+
+
+def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
+    """The settings that the options ask for."""
+    given = {name: value for name, value in options.items() if name not in ("driver", "state", "sites")}
+    for name in ("reload_command", "stop_command", "start_command"):
+        given[name] = tuple(given[name])
+    return EndpointSettings(sites=tuple(_site_of(site) for site in options["sites"]), **given)
+
+
+def _site_of(site: Mapping[str, Any]) -> Site:
+    return Site(
+        name=site["name"],
+        port=site["port"],
+        # nginx compares it with a name in lower case.
+        server_name=site["server_name"].lower() if site["server_name"] else None,
+        root=site["root"],
+        upstream=site["upstream"],
+        reload=tuple(site["reload"]),
+    )
+
+
+# -- the states -----------------------------------------------------------------------------------------------
+
+_Outcomes = List[EndpointOutcome]
+
+
+def _present(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
+    """Sites with a command of their own are served by a service of the user's, the others by the driver."""
+    if not driver.is_resident:
+        return []
+    external = ENDPOINTS["external"]
+    if driver is external:
+        return [bring_up(driver, settings, check)]
+    own, others = _shared_out(settings.sites)
+    outcomes = []
+    if own or not others:
+        outcomes.append(bring_up(driver, replace(settings, sites=own), check))
+    else:
+        outcomes.append(take_down(driver, settings, _SERVES_NO_SITE, check))
+    if others:
+        outcomes.append(bring_up(external, replace(settings, sites=others), check))
+    return outcomes
+
+
+def _shared_out(sites: Tuple[Site, ...]) -> Tuple[Tuple[Site, ...], Tuple[Site, ...]]:
+    return tuple(site for site in sites if not site.reload), tuple(site for site in sites if site.reload)
+
+
+def _absent(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
+    return [take_down(driver, settings, _PRESENT, check)]
+
+
+def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
+    """Take the note away, so that the next run reloads: a later proof showed that the last reload did nothing."""
+    base = Folder.find(settings.directory)
+    if base is None:
+        return []
+    with base, base.lock():
+        if not in_force.has_note(base):
+            return []
+        if not check:
+            in_force.forget_all(base)
+    return [EndpointOutcome((_NOTED,), "", "")]
+
+
+_STATES: Dict[str, Callable[[Type[Endpoint], EndpointSettings, bool], _Outcomes]] = {
+    "present": _present,
+    "observed": _present,
+    "absent": _absent,
+    "forgotten": _forgotten,
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoint
+short_description: Let the endpoint of a server serve the current certificate and trust, and prove that it does
+description:
+  - Finds out by itself what lies on the host (the current certificate, the trust in force), and does nothing if the
+    endpoint is known to serve it.
+  - Otherwise it writes the configuration, lets the product test it, starts the product or lets it reload, and reads the
+    served certificate back until it is the current one, because a reload that fails is often silent.
+  - With V(nginx), a reload counts as taken only when every worker process that was there before is gone or shutting
+    down. What nginx refuses leaves the old file in place and the old configuration serving, and fails with nginx's
+    message. Other sites of that nginx are not touched.
+  - With V(external), the user's command is run. The served certificate is then the only proof; whether the trust was
+    loaded shows in the pairs.
+  - What was proved is noted in C(endpoint.loaded). The note is taken away before a reload is tried, so that a reload
+    that did nothing is repeated by the next run.
+author:
+  - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.server
+options:
+  driver:
+    description:
+      - What listens on the eSync port. With V(temporary) nothing does between runs, and nothing is done.
+    type: str
+    choices: [temporary, nginx, external]
+    default: temporary
+  state:
+    description:
+      - V(present) lets the endpoint serve what is in force.
+      - V(absent) takes our file away; the product goes on with its other sites.
+      - V(observed) changes nothing and only returns RV(reasons), why V(present) would do something.
+      - V(forgotten) takes the note away, so that the next V(present) reloads; for a reload that turned out to have done
+        nothing.
+    type: str
+    choices: [present, absent, observed, forgotten]
+    default: present
+  port:
+    description: The eSync port.
+    type: int
+    default: 8732
+  address:
+    description: Where to look for a service of the user's own that does not listen on the loopback addresses.
+    type: str
+  sites:
+    description:
+      - The sites that are served in the place of O(port); each is read back.
+      - Those with a command to reload are served by a service of the user's own, whatever O(driver) is. If no other is
+        left, our file is taken away.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the site.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      server_name:
+        description: The DNS name that it is asked for by, where sites share a port.
+        type: str
+      root:
+        description: A folder whose files accepted peers may read.
+        type: path
+      upstream:
+        description:
+          - Where accepted requests go.
+          - Default is O(upstream).
+        type: str
+      reload:
+        description:
+          - What makes the service of the site read its files again, as a list of words.
+          - With O(driver=external), the default is O(reload_command).
+        type: list
+        elements: str
+        default: []
+  configuration:
+    description: The file that our configuration goes into; nginx must include it in its C(http) block.
+    type: path
+    default: /etc/nginx/conf.d/esync-mesh.conf
+  service:
+    description: The name of the product's unit, where systemd runs; without systemd nginx is started itself.
+    type: str
+    default: nginx
+  upstream:
+    description: Where accepted requests go, a URL; if it is empty, everything but the health answer is 404.
+    type: str
+    default: ""
+  access_log:
+    description: The access log, with the name of the peer in the place of the user's; V(off) for none.
+    type: str
+    default: /var/log/nginx/esync-mesh.access.log
+  product_version:
+    description: The product's version, for the health answer.
+    type: str
+  reload_command:
+    description:
+      - What makes a service of the user's own read its files again, as a list of words; empty if it does so by itself.
+    type: list
+    elements: str
+    default: []
+  stop_command:
+    description: What stops that service, as a list of words; for O(restart).
+    type: list
+    elements: str
+    default: []
+  start_command:
+    description: What starts that service, as a list of words; for O(restart).
+    type: list
+    elements: str
+    default: []
+  restart:
+    description:
+      - Stop the service and start it, whatever is served now. nginx is stopped with all of its sites.
+      - A service of the user's own without O(stop_command) and O(start_command) is reloaded.
+    type: bool
+    default: false
+  jitter:
+    description: Wait a random time of at most so many seconds before a reload.
+    type: float
+    default: 0
+  timeout:
+    description: Seconds that each command, and the proof, may take.
+    type: float
+    default: 30
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be done, and does nothing.
+  diff_mode:
+    support: full
+    description: Shows the configuration.
+"""
+
+EXAMPLES = r"""
+- name: Serve the eSync port with nginx
+  esync.mesh.endpoint:
+    name: "{{ inventory_hostname }}"
+    driver: nginx
+    upstream: http://127.0.0.1:8080
+
+- name: Serve a web site
+  esync.mesh.endpoint:
+    name: "{{ inventory_hostname }}"
+    driver: nginx
+    sites:
+      - name: shop
+        port: 8732
+        server_name: shop.example.com
+        root: /srv/shop
+
+- name: Let HAProxy read the new certificates and trust
+  esync.mesh.endpoint:
+    name: "{{ inventory_hostname }}"
+    driver: external
+    reload_command: [systemctl, reload-or-restart, haproxy]
+"""
+
+RETURN = r"""
+reasons:
+  description:
+    - Why something was done, or would be.
+    - With O(state=present) and O(state=observed) these are V(nginx_is_missing), V(restart_asked_for),
+      V(configuration_differs), V(not_loaded) (the certificate, the trust or the configuration is not noted as loaded),
+      V(not_running), V(another_certificate_served) and V(serves_no_site) (our file is taken away).
+    - With O(state=absent) V(present), with O(state=forgotten) V(noted).
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
+from ansible_collections.esync.mesh.plugins.module_utils._steps import endpoint
+
+
+def main() -> None:
+    run_module(endpoint.SPEC, endpoint.run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The registry of report formats: a new one is one file with a writer, a line here, its test, and docs/reports.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import html, junit, mesh_json, prometheus
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh
+
+Writer = Callable[[Mesh, str, str], str]
+"""From the mesh, the time in UTC, and what the file held before, the content of the file."""
+
+REPORTS: Mapping[str, Writer] = {
+    "mesh.json": mesh_json.text,
+    "mesh.html": html.text,
+    "mesh.xml": junit.text,
+    "mesh.prom": prometheus.text,
+}
+"""File name to its writer."""
+
+
+def write_reports(mesh: Mesh, folder: Path, now: str) -> None:
+    """Write all files, each replaced as a whole or not at all.
+
+    :param now: UTC.
+    :raises EsyncError: kind ``control_node_file``.
+    """
+    for name, write in REPORTS.items():
+        path = folder / name
+        replace_file(path, _encodable(write(mesh, now, _read(path))))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        # There is none yet; anything else that is wrong with it, writing it will tell.
+        return ""
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates, which a host's answer may contain, are no text; in a file they become question marks."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts with an endpoint: a service of the user's own, a stand-in for nginx, and the real nginx."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
+from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder, trust_writer
+
+REAL_NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def make_certificate(folder: Path, name: str = "a", role: str = "server") -> str:
+    """A certificate with its key in a folder; returns its fingerprint."""
+    key = x509.generate_key("ecdsa", 256)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = x509.self_sign(key, role, x509.Profile(name, (name,), "ecdsa", 256, 2), now)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{role}.crt").write_text(certificate.pem)
+    (folder / f"{role}.key").write_bytes(x509.key_to_pem(key))
+    return certificate.fingerprint
+
+
+def trust(directory: Path, *peers: Path) -> None:
+    """Let a server trust the client certificates that lie in these folders.
+
+    :param peers: each folder has the name of the peer, followed by a dot and the state if it is not the current one.
+    """
+    entries, pems = [], []
+    for folder in peers:
+        peer, _dot, state = folder.name.partition(".")
+        certificate = x509.parse_certificate((folder / "client.crt").read_bytes(), "")
+        entries.append(trust_folder.TrustEntry(peer, "client", state or "current", certificate.fingerprint))
+        pems.append(certificate.pem)
+    with Folder.open(str(directory)) as base:
+        trust_writer.apply(base, "a", entries, pems, f"{time.monotonic_ns()}", allow_empty=True)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def settings(directory: Path, port: int, **changes: Any) -> EndpointSettings:
+    """Settings for a host; what is not named is as the documentation says."""
+    plain = EndpointSettings(
+        name="a",
+        directory=str(directory),
+        port=port,
+        address=None,
+        sites=(),
+        configuration="/nowhere/esync-mesh.conf",
+        service="nginx",
+        upstream="",
+        access_log="off",
+        product_version=None,
+        reload_command=(),
+        stop_command=(),
+        start_command=(),
+        restart=False,
+        jitter=0,
+        timeout=5,
+    )
+    return replace(plain, **changes)
+
+
+def site(name: str, port: int, **more: Any) -> Site:
+    """A site; what is not named is not there."""
+    return Site(name, port, **{"server_name": None, "root": None, "upstream": None, "reload": (), **more})
+
+
+@contextlib.contextmanager
+def serving(
+    folder: Path, version: Any = None, demand: bool = False, context: ssl.SSLContext | None = None
+) -> Iterator[int]:
+    """A service with the certificate that lies in a folder now; yields its port."""
+    context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(folder / "server.crt"), str(folder / "server.key"))
+    if version:
+        context.maximum_version = version
+    if demand:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(str(folder / "server.crt"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def work() -> None:
+            while True:
+                try:
+                    connection, _address = server.accept()
+                except OSError:
+                    return
+                with connection, contextlib.suppress(OSError):
+                    context.wrap_socket(connection, server_side=True).close()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+# -- a stand-in for nginx -------------------------------------------------------------------------------------
+
+# -T refuses a configuration with the word "nonsense"; -V tells where things lie; without an option it starts.
+PROGRAM = """\
+#!/bin/bash
+cd ROOT
+case "$1" in
+-V) echo "configure arguments: --prefix=ROOT --conf-path=nginx.conf --pid-path=other.pid" >&2 ;;
+-T) for file in conf.d/*.conf; do
+        [ -e "$file" ] || continue
+        grep -q nonsense "$file" && { echo "nginx: [emerg] unknown directive in $file:1" >&2; exit 1; }
+        echo "# configuration file ROOT/$file:"
+    done ;;
+'') exec -a "nginx: master process" bash ROOT/master < /dev/null > /dev/null 2>&1 & ;;
+esac
+exit 0
+"""
+
+# A reload replaces the worker, unless the configuration cannot be loaded, which nobody is told.
+MASTER = """\
+cd ROOT
+serve() {
+    cat conf.d/*.conf > served.conf
+    [ -e mute ] && return
+    (exec -a "nginx: worker process" openssl s_server -quiet -accept PORT \
+        -cert "${CERTIFICATE:-esync/current/server.crt}" -key esync/current/server.key) &
+    worker=$!
+}
+reload() {
+    echo reload >> reloads
+    [ -e stubborn ] && return
+    kill $worker
+    wait $worker
+    serve
+}
+trap reload HUP
+trap 'kill $worker; exit' TERM
+echo $$ > nginx.pid
+serve
+while true; do sleep 0.05; done
+"""
+
+# The real one, with a configuration and a folder of its own; only where it was built to look is told otherwise.
+REAL_PROGRAM = """\
+#!/bin/bash
+case "$1" in
+-V) echo "configure arguments: --prefix=ROOT --conf-path=nginx.conf --pid-path=other.pid" >&2 ;;
+*) exec NGINX -p ROOT -c ROOT/nginx.conf "$@" ;;
+esac
+"""
+REAL_MAIN = """\
+daemon on;
+user root;
+pid ROOT/nginx.pid;
+error_log ROOT/error.log;
+worker_processes 1;
+events {}
+http {
+    access_log off;
+    client_body_temp_path ROOT/temporary;
+    proxy_temp_path ROOT/temporary;
+    fastcgi_temp_path ROOT/temporary;
+    uwsgi_temp_path ROOT/temporary;
+    scgi_temp_path ROOT/temporary;
+    include ROOT/conf.d/*.conf;
+}
+"""
+
+
+class NginxHost:
+    """A folder with everything, nginx included, and the settings for it.
+
+    :param real: the path of the real nginx; None: the stand-in.
+    """
+
+    def __init__(self, root: Path, port: int, real: str | None = None) -> None:
+        self.root = root
+        self.directory = root / "esync"
+        self.configuration = root / "conf.d" / "esync-mesh.conf"
+        for folder in ("bin", "conf.d", "esync/current", "peers"):
+            (root / folder).mkdir(parents=True, mode=0o755)
+        self.fingerprint = make_certificate(self.directory / "current")
+        for peer in ("b", "c"):
+            make_certificate(root / "peers" / peer, peer, "client")
+        self.trust("b")
+        files = {"bin/nginx": PROGRAM, "master": MASTER, "nginx.conf": "user nobody;\n  pid nginx.pid;\n"}
+        if real:
+            files = {"bin/nginx": REAL_PROGRAM, "nginx.conf": REAL_MAIN}
+        for path, text in files.items():
+            text = text.replace("ROOT", str(root)).replace("PORT", str(port)).replace("NGINX", str(real))
+            # The user that the master runs as need not be root.
+            text = text if os.geteuid() == 0 else text.replace("user root;\n", "")
+            (root / path).write_text(text)
+            (root / path).chmod(0o755)
+        self.settings = settings(self.directory, port, configuration=str(self.configuration))
+
+    def trust(self, *peers: str) -> None:
+        """Put a trust in force: exactly these of the peers b and c."""
+        trust(self.directory, *(self.root / "peers" / peer for peer in peers))
+
+    def renew(self) -> str:
+        """Another current certificate; returns its fingerprint."""
+        return make_certificate(self.directory / "current")
+
+    @property
+    def note(self) -> str:
+        """What is noted as loaded; empty if nothing is."""
+        path = self.directory / "endpoint.loaded"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def master(self) -> int | None:
+        """The master process, or None if it does not run."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.root / "nginx.pid").read_text())
+            return pid if processes.title_of(pid).startswith("nginx: master process") else None
+        return None
+
+    @property
+    def reloads(self) -> int:
+        """How often the stand-in was reloaded."""
+        path = self.root / "reloads"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def stop(self) -> None:
+        """End it."""
+        master = self.master
+        if master:
+            os.kill(master, signal.SIGTERM)
+            assert processes.wait_until(lambda: not processes.holders(self.settings.port), 5)
+            assert processes.wait_until(lambda: not self.master, 5)
+
+    def ask(self, lines: list[str], peer: str = "b", port: int | None = None, name: str = "") -> tuple[int, str]:
+        """Send a request with a peer's client certificate; returns the status and the body.
+
+        :param lines: the request line, and the headers.
+        :param name: the name that is asked for in the handshake.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        folder = self.root / "peers" / peer
+        context.load_cert_chain(str(folder / "client.crt"), str(folder / "client.key"))
+        place = ("127.0.0.1", port or self.settings.port)
+        with socket.create_connection(place, 10) as raw, context.wrap_socket(
+            raw, server_hostname=name or None
+        ) as connection:
+            connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+            answer = b""
+            while piece := connection.recv(4096):
+                answer += piece
+        head, _separator, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+
+
+@contextlib.contextmanager
+def upstream() -> Iterator[int]:
+    """A server that answers each request with the headers that it got, in JSON; yields its port."""
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({key.lower(): value for key, value in self.headers.items()}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_unused: Any) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join(5)

@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import stat
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from probed_meshes import NAMES, all_ok, servers
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.formats import REPORTS, write_reports
+
+NOW = "2026-11-23T19:00:00Z"
+DOCS = Path(__file__).resolve().parents[5] / "docs"
+
+
+def test_every_format_of_the_registry_is_written_and_described(tmp_path: Path) -> None:
+    write_reports(assemble(servers(*NAMES), all_ok(NAMES), "temporary"), tmp_path, NOW)
+    assert (
+        {path.name for path in tmp_path.iterdir()}
+        == set(REPORTS)
+        == {*("mesh.json", "mesh.html", "mesh.xml", "mesh.prom")}
+    )
+    for name in REPORTS:
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o644
+        assert f"`{name}`" in (DOCS / "reports.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "mesh.json").read_text())["summary"]["ok"] == 6
+    assert ET.parse(tmp_path / "mesh.xml").getroot().get("tests") == "6"
+
+
+def test_a_format_is_given_what_it_held_before_and_a_lone_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
+    results = {"a": [{"to": "b", "verdict": "failed", "detail": "said \ud800"}]}
+    mesh = assemble(servers("a", "b"), results, "temporary")
+    write_reports(mesh, tmp_path, NOW)
+    assert "said ?" in (tmp_path / "mesh.json").read_text(encoding="utf-8")
+    works = assemble(servers("a", "b"), all_ok("ab"), "temporary")
+    write_reports(works, tmp_path, NOW)
+    write_reports(mesh, tmp_path, "2026-11-24T19:00:00Z")
+    assert 'esync_last_verified_timestamp_seconds{server="a"} 1795460400' in (tmp_path / "mesh.prom").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error() -> None:
+    with pytest.raises(EsyncError) as caught:
+        write_reports(assemble(servers("a"), {}, "temporary"), Path("/proc/nowhere"), NOW)
+    assert caught.value.kind == "control_node_file"
+
+
+def test_a_large_mesh_makes_small_files(tmp_path: Path) -> None:
+    names = [f"s{number:03}" for number in range(300)]
+    write_reports(assemble(servers(*names), all_ok(names), "temporary"), tmp_path, NOW)
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 400_000
