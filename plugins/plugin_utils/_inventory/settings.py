@@ -42,6 +42,9 @@ MESH_WIDE = (
 )
 """What belongs to the mesh as a whole: one value for all members."""
 
+CONTROL_PATHS = ("esync_ledger", "esync_report_directory")
+"""Paths on the control node: only in these it expands ~ and variables of its environment."""
+
 _NEARLY = 0.88
 _PREFIX = "esync_"
 
@@ -110,14 +113,14 @@ class Reader:
 
     def _typed(self, host: str, name: str) -> Any:
         value = self.value(host, name)
-        spec = _plain_spec(self.specs[name])
+        spec = {"type": "path"} if name in CONTROL_PATHS else _plain_spec(self.specs[name])
+        if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str):
+            # Split here, so that the spaces around a comma are no part of a name that has to be one of the choices.
+            value = [word.strip() for word in value.split(",") if word.strip()]
         result = ArgumentSpecValidator({name: spec}).validate({name: value})
         if result.error_messages:
             raise unreadable(host, name, "; ".join(result.error_messages))
-        typed = result.validated_parameters[name]
-        if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str):
-            return [word.strip() for word in typed if word.strip()]
-        return typed
+        return result.validated_parameters[name]
 
     def refuse_nearly(self, host: str) -> None:
         """Refuse a variable that is no setting but nearly one; others with the prefix are the user's own.

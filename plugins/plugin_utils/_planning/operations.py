@@ -133,7 +133,7 @@ ROTATION = (
         failure=KEEP,
         conclude=rotating.record_switch,
     ),
-    replace(FETCH, when=rotating.hands_over_switched),
+    # Everybody has them all by now; they are only filed by what they are.
     replace(HOLD, when=rotating.hands_over_switched),
     Stage(
         "Test every pair with the new certificates",
@@ -147,7 +147,6 @@ ROTATION = (
         when=rotating.got_worse,
         conclude=rotating.record_roll_back,
     ),
-    replace(FETCH, when=rotating.hands_over_rolled_back),
     replace(HOLD, when=rotating.hands_over_rolled_back),
     Stage(
         "Test every pair with the old certificates",

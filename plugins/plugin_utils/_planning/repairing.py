@@ -48,7 +48,8 @@ def fix_sets(run: Run) -> Visits:
 def keep_errors(run: Run) -> None:
     """What could not be done fails the run, whatever the examination that follows finds."""
     for server in run.present:
-        run.failures += [records.told({"server": server.name, **error}) for error in server.errors]
+        named = [{**error, "server": error.get("server") or server.name} for error in server.errors]
+        run.failures += [records.told(error) for error in named]
         server.errors = []
 
 

@@ -89,7 +89,7 @@ def _findings(run: Run, server: Server, checked: bool) -> ServerFindings:
         _read(server) if found else {},
         _planned(run, server) if found and server.read else {},
         run.ledger.get(server.name),
-        [one for one in server.errors if one.get("kind") != "unexpected"] if found else [],
+        server.errors if found else [],
         checked,
         run.control.now,
         soon.strftime(_TIME),

@@ -11,7 +11,7 @@ records.parse, as it does in a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -495,3 +495,38 @@ class Model:
                 if other.generations[CURRENT][SERVER]["fingerprint"] in trusted and presented in accepted:
                     found.add((one.name, other.name))
         return found
+
+
+class Killed(Exception):
+    """The control node was killed."""
+
+
+def killed(make: Callable[[], Model], begin: Callable[[Model], Run], least: int) -> Iterator[Model]:
+    """A mesh for every moment at which a run can be killed: before each visit, in the middle of it, and after it.
+
+    :param make: a mesh before that run. :param begin: the run. :param least: how many moments there have to be.
+    """
+    count = 0
+    for stop_at in range(100):
+        ended = False
+        for share in (0.0, 0.5, 1.0):
+            model = make()
+            position = 0
+
+            def kill(run: Run, plan: Plan, model: Model = model, stop_at: int = stop_at, share: float = share) -> None:
+                nonlocal position
+                if position == stop_at:
+                    for host in list(plan.visits)[: round(len(plan.visits) * share)]:
+                        model.visit(host, plan.visits[host], plan)
+                    raise Killed
+                position += 1
+
+            try:
+                model.stages(begin(model), kill)
+                ended = True
+            except Killed:
+                count += 1
+                yield model
+        if ended:
+            break
+    assert count >= least

@@ -13,10 +13,9 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 
-from .model_mesh import Model
+from .meshes import ABC, ALL, fresh, ok
+from .model_mesh import Killed, Model, killed
 
-ABC = ("a", "b", "c")
-ALL = {(one, other) for one in ABC for other in ABC if one != other}
 SHARED: Any = {"trust_model": "shared_keys"}
 FETCH, HOLD = "Read the client sets that peers are missing", "Hand every server the client sets of its peers"
 
@@ -27,10 +26,6 @@ def model(request: Any, generation: Any) -> Model:
     made = Model(generation, ABC, request.param)
     made.run("establish", **SHARED)
     return made
-
-
-def ok(run: Any) -> int:
-    return mesh_of(run).count("ok")
 
 
 def held(model: Model, name: str) -> set[tuple[str, str]]:
@@ -151,51 +146,13 @@ def test_only_regenerate_goes_from_one_model_to_the_other(model: Model) -> None:
 def test_a_change_of_the_model_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any, towards: str) -> None:
     start: Any = {"trust_model": "pinned" if towards == "shared_keys" else "shared_keys"}
     goal: Any = {"trust_model": towards}
-    for model in killed(generation, start, lambda model: model.start("regenerate", **goal)):
+    for model in killed(fresh(generation, **start), lambda model: model.start("regenerate", **goal), 16):
         assert model.works() == ALL
         run = model.run("regenerate", **goal)
         assert (run.failures, ok(run), model.works()) == ([], 6, ALL)
         run = model.run("verify", **goal)
         assert (run.failures, ok(run)) == ([], 6)
         assert all((host.shared is None) == (towards == "pinned") for host in model.hosts.values())
-
-
-class Killed(Exception):
-    """The control node was killed."""
-
-
-def killed(generation: Any, established: Any, begin: Any, least: int = 16) -> Any:
-    """A mesh for every moment at which a run can be killed: before each visit, in the middle of it, and after it.
-
-    :param established: the options of establish. :param begin: makes the run of a model. :param least: how many there
-        have to be.
-    """
-    count = 0
-    for stop_at in range(100):
-        ended = False
-        for share in (0.0, 0.5, 1.0):
-            model = Model(generation, ABC)
-            model.run("establish", **established)
-            position = 0
-
-            def kill(run: Any, plan: Any, model: Model = model, stop_at: int = stop_at, share: float = share) -> None:
-                nonlocal position
-                if position == stop_at:
-                    reached = list(plan.visits)[: round(len(plan.visits) * share)]
-                    for host in reached:
-                        model.visit(host, plan.visits[host], plan)
-                    raise Killed
-                position += 1
-
-            try:
-                model.stages(begin(model), kill)
-                ended = True
-            except Killed:
-                count += 1
-                yield model
-        if ended:
-            break
-    assert count >= least
 
 
 def test_removal_replaces_what_the_removed_server_holds_once(model: Model) -> None:
@@ -248,7 +205,7 @@ def test_removal_has_not_ended_while_an_absent_server_needs_the_old_keys(generat
 
 def test_removal_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any) -> None:
     removal: Any = {"leaving": ["c"], "remove": ["c"], **SHARED}
-    for model in killed(generation, SHARED, lambda model: model.start("remove", **removal)):
+    for model in killed(fresh(generation, **SHARED), lambda model: model.start("remove", **removal), 16):
         assert model.works() >= {("a", "b"), ("b", "a")}
         run = model.run("remove", **removal)
         assert run.failures == []
@@ -261,7 +218,7 @@ def test_removal_that_is_killed_anywhere_is_ended_by_the_next_run(generation: An
 
 def test_an_answer_to_a_compromise_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any) -> None:
     answer: Any = {"compromised": ["b"], **SHARED}
-    for model in killed(generation, SHARED, lambda model: model.start("regenerate", **answer), least=10):
+    for model in killed(fresh(generation, **SHARED), lambda model: model.start("regenerate", **answer), 10):
         assert_settled(model, model.run("regenerate", **answer))
 
 

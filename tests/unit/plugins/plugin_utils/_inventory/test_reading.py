@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The mesh as the inventory describes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, EsyncErrors
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, read_mesh, shown
+
+from .test_settings import BUILT_IN, DEFAULTS, SPECS, Reader, template
+
+SECRET = "Very-Secret-Passphrase"
+
+
+def mesh(others: Any = (), **hosts: Any) -> MeshRead:
+    """``mesh(a={...}, b={...})``: what is read of these hosts; ``others`` are no members."""
+    own = {
+        host: {
+            **BUILT_IN,
+            "inventory_hostname": host,
+            "esync_server_name": host,
+            "esync_address": f"{host}.example",
+            **one,
+        }
+        for host, one in hosts.items()
+    }
+    reader = Reader(SPECS, DEFAULTS, {}, own.__getitem__, template)
+    return read_mesh(reader, "esync", [host for host in own if host not in others], others)
+
+
+def refused(**hosts: Any) -> tuple[set[tuple[str | None, str]], str]:
+    with pytest.raises(EsyncError) as caught:
+        mesh(**hosts)
+    errors = caught.value.errors if isinstance(caught.value, EsyncErrors) else (caught.value,)
+    return {(error.server, error.kind) for error in errors}, str(caught.value)
+
+
+def test_members_are_sorted_by_name_and_carry_their_settings() -> None:
+    read = mesh(b={"esync_server_name": "alpha"}, a={"esync_server_name": "beta", "esync_port": "9000"})
+    assert [(one.name, one.host, one.port) for one in read.members] == [("alpha", "b", 8732), ("beta", "a", 9000)]
+    assert read.settings["a"]["esync_port"] == 9000 and set(read.settings) == {"a", "b"}
+    assert read.mesh["esync_offline"] == "stop" and "esync_port" not in read.mesh
+    assert (read.leaving, read.discarding, read.clusters) == ((), (), ())
+
+
+def test_what_is_wrong_anywhere_is_told_at_once() -> None:
+    found, text = refused(
+        a={"esync_port": "many"},
+        b={"esync_prot": 1},
+        c={"esync_address": "{{ nothing }}"},
+        d={},
+        e={"esync_server_name": "-e"},
+        f={"esync_cluster": {"name": "web"}},
+    )
+    assert found == {
+        ("a", "bad_variable"),
+        ("b", "unknown_setting"),
+        ("c", "bad_variable"),
+        ("e", "bad_name"),
+        ("f", "bad_variable"),
+    }
+    assert "it must have a name and an address" in text
+
+
+def test_settings_of_the_mesh_are_the_same_for_all() -> None:
+    found, text = refused(a={}, b={"esync_ledger": "/elsewhere"})
+    assert found == {("b", "differing_setting")} and "esync_ledger" in text
+
+
+def test_removed_servers_are_no_members_any_more_whoever_names_them() -> None:
+    removal = {"esync_remove": "c, d"}
+    read = mesh(a=removal, b=removal, c=removal, others=["d", "e"], d={"esync_port": 1}, e={})
+    assert [one.name for one in read.members] == ["a", "b"]
+    assert [one.name for one in read.leaving] == ["c", "d"]
+    assert read.settings["d"]["esync_port"] == 1
+
+
+def test_hosts_outside_the_mesh_are_not_looked_at_unless_somebody_is_removed() -> None:
+    assert set(mesh(a={}, b={}, others=["d"], d={"esync_port": "many"}).settings) == {"a", "b"}
+
+
+def test_sets_are_destroyed_where_a_host_or_the_run_says_so() -> None:
+    assert mesh(a={"esync_discard_existing": True}, b={}).discarding == ("a",)
+    both = {"esync_discard_existing": "b"}
+    assert mesh(a=both, b=both).discarding == ("b",)
+
+
+def test_clusters_and_sites_are_read() -> None:
+    cluster = {"esync_cluster": {"name": "web", "address": "lb", "port": 99}}
+    sites = {"esync_endpoint": "nginx", "esync_endpoint_sites": [{"name": "shop", "port": 8443}, {"name": "news"}]}
+    read = mesh(a={**cluster, **sites, "esync_site": "shop"}, b={})
+    assert [(one.name, one.members) for one in read.clusters] == [("web", ("a",))]
+    told = shown(read.members[0])
+    assert (told["port"], [site["name"] for site in told["sites"]]) == (8443, ["shop"])
+    assert told["cluster"] == {"name": "web", "address": "lb", "port": 99}
+
+
+def test_one_passphrase_for_all_is_compared_and_never_kept() -> None:
+    shared = {"esync_trust_model": "shared_keys", "esync_pfx_passphrase": SECRET}
+    read = mesh(a=shared, b=shared)
+    assert SECRET not in repr(read)
+    assert read.members[0].passphrase == read.members[1].passphrase != mesh(a=shared, b=shared).members[0].passphrase
+    found, text = refused(a=shared, b={**shared, "esync_pfx_passphrase": f"{SECRET} other"})
+    assert found == {(None, "mixed_pfx_passphrases")} and SECRET not in text
+    found, _text = refused(a=shared, b={"esync_trust_model": "shared_keys"})
+    assert found == {(None, "no_pfx_passphrase")}
+    found, _text = refused(a=shared, b={})
+    assert "mixed_trust_models" in {kind for _server, kind in found}
+    # Of a pinned mesh nobody asks for it.
+    assert mesh(a={"esync_pfx_passphrase": "{{ nothing }}"}, b={}).members[0].passphrase == ""

@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Repairs by a given plan, on the model of a mesh."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import repairing
+
+from .meshes import assert_settled, fresh, ok
+from .model_mesh import Model
+
+
+@pytest.fixture
+def repaired(established: Model, monkeypatch: Any) -> Any:
+    """Runs repair with a plan: server name to actions."""
+
+    def repair(actions: dict[str, list[str]], watch: Any = None, **options: Any) -> Any:
+        found = SimpleNamespace(servers=actions, lines=("the plan",))
+        monkeypatch.setattr(repairing, "plan_repair", lambda mesh, restartable: found)
+        return established.stages(established.start("repair", **options), watch)
+
+    return repair
+
+
+def test_a_repair_does_what_its_plan_says_and_nothing_else(established: Model, repaired: Any) -> None:
+    before = {name: host.generations["current"]["id"] for name, host in established.hosts.items()}
+    run = repaired({"b": ["renew"]})
+    assert_settled(established, run)
+    assert [n for n, host in established.hosts.items() if host.generations["current"]["id"] != before[n]] == ["b"]
+    run = repaired({})
+    assert run.failures == [] and ok(run) == 6
+    assert not [title for title in established.titles if "once more" in title]
+
+
+def test_a_repair_restarts_a_deaf_endpoint_and_brings_trust_up_to_date(established: Model, repaired: Any) -> None:
+    established.hosts["a"].trust = []
+    run = repaired({"a": ["exchange"]})
+    assert_settled(established, run)
+    if established.endpoint == "nginx":
+        established.hosts["c"].deaf = True
+        assert_settled(established, repaired({"c": ["restart"]}))
+
+
+def test_a_repair_in_check_mode_tests_and_repairs_nothing(established: Model, repaired: Any) -> None:
+    before = {name: host.generations for name, host in established.hosts.items()}
+    run = repaired({"b": ["renew"]}, check=True)
+    assert {name: host.generations for name, host in established.hosts.items()} == before
+    assert ok(run) == 6 and run.repairs == {"b": ["renew"]}
+
+
+@pytest.mark.parametrize("step", ["certificate_set", "peer_trust"])
+def test_what_a_repair_could_not_do_is_told_at_its_end(established: Model, repaired: Any, step: str) -> None:
+    def break_it(run: Any, plan: Any) -> None:
+        if plan.title.startswith("Repair"):
+            established.hosts["a"].trust = []
+        established.hosts["a"].breaks = {step: "io_error"}
+
+    run = repaired({"a": ["exchange", "renew"]}, break_it)
+    assert run.failures == ["a: io_error there. Repair it."]
+
+
+def test_a_repair_with_shared_keys_hands_over_what_is_missing(generation: Any, monkeypatch: Any) -> None:
+    shared: Any = {"trust_model": "shared_keys"}
+    model = fresh(generation, **shared)()
+    model.hosts["a"].shared = None
+    found = SimpleNamespace(servers={"a": ["exchange"]}, lines=())
+    monkeypatch.setattr(repairing, "plan_repair", lambda mesh, restartable: found)
+    run = model.run("repair", **shared)
+    assert (run.failures, ok(run)) == ([], 6)
+    assert len(model.hosts["a"].shared["entries"]) == 2
