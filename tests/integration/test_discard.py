@@ -41,7 +41,9 @@ def test_one_run_discards_one_server_and_the_run_after_that_changes_nothing(mesh
     (old["b"] / "b_SyncServer.key").write_bytes(b"")
     result = mesh.succeed("establish", "-e", f"{OPTION}=b")
     warning = result.prose.index("WARNING: all keys and certificates of b are destroyed")
-    assert warning < result.prose.index("TASK [esync.mesh.esync : Make or keep the certificate sets]")
+    assert warning < result.prose.index(
+        "TASK [esync.mesh.esync : Generate the certificates on each host, or keep them]"
+    )
     assert "4 of 6 pairs are down from that moment" in result.prose
     assert "6 of 6 pairs ok." in result.output
     new = generations(mesh)

@@ -278,20 +278,29 @@ def test_a_port_that_is_taken_is_named(mesh: Mesh) -> None:
     assert mesh.report()["summary"]["ok"] == 2
 
 
-def calls(mesh: Mesh, *arguments: str) -> float:
-    """Remote calls for each server: with pipelining, every call is one command."""
-    result = mesh.succeed("establish", "-vvv", *arguments)
-    return len(re.findall(r"^<[^>]+> EXEC ", result.output, re.M)) / len(mesh.names)
+def cost(mesh: Mesh, playbook: str, *arguments: str) -> tuple[int, int]:
+    """Remote calls for each server (with pipelining every call is one command), and its tasks at the most."""
+    output = mesh.succeed(playbook, "-vvv", *arguments).output
+    calls = len(re.findall(r"^<[^>]+> EXEC ", output, re.M)) / len(mesh.names)
+    assert calls.is_integer()
+    tasks = re.findall(r"^(\S+)\s+: ok=(\d+).* skipped=(\d+)", output, re.M)
+    return int(calls), max(int(done) + int(skipped) for host, done, skipped in tasks if host in mesh.names)
 
 
-def test_remote_calls_do_not_grow_with_the_mesh(make_mesh) -> None:
-    small = make_mesh("a", "b", "c")
-    large = make_mesh(*(f"s{number}" for number in range(5)))
-    first = {calls(small), calls(large)}
-    again = {calls(small), calls(large)}
-    assert len(first) == len(again) == 1
-    assert 0 < first.pop() <= 4
-    assert 0 < again.pop() <= 3
+def test_remote_calls_and_tasks_do_not_grow_with_the_mesh(make_mesh) -> None:
+    small, large = make_mesh("a", "b", "c"), make_mesh(*(f"s{number}" for number in range(12)))
+    limits = {
+        "establish": (3, 8),
+        "establish again": (2, 8),
+        "verify": (2, 6),
+        "check": (2, 6),
+        "regenerate": (10, 40),
+    }
+    for run, (calls, tasks) in limits.items():
+        found = {cost(mesh, run.split()[0]) for mesh in (small, large)}
+        assert len(found) == 1, run
+        assert 0 < min(found)[0] <= calls, run
+        assert 0 < min(found)[1] <= tasks, run
 
 
 def test_the_local_inventory_is_a_mesh_of_five() -> None:

@@ -22,7 +22,7 @@ PLAYBOOK = """
         name: esync.mesh.esync
         tasks_from: members
     - ansible.builtin.copy:
-        content: "{{ __esync_membership.members | to_json }}"
+        content: "{{ __esync_members.members | to_json }}"
         dest: "{{ playbook_dir }}/members.json"
         mode: "0644"
 """

@@ -213,26 +213,28 @@ def still_sound(mesh: Mesh, where: str) -> None:
         assert len({os.readlink(mesh.host(name) / one) for one in links}) <= 2, where
 
 
-MAKE = "Make or keep the certificate sets"
-RECORD = "Record the public certificates in the ledger"
-TRUST = "Trust exactly what the ledger says the others have"
-SWITCH = ("Make next the current, and keep the current as previous", MAKE)
+PLAN = "Plan the next stage"
+MAKE = "Test which pairs work, and make the next certificates"
+APPLY = "Apply the next certificates besides the current ones"
+SWITCH = "Switch every server to its next certificates"
+SWITCHED = "Test every pair with the new certificates"
 RETIRE = "Retire the previous certificates"
+DESTROY = "Destroy the keys of the previous certificates"
 
 # What changes anything in a rotation, in two rows: the last of the tasks that come up one after the other is the one.
 # In each row the run that follows a kill is killed in the next stage, and the last one goes to the end.
 STAGES = {
     "before the switch": {
-        "make": ("Make the next certificates", MAKE, MAKE),
-        "announce in the ledger": (RECORD,),
-        "announce to the hosts": (TRUST,),
-        "switch": SWITCH,
+        "make": (MAKE,),
+        "announce in the ledger": (MAKE, PLAN),
+        "announce to the hosts": (APPLY,),
+        "switch": (SWITCH,),
     },
     "after the switch": {
-        "record the switch": (*SWITCH, RECORD),
-        "retire in the ledger": (RETIRE, RECORD),
-        "retire on the hosts": (RETIRE, TRUST),
-        "destroy": ("Destroy the keys of the previous certificates", MAKE),
+        "record the switch": (SWITCH, PLAN),
+        "retire in the ledger": (SWITCHED, PLAN),
+        "retire on the hosts": (RETIRE,),
+        "destroy": (DESTROY,),
     },
 }
 

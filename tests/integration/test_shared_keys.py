@@ -145,7 +145,7 @@ def test_a_mesh_goes_over_and_back_also_when_it_is_killed_on_the_way(make_mesh) 
     mesh.settings["esync_trust_model"] = "pinned"
     mesh.write()
     # Out of use already, and not yet proved refused.
-    killed_at(mesh, "Let the endpoints refuse them")
+    killed_at(mesh, "Retire the previous certificates")
     assert all((mesh.host(name) / "handed-before").is_symlink() for name in mesh.names)
     output = mesh.succeed("regenerate", "-v").output
     assert refused(output) == {("a", shared_keys["a"]), ("b", shared_keys["b"])}

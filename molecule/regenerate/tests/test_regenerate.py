@@ -258,11 +258,11 @@ def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
     seed = random.randrange(1 << 30)
     dice = random.Random(seed)
     moments = [
-        "Make the next certificates",
-        "Record the public certificates in the ledger",
-        "Trust exactly what the ledger says the others have",
-        "Test, load and prove the configuration",
-        "Make next the current",
+        "Test which pairs work, and make the next certificates",
+        "Plan the next stage",
+        "Apply the next certificates besides the current ones",
+        "Test that every peer accepts the next certificates",
+        "Switch every server to its next certificates",
         "Destroy the keys of the previous certificates",
     ]
     with CurlLoad() as load:

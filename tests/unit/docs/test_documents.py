@@ -12,22 +12,28 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import MESH_WIDE
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.mesh_json import to_json
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer
 
 ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+DECISIONS = sorted(path for path in ROOT.glob("docs/decisions/*.md") if path.name != "README.md")
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+# With blanks too: such a link leads nowhere, and has to be found.
+_LINK = re.compile(r"\]\(([^)\n]+)\)")
 # Only with words that say what is to be seen.
 _PICTURE = re.compile(r"!\[[^\]]{20,}\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:benchmarks|docs|inventories|molecule|playbooks|plugins|roles|tests)/[\w./-]*\w")
 _TEST = re.compile(r"\btest_\w+\b(?!\.py)")
 _SETTING = re.compile(r"\besync_[a-z_]*[a-z]\b")
+_NAME = re.compile(r"\besync\.mesh\.([a-z_]+)\b")
+_TASK = re.compile(r"^TASK \[esync\.mesh\.esync : (.+?)\]", re.M)
 _ROW = re.compile(r"^\| (M\d+) \|(.*)\|$", re.M)
 
 
@@ -48,7 +54,7 @@ def settings() -> set[str]:
 
 
 def test_there_are_documents() -> None:
-    assert {"README.md", "CONTRIBUTING.md", "docs/establish.md"} <= set(IDS)
+    assert {"README.md", "CONTRIBUTING.md", "docs/establish.md", "docs/decisions/README.md"} <= set(IDS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
@@ -56,6 +62,7 @@ def test_links_lead_somewhere(document: Path) -> None:
     for link in _LINK.findall(document.read_text(encoding="utf-8")):
         if link.startswith(("https:", "http:", "mailto:")):
             continue
+        assert not re.search(r"\s", link), f"{link}: no link has blanks"
         name, _hash, anchor = link.partition("#")
         target = (document.parent / name).resolve() if name else document
         assert target.exists(), f"{link} leads nowhere"
@@ -79,6 +86,39 @@ def test_the_readme_leads_to_every_document() -> None:
     assert "docs/establish.md" in linked
     missing = {f"docs/{path.name}" for path in ROOT.glob("docs/*.md")} - linked
     assert not missing, f"the README does not link {sorted(missing)}"
+    assert "docs/decisions/README.md" in linked
+
+
+def test_the_list_of_decisions_leads_to_each_of_them_and_all_say_the_same_kinds_of_things() -> None:
+    linked = _LINK.findall((ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8"))
+    assert linked == [path.name for path in DECISIONS]
+    for number, path in enumerate(DECISIONS, 1):
+        text = path.read_text(encoding="utf-8")
+        assert path.name.startswith(f"{number:04}-") and text.startswith(f"# {number:04}: ")
+        titles = re.findall(r"^## (.+)$", text, re.M)
+        assert titles == ["Context", "Decision", "Consequences", "Alternatives considered"], path.name
+        assert re.search(r"^Status: (accepted|superseded)", text, re.M), path.name
+
+
+def test_the_map_of_the_house_has_every_package_and_every_kind_of_change_names_its_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    packages = {path.name for half in ("module_utils", "plugin_utils") for path in ROOT.glob(f"plugins/{half}/_*/")}
+    packages.discard("__pycache__")
+    assert "_planning" in packages
+    assert [name for name in sorted(packages) if f"| `{name}` |" not in text] == []
+    changes = text.partition("## Worked changes")[2].partition("\n## ")[0].split("\n### ")[1:]
+    assert len(changes) == 6
+    for change in changes:
+        assert "test" in change and re.search(r"docs/|`docs`", change), change.partition("\n")[0]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_modules_roles_and_playbooks_that_are_named_exist(document: Path) -> None:
+    known = {path.stem for pattern in ("plugins/modules/*.py", "playbooks/*.yml") for path in ROOT.glob(pattern)}
+    known |= {path.name for path in ROOT.glob("roles/*")}
+    assert {"visit", "establish", "esync"} <= known
+    for name in _NAME.findall(document.read_text(encoding="utf-8")):
+        assert name in known, f"there is no esync.mesh.{name}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
@@ -91,11 +131,27 @@ def test_files_that_are_named_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_settings_that_are_named_exist(document: Path) -> None:
     known = settings()
-    # Names of other things: roles, and the metrics of the report.
-    other = {"esync_endpoint"} | set(re.findall(r"\besync_\w+", "\n".join(_sources("plugins/plugin_utils/**/*.py"))))
+    # The metrics of the report, and the example of a misspelt one.
+    metrics = re.findall(r'"(esync_[a-z_]+)', "\n".join(_sources("plugins/plugin_utils/_report/*.py")))
+    other = {"esync_prot", *metrics}
     for code in _CODE.findall(document.read_text(encoding="utf-8")):
         for name in _SETTING.findall(code):
             assert name in known | other, f"there is no setting {name}"
+
+
+def test_the_settings_that_are_one_value_for_the_mesh_are_listed() -> None:
+    text = (ROOT / "docs" / "establish.md").read_text(encoding="utf-8")
+    listed = text.partition("These settings are one value for the whole mesh:")[2].partition("All others")[0]
+    assert set(_CODE.findall(listed)) == set(MESH_WIDE)
+
+
+def test_tasks_that_are_quoted_are_those_that_a_run_shows() -> None:
+    shown = {stage.title for stages in OPERATIONS.values() for stage in stages}
+    for text in _sources("roles/esync/tasks/**/*.yml"):
+        shown |= {task["name"] for task in yaml.safe_load(text)}
+    quoted = [title for path in DOCUMENTS for title in _TASK.findall(path.read_text(encoding="utf-8"))]
+    assert len(quoted) > 10
+    assert [title for title in quoted if title not in shown] == []
 
 
 def _sources(pattern: str) -> list[str]:
