@@ -236,7 +236,7 @@ def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
     return Plan(
         title=stage.title,
         visits={servers[name].host: made for name, made in visits.items()},
-        seconds=max(steps.probe_seconds(servers[name], made) for name, made in visits.items()),
+        seconds=max(steps.probe_seconds(made) for made in visits.values()),
         batch=_batch(run, visits),
         keep=stage.failure == KEEP,
         check=run.check and run.operation not in ALWAYS_REAL,
