@@ -103,7 +103,8 @@ class ActionModule(Action):
         if any(one.get("sets") for one in found if one["step"] == "shared_client_sets"):
             # Encrypted private keys on their way: nobody is to see them all the same.
             result["_ansible_no_log"] = True
-        warnings = [records.text()(_said(one)[:2000]) for one in (reply.get("warnings") or ())[:20]]
+        warned = reply.get("warnings")
+        warnings = [records.text()(_said(one)[:2000]) for one in (warned if isinstance(warned, list) else ())[:20]]
         if warnings:
             result["warnings"] = warnings
         refused = gate.refusal(name, steps, found)

@@ -222,6 +222,19 @@ _SET = {
     "product_version": optional(text(200)),
     "product_version_problem": optional(_ERROR),
 }
+
+
+def _explained(shape: Shape) -> Shape:
+    """A verdict, with the words for it even if a host left them out."""
+
+    def parse(value: Any) -> dict[str, Any]:
+        found: dict[str, Any] = shape(value)
+        return {**found, **{key: found.get(key) or default for key, default in _WORDS.items()}}
+
+    return parse
+
+
+_WORDS: Mapping[str, Any] = {"cause": None, "detail": "", "remedy": ""}
 _RESULT = {
     "to": text(100),
     "site": optional(text(100)),
@@ -262,8 +275,8 @@ STEPS: Mapping[str, Shape] = {
     "peer_probe": record(
         "results",
         changed=flag,
-        results=items(_PAIR),
-        refusals=items(record("to verdict present", **_RESULT, present=text(60))),
+        results=items(_explained(_PAIR)),
+        refusals=items(_explained(record("to verdict present", **_RESULT, present=text(60)))),
         clusters=items(
             record(
                 "cluster verdict",

@@ -31,8 +31,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FA
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_external_peers
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of, worse_than
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import worked
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import broken, worse_than
 
 REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
 
@@ -202,9 +202,9 @@ def make_next(run: Run) -> Visits:
 
 
 def keep_baseline(run: Run) -> None:
-    """Remember which pairs work, for the comparisons."""
+    """Remember which pairs do not work, for the comparisons: the fewer by far."""
     mesh = mesh_of(run)
-    run.baseline = worked(mesh)
+    run.baseline = broken(mesh)
     run.say(f"Before the rotation: {verdict(mesh)}")
 
 

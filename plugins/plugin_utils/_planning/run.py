@@ -135,7 +135,7 @@ class Run:
     :param check: whether nothing may change. :param mesh: the settings that are one value for the whole mesh.
     :param clusters: the load-balanced clusters, as mesh_members returns them.
     :param servers: name to server; those that are being removed too.
-    :param rotation: what regenerate plans, once it did. :param baseline: the pairs that worked before.
+    :param rotation: what regenerate plans, once it did. :param baseline: the labels of what did not work before.
     :param worse: what got worse since, in words. :param failures: what fails the run besides the pairs, in words.
     :param notes: what the user is told at the end. :param repairs: server name to what repair does there.
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.

@@ -287,7 +287,7 @@ def _called(run: Run, server: Server, names: Collection[str]) -> list[dict[str, 
     ]
 
 
-def probe_seconds(server: Server, steps: Iterable[Step]) -> float:
+def probe_seconds(steps: Iterable[Step]) -> float:
     """How long the probes among these steps may take at most, in seconds, by their own time-outs."""
     total = 0.0
     for one in steps:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -20,7 +20,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import outcome_of
 
 if TYPE_CHECKING:
     from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
@@ -52,11 +51,6 @@ def mesh_of(run: Run) -> Mesh:
         trust_model=run.model,
         name=str(run.mesh.get("name", "")),
     )
-
-
-def worse_than(mesh: Mesh, baseline: Collection[str]) -> list[str]:
-    """What worked before and does not now, in words."""
-    return list(outcome_of(mesh, baseline).worse)
 
 
 def _endpoint_of(run: Run) -> str:

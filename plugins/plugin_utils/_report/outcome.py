@@ -6,17 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import NOT_OK, OK, Mesh, summary
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import (
-    connection_lines,
-    findings,
-    pair_lines,
-    refusal_lines,
-)
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import findings
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import PairLike, statement
 
 
@@ -24,46 +19,45 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import 
 class Outcome:
     """The outcome of a run.
 
-    :param failed: whether the mesh, or what worked before, does not work.
-    :param message: why; empty unless ``failed``.
-    :param worse: what worked before and does not now, with the causes.
+    :param failed: whether the mesh does not work. :param message: why; empty unless ``failed``.
     """
 
     failed: bool
     message: str
-    worse: tuple[str, ...]
 
 
-def outcome_of(
-    mesh: Mesh, baseline: Collection[str] | None = None, servers_count: bool = False, must_prove: bool = False
-) -> Outcome:
+def outcome_of(mesh: Mesh, servers_count: bool = False, must_prove: bool = False) -> Outcome:
     """Decide whether the play fails.
 
-    :param baseline: what worked before, by label; with it only that, and wrongly accepted callers, make it fail.
     :param servers_count: whether a fault of a server makes it fail. :param must_prove: whether proving nothing does.
     """
-    if baseline is None:
-        bad = bool(mesh.wrong_at or mesh.wrong_connections or mesh.wrongly_accepted)
-        bad = bad or (must_prove and mesh.proved_nothing)
-        failed = bad or (servers_count and bool(mesh.faults))
-        return Outcome(failed, "\n".join(findings(mesh)) if failed else "", ())
-    before = frozenset(baseline)
-    not_ok = (mesh.pairs.at(index) for index in mesh.pairs.find(NOT_OK))
-    pairs = [pair for pair in not_ok if pair.label in before and not pair.proved]
-    calls = [one for one in mesh.connections if one.label in before and one.verdict != OK]
-    lost: list[PairLike] = [*pairs, *calls]
-    worse = [statement(one.label, one.cause or one.verdict, one.detail) for one in lost]
-    lines = [*refusal_lines(mesh), *pair_lines(pairs), *connection_lines(calls)]
-    failed = bool(worse or mesh.wrongly_accepted) or (servers_count and bool(mesh.faults))
-    return Outcome(failed, "\n".join(lines or findings(mesh)) if failed else "", tuple(worse))
+    failed = bool(mesh.wrong_at or mesh.wrong_connections or mesh.wrongly_accepted)
+    failed = failed or (must_prove and mesh.proved_nothing) or (servers_count and bool(mesh.faults))
+    return Outcome(failed, "\n".join(findings(mesh)) if failed else "")
 
 
-def worked(mesh: Mesh) -> list[str]:
-    """What works, by label: a later report compares with it."""
+def broken(mesh: Mesh) -> list[str]:
+    """The labels of the pairs, and of the calls to clusters, that do not work: a later proof compares with them."""
+    return [one.label for one in _broken(mesh)]
+
+
+def worse_than(mesh: Mesh, before: Collection[str]) -> list[str]:
+    """What worked before and does not now, with the causes.
+
+    :param before: the labels of what did not work then.
+    """
+    known = frozenset(before)
     return [
-        *(pair.label for pair in mesh.pairs if pair.proved),
-        *(one.label for one in mesh.connections if one.verdict == OK),
+        statement(one.label, one.cause or one.verdict, one.detail) for one in _broken(mesh) if one.label not in known
     ]
+
+
+def _broken(mesh: Mesh) -> Iterator[PairLike]:
+    for index in mesh.pairs.find(NOT_OK):
+        pair = mesh.pairs.at(index)
+        if not pair.proved:
+            yield pair
+    yield from (one for one in mesh.connections if one.verdict != OK)
 
 
 def facts(mesh: Mesh) -> dict[str, Any]:

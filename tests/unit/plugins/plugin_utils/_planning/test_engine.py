@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited, advance, begin, conclude
 
-from .meshes import fresh
+from .meshes import ABC, fresh
 from .model_mesh import Model
 
 
@@ -30,3 +31,61 @@ def test_few_endpoints_reload_at_the_same_moment(generation: Any, batch: Any, ho
     model.stages(run, lambda run, plan: found.update({plan.title: plan.batch}))
     assert found["Switch every server to its next certificates"] == hosts
     assert found["Test every pair with the new certificates"] == 0
+
+
+def test_who_failed_before_the_run_is_a_failed_server_and_who_waits_for_another_batch_is_not(model: Model) -> None:
+    run = model.start("establish")
+    begin(run, ["a", "b", "c"], ["a"], ["a", "c"])
+    assert {name: server.state for name, server in run.servers.items()} == {"a": "ok", "b": "failed", "c": "not_in_run"}
+
+
+@pytest.mark.parametrize("found", [None, Visited("unreachable"), Visited("failed")])
+def test_a_host_that_ansible_gave_up_takes_no_more_part(established: Model, found: Any) -> None:
+    run = established._through_json(established.start("establish"))
+    plan = advance(run, {}, set(ABC))
+    visited = {host: established.visit(host, steps, plan) for host, steps in plan.visits.items()}
+    if found is None:
+        del visited["b"]
+    else:
+        visited["b"] = found
+    advance(run, visited, {"a", "c"})
+    assert run.servers["b"].state == ("unreachable" if found == Visited("unreachable") else "failed")
+    assert [server.name for server in run.present] == ["a", "c"]
+
+
+def test_what_a_failed_visit_did_before_is_known(established: Model) -> None:
+    established.hosts["b"].breaks = {"endpoint": "io_error", "probe_listener": "io_error"}
+    run = established.run("establish")
+    assert run.servers["b"].state == "failed" and run.servers["b"].read["generations"]
+
+
+def test_a_stage_says_how_long_its_visits_may_take_and_whether_another_can_follow(established: Model) -> None:
+    plans: list[Any] = []
+    established.stages(established.start("verify"), lambda run, plan: plans.append(plan))
+    assert [plan.last for plan in plans] == ([False] if established.endpoint == "nginx" else [False, True])
+    assert plans[-1].seconds > 0
+
+
+def test_a_run_that_ended_has_no_further_stage(established: Model) -> None:
+    run = established.run("regenerate", only_due=True)
+    assert run.ended and advance(run, {}, set(ABC)).visits == {}
+    conclude(run, {}, set(ABC))
+    assert run.failures == []
+
+
+def test_every_failure_that_stops_a_run_names_the_server_and_the_stage(established: Model) -> None:
+    established.hosts["b"].breaks = {"peer_trust": "io_error"}
+    run = established.run("regenerate")
+    assert run.failures[-1].startswith("b could not do its part (Apply the next certificates besides the current ones)")
+    assert "run the playbook again" in run.failures[-1]
+
+
+def test_tests_use_temporary_endpoints_up(generation: Any) -> None:
+    model = fresh(generation)()
+    seen: dict[str, list[bool]] = {}
+    run = model.start("regenerate")
+    model.stages(run, lambda run, plan: seen.update({plan.title: [one.listening for one in run.members]}))
+    assert seen["Test which pairs work, and make the next certificates"] == [True] * 3
+    assert seen["Destroy the keys of the previous certificates"] == [True] * 3
+    run = model.run("verify")
+    assert not any(server.listening for server in run.members)

@@ -193,6 +193,12 @@ def test_what_later_stages_need_has_to_be_there(name: str, path: Any) -> None:
     assert refused(reply, name)
 
 
+def test_a_verdict_without_words_has_empty_ones() -> None:
+    results = [{"to": "b", "verdict": "failed"}, {"to": "c", "verdict": "ok", "detail": None}]
+    [found], _errors = parse(reply_of("peer_probe", results=results), "peer_probe")
+    assert [(one["cause"], one["detail"], one["remedy"]) for one in found["results"]] == [(None, "", "")] * 2
+
+
 def test_a_text_of_a_secret_is_never_in_the_error() -> None:
     secret = "-----BEGIN PRIVATE KEY-----"
     for name, changes in (

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The control node's half of a visit, by one play of the real ansible-playbook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import run_play
+
+SECRET = "Very-Secret-Passphrase"
+READ = {"step": "certificate_info", "options": {}}
+
+
+def plan(folder: Any, *steps: Any, operation: str = "verify", hosts: Any = ("a", "dead"), **changes: Any) -> Any:
+    """What mesh_plan returns of a stage, as far as a visit reads it."""
+    one = {
+        "name": "a",
+        "directory": str(folder / "esync"),
+        "install": False,
+        "packages": [],
+        "endpoint_packages": [],
+        "steps": list(steps) or [READ],
+    }
+    made = {"stage": f"{operation} 0", "title": "x", "timeout": 60, "batch": 0, "keep": False, "check": False}
+    visits = {host: {**one, "name": host} for host in hosts}
+    return {**made, "visits": visits, "state": {"operation": operation, "payloads": {}}, **changes}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: Any) -> Any:
+    """One play for all: the registered results of each host, and the output."""
+    folder = tmp_path_factory.mktemp("visits")
+    closed = {"refuse": "the gate is closed here", "errors": [{"kind": "gate_closed", "cause": "x", "remedy": "y"}]}
+    broken = {"step": "certificate_set", "options": {"state": "switched", "no_such": 1}}
+    slow = {"step": "certificate_info", "options": {"product_version": ["sleep", "20"], "product_version_timeout": 30}}
+    made = {
+        "step": "certificate_set",
+        "options": {"key_type": "ecdsa", "address": "a", "formats": ["pfx"]},
+        "tag": "made",
+    }
+    plans = {
+        "read": plan(folder),
+        "checked": plan(folder, made, check=True),
+        "made": plan(folder, made, READ),
+        "refused": plan(folder, closed, operation="gate"),
+        "outside": plan(folder, operation="gate", hosts=("dead",)),
+        "broken": plan(folder, broken),
+        "kept": plan(folder, broken, keep=True),
+        "late": plan(folder, slow, timeout=2),
+    }
+    tasks = [
+        {
+            "name": name,
+            "esync.mesh.visit": {"plan": f"plan_{name}", "pfx_passphrase": SECRET},
+            "register": f"r_{name}",
+            "ignore_errors": True,
+            "ignore_unreachable": True,
+            **({"timeout": 2} if name == "late" else {}),
+        }
+        for name in plans
+    ]
+    variables = {f"plan_{name}": value for name, value in plans.items()}
+    dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    return run_play(folder, tasks, {"a": {}, "b": {}, "dead": dead}, ["-vvv"], vars=variables)
+
+
+def test_the_steps_are_done_and_come_back_as_records(played: Any) -> None:
+    found = played.results["a"]["r_made"]
+    assert (found["state"], found["errors"], found["changed"], found["stage"]) == ("ok", [], True, "verify 0")
+    assert [one["step"] for one in found["steps"]] == ["certificate_set", "certificate_info"]
+    assert found["steps"][0]["tag"] == "made"
+    assert [one["state"] for one in found["steps"][1]["generations"]] == ["current"]
+
+
+def test_a_host_without_a_part_in_the_stage_waits(played: Any) -> None:
+    for name in ("read", "made", "late"):
+        found = played.results["b"][f"r_{name}"]
+        assert (found["state"], found["steps"], found["changed"], found.get("failed", False)) == (
+            "ok",
+            [],
+            False,
+            False,
+        )
+
+
+def test_a_plan_says_whether_a_visit_changes_anything(played: Any) -> None:
+    found = played.results["a"]["r_checked"]
+    assert found["state"] == "ok" and found["steps"][0]["generations"] == []
+
+
+def test_nobody_passes_a_gate_that_was_not_tested_at_it(played: Any) -> None:
+    assert played.results["a"]["r_refused"]["msg"] == "the gate is closed here"
+    for host in "ab":
+        found = played.results[host]["r_outside"]
+        assert found["failed"] and found["errors"][0]["kind"] == "gate_closed"
+        assert f"{host}: it is not in the inventory group" in found["msg"]
+    assert "dead: the control node cannot reach it, so the gate is closed" in played.output
+
+
+def test_a_failure_ends_the_part_of_a_host_unless_it_is_kept(played: Any) -> None:
+    broken, kept = played.results["a"]["r_broken"], played.results["a"]["r_kept"]
+    assert broken["failed"] and not kept["failed"]
+    assert broken["state"] == kept["state"] == "failed"
+    assert broken["errors"] == kept["errors"] != [] and broken["msg"]
+
+
+def test_a_host_that_hangs_is_a_failed_host(played: Any) -> None:
+    [error] = played.results["a"]["r_late"]["errors"]
+    assert error["kind"] == "host_frozen" and "within 2 seconds" in error["cause"]
+
+
+def test_the_passphrase_is_never_shown(played: Any) -> None:
+    assert SECRET not in played.output and SECRET not in repr(played.results)

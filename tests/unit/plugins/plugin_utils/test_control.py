@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the actions need of Ansible and of the control node."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible import constants
+from ansible.parsing.dataloader import DataLoader
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils import _control as control
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
+
+SECRET = "Very-Secret-Passphrase"
+
+
+class HostVars(dict[str, Any]):
+    """As Ansible's, as far as it is read: the variables of every host, not templated."""
+
+    def raw_get(self, host: str) -> Any:
+        return self.get(host, {})
+
+
+def reader(task: Any = None, **hosts: Any) -> Reader:
+    """What an action on the host ``a`` reads by. :param task: the variables of the task besides."""
+    hostvars = HostVars(
+        {name: {"inventory_hostname": name, "inventory_dir": "/inv", **own} for name, own in hosts.items()}
+    )
+    variables = {**hostvars["a"], **(task or {}), "hostvars": hostvars}
+    return control.mesh_reader(DataLoader(), variables)
+
+
+# -- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_the_roles_own_defaults_and_specs_are_read() -> None:
+    found = reader(a={}, b={})
+    settings = found.settings("b")
+    assert (settings["esync_server_name"], settings["esync_address"], settings["esync_port"]) == ("b", "b", 8732)
+    assert settings["esync_ledger"] == "/inv/esync-ledger"
+
+
+def test_what_the_play_sets_is_for_all_and_what_a_host_sets_is_its_own() -> None:
+    found = reader({"esync_valid_days": 17}, a={"esync_port": 9000}, b={})
+    assert [found.settings(host)["esync_port"] for host in "ab"] == [9000, 8732]
+    assert [found.settings(host)["esync_valid_days"] for host in "ab"] == [17, 17]
+
+
+def test_a_text_with_braces_is_told_by_the_name_of_its_variable() -> None:
+    with pytest.raises(EsyncError, match="the variable esync_address: it cannot be evaluated") as caught:
+        reader(a={"esync_address": "{{ nothing }}"}).value("a", "esync_address")
+    assert caught.value.server == "a"
+
+
+# -- the strategy ---------------------------------------------------------------------------------------------------
+
+
+def task_of(strategy: str, direct: bool) -> Any:
+    play = SimpleNamespace(strategy=strategy)
+    if direct:
+        return SimpleNamespace(get_play=lambda: play)
+    return SimpleNamespace(_parent=SimpleNamespace(_play=None, _parent=SimpleNamespace(_play=play)))
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", "debug", "mitogen_linear"])
+def test_strategies_with_barriers_are_accepted(strategy: str, direct: bool) -> None:
+    control.refuse_strategy(task_of(strategy, direct))
+
+
+@pytest.mark.parametrize("strategy", ["free", "host_pinned", "ansible.builtin.free", "mitogen_free", "my.own.linearly"])
+def test_others_are_refused_by_name(strategy: str) -> None:
+    with pytest.raises(EsyncError, match=strategy) as caught:
+        control.refuse_strategy(task_of(strategy, True))
+    assert caught.value.kind == "bad_strategy"
+
+
+# -- what Ansible would show ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("setting", ["DEFAULT_DEBUG", "DEFAULT_KEEP_REMOTE_FILES"])
+def test_a_passphrase_and_what_shows_arguments_do_not_go_together(monkeypatch: Any, setting: str) -> None:
+    before = constants.config.get_config_value
+    monkeypatch.setattr(
+        constants.config, "get_config_value", lambda name, *more, **rest: name == setting or before(name, *more, **rest)
+    )
+    control.refuse_debugging(reader(a={}, b={}), ["a", "b"])
+    with pytest.raises(EsyncError) as caught:
+        control.refuse_debugging(reader(a={}, b={"esync_pfx_passphrase": SECRET}), ["a", "b"])
+    assert caught.value.kind == "debugging" and SECRET not in str(caught.value)
+
+
+# -- what came back -------------------------------------------------------------------------------------------------
+
+
+def test_only_results_of_the_stage_that_was_count() -> None:
+    result = {"stage": "verify 0", "state": "ok", "steps": [{"step": "endpoint"}], "errors": []}
+    hostvars = HostVars(
+        a={"v": result},
+        b={"v": {**result, "stage": "establish 0"}},
+        c={"v": {"unreachable": True, "msg": "x"}},
+        d={"v": {"failed": True, "msg": "x"}},
+        e={},
+        f={"v": {**result, "state": "failed", "steps": [], "errors": [{"kind": "x"}]}},
+        g={"v": result},
+    )
+    before = {"stage": "verify 0", "visits": dict.fromkeys("abcdef", {})}
+    found = control.visited(before, {"hostvars": hostvars}, "v")
+    states = {host: one.state for host, one in found.items()}
+    assert states == {"a": "ok", "b": "failed", "c": "unreachable", "d": "failed", "e": "failed", "f": "failed"}
+    assert found["a"].results == [{"step": "endpoint"}] and found["f"].errors == [{"kind": "x"}]
+    assert control.visited({}, {"hostvars": hostvars}, "v") == {}
+
+
+# -- this process ---------------------------------------------------------------------------------------------------
+
+
+def test_this_process_holds_locks_and_the_time_is_utc() -> None:
+    node = control.control_node()
+    assert node.holder.pid == os.getppid() and node.alive(node.holder)
+    assert LockHolder.parse(str(node.holder)) == node.holder
+    assert abs(time.time() - calendar_of(node.now)) < 5
+
+
+def calendar_of(text: str) -> float:
+    return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+
+
+def test_a_process_that_ended_and_another_with_its_number_are_told_apart() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    node = control.control_node()
+    started = control._started(child.pid)
+    assert started is not None
+    holder = LockHolder(node.holder.place, child.pid, started)
+    assert node.alive(holder)
+    assert not node.alive(LockHolder(holder.place, holder.pid, holder.started + 1))
+    child.communicate(b"\n")
+    assert not node.alive(holder)
+
+
+def test_a_user_without_an_entry_in_passwd_can_run_it_too(monkeypatch: Any) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(control.getpass, "getuser", nobody)
+    assert control.control_node().holder.place.startswith(f"uid {os.getuid()}@")
