@@ -14,10 +14,10 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlA
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import control_node, visited
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import conclude
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.ending import verdict_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.formats import write_reports
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 
 OPTIONS: dict[str, Any] = {
     "plan": {"type": "str", "default": "__esync_plan"},

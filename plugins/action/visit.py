@@ -60,6 +60,9 @@ class ActionModule(Action):
             errors, result["msg"] = errors_of(late), str(late)
         if errors:
             result.update(state="failed", errors=errors, failed=not plan["keep"])
+            if not plan["keep"]:
+                # Ansible prints a failed result completely, and this host's part ends here.
+                result["steps"] = []
         return result
 
     def _visit(

@@ -111,7 +111,7 @@ sets:
   description: The sets that were asked for, fingerprint to the PKCS#12 file in base64. Nothing may print or keep this.
   type: dict
   returned: with O(state=fetched)
-handed:
+shared:
   description: What the server holds now, names and fingerprints, with its digest; null if nothing.
   type: dict
   returned: with O(state=present) and O(state=absent)

@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, Refusal, ReportServer

@@ -21,9 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder, trust_writer
 

@@ -183,7 +183,7 @@ def _bind(settings: ListenerSettings) -> socket.socket:
         where = f"{settings.address} port {settings.port}"
         if error.errno == errno.EADDRINUSE:
             # Only here: who holds the port has to be known only then.
-            from ansible_collections.esync.mesh.plugins.module_utils._endpoints.processes import port_taken
+            from ansible_collections.esync.mesh.plugins.module_utils._core.processes import port_taken
 
             raise port_taken(settings.port, settings.name, where) from None
         raise EsyncError(

@@ -34,6 +34,9 @@ MODELS = (PINNED, SHARED_KEYS)
 """Whose client certificates a server accepts: those of its peers, or its own, which it handed to them. ``both`` only
 while a mesh goes from one to the other."""
 
+ENDPOINTS = ("temporary", "nginx", "external")
+"""The names of the drivers that _endpoints/registry.py has; here, so that who only names one compiles none."""
+
 UNKNOWN = "-"
 """Who calls, where the certificate does not tell; no server name looks like it."""
 

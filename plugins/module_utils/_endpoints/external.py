@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import places, processes
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import places
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, Observed
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place

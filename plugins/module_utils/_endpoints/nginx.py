@@ -18,12 +18,12 @@ import signal
 from functools import cached_property
 from typing import FrozenSet, Iterator, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
     nginx_configuration,
     places,
-    processes,
     systemd,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (

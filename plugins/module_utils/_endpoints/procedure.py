@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import FrozenSet, List, Optional, Tuple, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.listener import end_older
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force as notes
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
     Endpoint,
     EndpointSettings,

@@ -10,7 +10,7 @@ import os
 import shutil
 from typing import List
 
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 
 RUNNING = "/run/systemd/system"
 

@@ -13,9 +13,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
 from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import (
-    ENDPOINTS,
     RemoteSet,
     contents,
     write,

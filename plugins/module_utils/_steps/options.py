@@ -156,7 +156,7 @@ def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional
     if not isinstance(wanted, (list, tuple)):
         return str(wanted).strip(), None
     # Only here, because few have a command.
-    from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
+    from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 
     words = [str(word) for word in wanted]
     seconds = options["product_version_timeout"]

@@ -87,7 +87,7 @@ def _take_in(
     held = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
     result: Dict[str, Any] = {
         "changed": change.changed,
-        "handed": held if entries else None,
+        "shared": held if entries else None,
         "added": [entry.stem for entry in change.added],
         "removed": [entry.stem for entry in change.removed],
     }

@@ -29,6 +29,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
     refuse_web_roots,
     temporary_name,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
 from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import consistent, signed_by_itself
@@ -40,7 +41,6 @@ except ImportError:
     pass
 
 VERSION = 1
-ENDPOINTS = ("temporary", "nginx", "external")
 
 _FILE = re.compile(
     r"(?P<name>.+)_Sync"

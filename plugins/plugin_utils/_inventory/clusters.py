@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as reasons
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import cluster_label, pair_line
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import cluster_label, pair_line
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import MODELS, PINNED, SHARED_KEYS, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import sites as websites
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import few
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import few
 
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),

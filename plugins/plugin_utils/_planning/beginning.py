@@ -28,6 +28,12 @@ def run_of(operation: str, read: MeshRead, clusters: Sequence[dict[str, Any]], c
     servers = [_server(one, read.settings[one.host], True) for one in read.members]
     servers += [_server(one, read.settings[one.host], False) for one in read.leaving]
     mesh = {**read.mesh, "discarding": list(read.discarding)}
+    if int(mesh.get("esync_visit_timeout", 1)) < 1:
+        raise EsyncError(
+            "esync_visit_timeout has to be at least one second, or a host that hangs would hold up the others",
+            "Set esync_visit_timeout to 1 or more",
+            kind="bad_variable",
+        )
     if operation == "remove" and not mesh["esync_remove"]:
         raise EsyncError(
             "Nobody is named to be removed",
@@ -64,16 +70,21 @@ def refuse_unknown_names(run: Run) -> None:
 
     :raises EsyncError: kind ``unknown_server``, all at once, each with the nearest name.
     """
-    known = sorted({*run.servers, *run.ledger})
+    recorded = sorted({*run.servers, *run.ledger})
     raise_all(
         [
             EsyncError(
-                f"{option} names it, but neither the mesh nor the ledger knows it{nearest(name, known)}",
+                f"{option} names it, but {who}{nearest(name, known)}",
                 f"Choose from: {', '.join(known)}",
                 kind="unknown_server",
                 server=name,
             )
-            for option in ("esync_remove", "esync_accept_changed")
+            for option, known, who in (
+                ("esync_remove", recorded, "neither the mesh nor the ledger knows it"),
+                ("esync_accept_changed", recorded, "neither the mesh nor the ledger knows it"),
+                ("esync_regenerate", run.names, "it is not in the mesh"),
+                ("esync_compromised", run.names, "it is not in the mesh"),
+            )
             for name in run.mesh[option]
             if name not in known
         ]

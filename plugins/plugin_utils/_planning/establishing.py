@@ -198,7 +198,9 @@ def pass_gate(run: Run) -> Visits:
     visits: Visits = {}
     for server in run.present:
         others = [one.name for one in run.members if one.name != server.name]
-        asked = [name for name in server.settings["esync_gate_peers"] if name != server.name] or others
+        # A list of peers may be the same for all servers, so a server's own name in it means nothing.
+        named = server.settings["esync_gate_peers"]
+        asked = [name for name in named if name != server.name] if named else others
         try:
             if not server.resident:
                 raise EsyncError(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import place_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import place_of
 
 
 def outsider(host: str) -> EsyncError:

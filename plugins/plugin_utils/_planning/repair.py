@@ -35,7 +35,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds i
     RESTART,
     RESTORE,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import pair_line, printable, problem_line
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_line, printable, problem_line
 
 
 class Action(NamedTuple):

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import plan_repair
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import EXCHANGE, RENEW, RESTART, RESTORE
 
 

@@ -22,6 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder imp
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import COMPROMISED, REMOVED, withdrawn
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.establishing import refuse_other_models
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import (
     RotationRequest,
     RotationServer,
@@ -31,7 +32,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FA
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_external_peers
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import broken, worse_than
 
 REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
@@ -491,7 +491,18 @@ def test_removed(run: Run) -> Visits:
 
 
 def demand_removed_refused(run: Run) -> None:
-    """Their keys are destroyed only after everybody refused them."""
+    """Their keys are destroyed only after everybody refused them; where nobody could, nothing is proved."""
+    for server in run.leaving if not run.check else ():
+        if server.state == OK and server.generations and server.refused is None:
+            run.fail(
+                server,
+                EsyncError(
+                    "nobody was there to refuse it, so its keys are kept",
+                    "Bring the other servers back, and run the playbook again",
+                    kind="not_refused",
+                    server=server.name,
+                ),
+            )
     stages.demand_refused(run, "the removed server", f"Its keys are kept until it is. {REPAIR_AND_AGAIN}")
 
 

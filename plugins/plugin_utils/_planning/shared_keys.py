@@ -13,8 +13,9 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, CURRENT, NEXT
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey, entries_from
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import Withdrawn, external_peers_of, unknown_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import Withdrawn, unknown_of
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, digests_of, external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     PresentedSets,
     read_generations,
@@ -34,8 +35,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys i
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import (
     TrustPlan,
-    asked,
-    external_peers_of,
     refuse_external_peers,
     refuse_other_model,
 )
@@ -115,6 +114,7 @@ def record_sets(
 
 def note_received(run: Run) -> None:
     """Note what servers have received, from which their pending updates are computed."""
+    digests = digests_of(run.names, run.ledger)
     for server in run.present if not run.check else ():
         record = run.ledger.get(server.name)
         try:
@@ -123,7 +123,7 @@ def note_received(run: Run) -> None:
             continue  # told where its trust is planned in order to be written
         # A server that nobody is known to yet has received all there is.
         if record and not plan.changed and (server.trust is not None or not plan.entries):
-            received = asked(server.name, run.names, run.ledger)
+            received = asked(server.name, digests)
             if record.trust != received:
                 run.record(replace(record, trust=received))
 

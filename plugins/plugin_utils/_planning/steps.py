@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, SERVER, STATES
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     EXTERNAL,
     TEMPORARY,
@@ -20,11 +21,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     Server,
     next_in_ring,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import (
-    TrustPlan,
-    external_peers_of,
-    plan_trust,
-)
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import TrustPlan, plan_trust
 
 Step = dict[str, Any]
 

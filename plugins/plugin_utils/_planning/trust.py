@@ -15,15 +15,15 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     BOTH,
     CLIENT,
     PINNED,
-    ROLES,
     SERVER,
     SHARED_KEYS,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, model_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import APPLIED, LedgerRecord
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import few
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import entries_of, external_peers_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import few
 
 Kind = TypeVar("Kind", TrustEntry, SharedKey)
 
@@ -140,10 +140,10 @@ def plan_trust(
     for peer in peers:
         record = ledger.get(peer)
         if record and record.generations:
-            entries |= {entry for entry in _of_record(record) if entry.role == SERVER or model != SHARED_KEYS}
+            entries |= {entry for entry in entries_of(record) if entry.role == SERVER or model != SHARED_KEYS}
         elif peer not in lost.names:
             owed.append(peer)
-    own = {entry for entry in _of_record(ledger[server]) if entry.role == CLIENT} if server in ledger else set()
+    own = {entry for entry in entries_of(ledger[server]) if entry.role == CLIENT} if server in ledger else set()
     recorded = {entry.peer for entry in entries}
     old = set(known or ())
     # A client certificate that the other model accepted is none of those to be kept.
@@ -212,63 +212,3 @@ def refuse_external_peers(members: Sequence[str], ledger: Mapping[str, LedgerRec
             "export and apply anew, both meshes with the same esync_trust_model",
             kind="external_peers_of_other_model",
         )
-
-
-def asked(server: str, members: Sequence[str], ledger: Mapping[str, LedgerRecord]) -> dict[str, str]:
-    """What the ledger alone asks a server to trust, in short: peer to the digest of that peer's certificates.
-
-    It is noted in the server's record when the server received it. 16 digits are plenty: the two that are compared
-    are both our own, and nobody gains from making them equal.
-    """
-    return {
-        peer: digest_of(_of_record(ledger[peer]))[:16]
-        for peer in (*members, *external_peers_of(members, ledger))
-        if peer.lower() != server.lower() and peer in ledger and ledger[peer].generations
-    }
-
-
-def external_peers_of(members: Sequence[str], ledger: Mapping[str, LedgerRecord]) -> list[str]:
-    """The names of the servers of other meshes that every member is to trust, sorted.
-
-    An external peer that became a member is none any more.
-    """
-    own = {name.lower() for name in members}
-    return sorted(
-        name
-        for name, record in ledger.items()
-        if record.origin == APPLIED and record.generations and name.lower() not in own
-    )
-
-
-def pending_updates_of(members: Sequence[str], ledger: Mapping[str, LedgerRecord]) -> list[PendingUpdate]:
-    """What the members have still to receive."""
-    debts = []
-    for name in members:
-        record = ledger.get(name)
-        now = asked(name, members, ledger)
-        if record is None or not record.generations:
-            debts.append(PendingUpdate(name, "certificates", tuple(now), _why_unknown(record)))
-        elif record.trust != now:
-            before = record.trust or {}
-            missing = tuple(peer for peer in now if before.get(peer) != now[peer])
-            surplus = [peer for peer in before if peer not in now]
-            parts = [f"the certificates of {few(missing)}"] if missing else []
-            parts += [f"the news that {few(surplus)} lost all trust"] if surplus else []
-            debts.append(PendingUpdate(name, "trust", missing, f"it has still to receive {' and '.join(parts)}"))
-    return debts
-
-
-def _why_unknown(record: LedgerRecord | None) -> str:
-    if record is None:
-        return "it was never reached, so the others do not know its certificates, nor it theirs"
-    if record.removed_at:
-        return "it was removed and has not joined again, so the others do not know its new certificates, nor it theirs"
-    return "its certificates lost all trust, and new ones have still to be made and exchanged"
-
-
-def _of_record(record: LedgerRecord) -> set[TrustEntry]:
-    return {
-        TrustEntry(record.name, role, generation.state, str(generation.certificates[role]["fingerprint"]))
-        for generation in record.generations
-        for role in ROLES
-    }

@@ -15,7 +15,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import PINNED
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import clusters as balanced
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import Result, View, conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (

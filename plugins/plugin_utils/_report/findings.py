@@ -25,7 +25,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds i
     OWN_FILE_KINDS,
     SEVERITIES,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import abbreviated, sentence
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated, sentence
 
 __all__ = ["FAULT", "KINDS", "NOTE", "NOT_CHECKED", "SEVERITIES", "Problem", "ServerFindings", "problems_of"]
 

@@ -19,7 +19,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     ReportPair,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, NOT_CHECKED
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import (
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import (
     abbreviated,
     pair_line,
     problem_line,

@@ -52,7 +52,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.page_data impor
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, NOT_CHECKED, NOTE
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.prometheus import seconds_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import cost_lines
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import (
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import (
     REPLACED_CONTROLS,
     abbreviated,
     pair_command,

@@ -32,7 +32,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     ReportServer,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import pair_command
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_command
 
 PAIRS, SERVERS, REFUSALS, CLUSTERS = "(pairs)", "(servers)", "(refusals)", "(clusters)"
 

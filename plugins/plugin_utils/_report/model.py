@@ -21,10 +21,10 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import PINNED
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as reasons
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import pair_label, place_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_label, place_of
 
 OK, FAILED, UNTESTED = "ok", "failed", "untested"
 TEMPORARY = "temporary"

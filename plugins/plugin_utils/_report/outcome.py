@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import NOT_OK, OK, Mesh, summary
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import findings
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import PairLike, statement
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import PairLike, statement
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import CauseGroup
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import CODES, OK, OUTSIDE, SELF, Mesh, ReportPair
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import REPLACED_CONTROLS
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import REPLACED_CONTROLS
 
 _FROM, _TO, _PLACE = "\x01", "\x02", "\x03"
 # What can be a name or an address, without the full stop of the sentence.

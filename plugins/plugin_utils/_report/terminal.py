@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import clusters as balanced
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import (
     CauseGroup,
@@ -36,7 +36,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     verdict,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import abbreviated, more, place_of, printable
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated, more, place_of, printable
 
 MATRIX_LIMIT = 30
 """Beyond so many servers a matrix does not fit a terminal, and only what is wrong is listed."""

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import MESH_WIDE
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.mesh_json import to_json
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer

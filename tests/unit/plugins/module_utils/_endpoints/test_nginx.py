@@ -18,8 +18,9 @@ import pytest
 from endpoint_hosts import free_port, site
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import listener
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import nginx, places, procedure, processes
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import nginx, places, procedure
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.nginx import NginxEndpoint
 
 # A setting that makes the configuration another one, and one with which the stand-in refuses it.

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import processes
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 
 
 def test_the_holder_of_a_port_is_named():

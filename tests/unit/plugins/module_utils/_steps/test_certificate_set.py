@@ -14,7 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 def test_made_then_kept(host: Any) -> None:
     alpha = host("alpha")
     made = alpha.make()
-    assert (made["changed"], made["reasons"], made["trust"], made["handed"]) == (True, ["absent"], None, None)
+    assert (made["changed"], made["reasons"], made["trust"], made["shared"]) == (True, ["absent"], None, None)
     kept = alpha.make()
     assert (kept["changed"], kept["reasons"], kept["due"], kept["repaired"]) == (False, [], [], [])
     assert kept["generations"] == made["generations"]
@@ -53,7 +53,7 @@ def test_absent_leaves_nothing(host: Any) -> None:
     alpha = host("alpha")
     alpha.make()
     done = alpha.make(state="absent")
-    assert (done["changed"], done["generations"], done["handed"]) == (True, [], None)
+    assert (done["changed"], done["generations"], done["shared"]) == (True, [], None)
     assert list(alpha.directory.iterdir()) == []
 
 

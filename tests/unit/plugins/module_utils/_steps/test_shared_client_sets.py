@@ -37,12 +37,12 @@ def test_taken_in_kept_withdrawn_and_destroyed(host: Any, entry: Any) -> None:
     assert (alpha.directory / "probe" / "bravo_SyncClient.pem").exists()
     for deep in (False, True):
         kept = alpha.make(deep=deep)
-        assert (kept["changed"], kept["handed"]) == (False, done["handed"])
+        assert (kept["changed"], kept["shared"]) == (False, done["shared"])
     assert not alpha.do("shared_client_sets", entries=[named])["changed"]
     assert alpha.do("shared_client_sets", state="withdrawn")["changed"]
-    assert alpha.make()["handed"]["withdrawn"] is True
+    assert alpha.make()["shared"]["withdrawn"] is True
     assert alpha.do("shared_client_sets", state="absent")["removed"] == ["bravo_SyncClient"]
-    assert alpha.make()["handed"] is None
+    assert alpha.make()["shared"] is None
 
 
 def test_the_untrusted_certificate_of_a_peer_is_made_again_with_the_sets(host: Any, entry: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     APPLIED,
     COMPROMISED,
@@ -20,7 +21,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
     render,
     withdrawn,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import asked, external_peers_of, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import plan_trust
 
 NOW = "2026-11-23T00:00:00Z"
 MEMBERS = {"a": ("10.0.0.1", 8732), "b": ("10.0.0.2", 8732)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 
 from .model_mesh import Model
 

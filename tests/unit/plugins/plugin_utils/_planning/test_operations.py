@@ -13,8 +13,8 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import repairing
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
 
 from .meshes import ALL, FOLDER, fresh, ok
 from .model_mesh import Model

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.observed import mesh_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 
 from .meshes import ALL, applied, assert_settled, fresh, ok
 from .model_mesh import Killed, Model, killed

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, digest_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     PresentedSets,
     read_generations,
@@ -17,8 +18,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
     withdrawn,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import (
-    asked,
-    pending_updates_of,
     plan_trust,
     refuse_external_peers,
     refuse_other_model,

@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 import pytest
 from clustered_mesh import with_clusters
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_CHECKED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import text as document

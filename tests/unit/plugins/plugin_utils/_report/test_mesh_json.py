@@ -9,7 +9,7 @@ import json
 import pytest
 from probed_meshes import NAMES, SITED, all_ok, decided, numbered, problem, ring, servers, sited
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.mesh_json import PAIR_LIMIT, text, to_json
 

@@ -9,7 +9,7 @@ import re
 import pytest
 from clustered_mesh import with_clusters
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_CHECKED, NOTE, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer

@@ -25,7 +25,7 @@ from probed_meshes import (
 )
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import PendingUpdate
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, NOT_CHECKED, NOTE
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import (

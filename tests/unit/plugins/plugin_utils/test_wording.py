@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.wording import (
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import (
     abbreviated,
     cluster_label,
     pair_label,

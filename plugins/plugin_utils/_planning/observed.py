@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import HeldKeys, plan_handed
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import pending_updates_of, plan_trust
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import plan_trust
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import ReportBuilder
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
