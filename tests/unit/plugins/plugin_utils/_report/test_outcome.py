@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from probed_meshes import NAMES, all_ok, failed, ok, ring, servers
+from probed_meshes import NAMES, all_ok, failed, ok, problem, ring, servers
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import broken, facts, outcome_of, worse_than
