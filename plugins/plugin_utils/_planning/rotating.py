@@ -487,7 +487,9 @@ def test_removed(run: Run) -> Visits:
     """Let the removed servers show that they get in nowhere. What others shared with them is replaced later."""
     leaving = [one for one in run.leaving if one.state == OK and one.generations]
     present = "own_client" if run.model == SHARED_KEYS else CURRENT
-    return stages.prove_refused(run, leaving, present, run.model, lambda server: run.names)
+    # A server that is left alone accepts nobody, and has no temporary endpoint then.
+    able = [one.name for one in run.members if one.resident or not one.accepts_nobody]
+    return stages.prove_refused(run, leaving, present, run.model, lambda server: able)
 
 
 def demand_removed_refused(run: Run) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     BOTH,
+    CLIENT,
     CURRENT,
     MODELS,
     NEXT,
@@ -86,6 +87,12 @@ class Server:
         """The trust in force; None if there is none, or it could not be read."""
         found = self.read.get("trust")
         return entries_from(found["entries"]) if found else None
+
+    @property
+    def accepts_nobody(self) -> bool:
+        """Whether its trust, as it was read or is being sent, has no caller at all: then nothing can listen with it."""
+        entries = self.sent if self.sent is not None else (self.read.get("trust") or {}).get("entries")
+        return entries is not None and not any(one["role"] == CLIENT for one in entries)
 
     @property
     def trust_is_intact(self) -> bool:

@@ -182,9 +182,9 @@ def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step
 
 def listener_steps(run: Run, server: Server, serve: str = CURRENT) -> list[Step]:
     """The temporary endpoint, unless it listens already with what is in force."""
-    # Of a mesh of two that becomes one, the last server has to refuse the one that is removed.
+    # The last server of a mesh has to refuse those that are removed.
     callers = run.counterparts(server) or (run.leaving if run.operation == "remove" else [])
-    if server.resident or run.check or not callers:
+    if server.resident or run.check or not callers or server.accepts_nobody:
         return []
     if server.listening and not server.changed:
         return []

@@ -397,6 +397,8 @@ class Model:
             return self._endpoint(host, options, check)
         if step["step"] == "probe_listener":
             assert not check
+            if not any(one["role"] == CLIENT for one in host.trust or ()):
+                raise Broken("empty_trust")
             host.listen(options["serve"])
             return {"changed": True}
         assert step["step"] == "peer_probe", step

@@ -264,8 +264,9 @@ def test_external_peers_stop_a_change_of_the_trust_model_before_anything_is_made
     assert all(set(host.generations) == {"current"} for host in model.hosts.values())
 
 
-def test_a_mesh_of_two_becomes_one(generation: Any) -> None:
-    model = fresh(generation, names=("a", "b"))()
+@pytest.mark.parametrize("endpoint", ["temporary", "nginx"])
+def test_a_mesh_of_two_becomes_one(generation: Any, endpoint: str) -> None:
+    model = fresh(generation, names=("a", "b"), endpoint=endpoint)()
     run = model.run("remove", leaving=["b"], remove=["b"])
     assert run.failures == [] and model.hosts["b"].generations == {}
     assert model.hosts["a"].trust == []
