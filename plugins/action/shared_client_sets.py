@@ -19,6 +19,7 @@ from typing import Any
 from ansible import constants as C
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import WANTED
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
@@ -171,7 +172,7 @@ class ActionModule(Action):
         # What Ansible shows of a module that did not end properly can be a part of what it was about to return.
         raise EsyncError(
             "handing the client sets over ended without a result",
-            "Run again; if it comes back, see that Python with cryptography 38 or later works on the host",
+            f"Run again; if it comes back, see that Python with cryptography {WANTED} or later works on the host",
             kind="no_result",
             server=name,
         )

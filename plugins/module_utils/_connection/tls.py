@@ -10,7 +10,6 @@ Only Python's own ssl and hashlib are needed; where cryptography is at hand, dat
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import hashlib
 import json
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Validity
+from ansible_collections.esync.mesh.plugins.module_utils._core import libraries
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
@@ -198,7 +198,7 @@ def validity_of(der: bytes) -> Optional[Validity]:
         return None
     try:
         certificate = x509.load_der_x509_certificate(der)
-        return Validity(_utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after"))
+        return Validity(*libraries.validity(certificate))
     except Exception:
         # Foreign certificates fail in many ways, and dates are only an addition.
         return None
@@ -214,15 +214,6 @@ def subject_of(der: bytes) -> Optional[str]:
     except Exception:
         # As for the dates.
         return None
-
-
-def _utc(certificate: Any, name: str) -> datetime.datetime:
-    # cryptography 42 brought times with a zone and deprecated those without.
-    moment: Optional[datetime.datetime] = getattr(certificate, name + "_utc", None)
-    if moment is None:
-        naive: datetime.datetime = getattr(certificate, name)
-        moment = naive.replace(tzinfo=datetime.timezone.utc)
-    return moment
 
 
 def _first_certificate(data: bytes, path: str) -> bytes:

@@ -14,7 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout, na
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import base as endpoint
 from ansible_collections.esync.mesh.plugins.module_utils._module import SERVER, SITE
 from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
@@ -25,8 +25,8 @@ SPEC: Dict[str, Any] = {
     **SERVER,
     "address": {"type": "str"},
     "subject_alt_names": {"type": "list", "elements": "str", "default": []},
-    "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
-    "key_size": {"type": "int", "choices": [2048, 3072, 4096], "default": 3072},
+    "key_type": {"type": "str", "choices": list(key_types.KEY_TYPES), "default": key_types.DEFAULT},
+    "key_size": {"type": "int", "choices": list(key_types.SIZES)},
     "renew_before_days": {"type": "int", "default": 30},
     "formats": {"type": "list", "elements": "str", "choices": list(layout.FORMATS), "default": list(layout.FORMATS)},
     "pfx_passphrase": {"type": "str", "no_log": True},
