@@ -35,7 +35,7 @@ def ecdsa_key() -> Any:
 
 @lru_cache(maxsize=None)
 def _facts(name: str, role: str, number: int) -> dict[str, Any]:
-    key = x509.generate_key("ecdsa", 0)
+    key = x509.generate_key("ecdsa", 256)
     profile = x509.Profile(name, (name,), "ecdsa", 256, 300 + number)
     return x509.self_sign(key, role, profile, datetime.datetime.now(datetime.timezone.utc)).facts()
 
