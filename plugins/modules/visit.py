@@ -30,7 +30,7 @@ options:
     type: str
     default: __esync_plan
   pfx_passphrase:
-    description: The passphrase of the C(.pfx) files; only those steps get it that need it. With O(steps), see O(secrets).
+    description: The passphrase of the C(.pfx) files, for those steps only that need it. With O(steps), see O(secrets).
     type: str
   folder_passphrase:
     description: The passphrase of the files in a folder to apply. With O(steps), see O(secrets).
