@@ -19,15 +19,16 @@ options:
     elements: str
     default: []
   key_type:
-    description: The type of the keys; from V(ecdsa) (P-256) no C(.pvk) can be made.
+    description: The type of the keys; a C(.pvk) file can hold V(rsa) only.
     type: str
-    choices: [rsa, ecdsa]
+    choices: [rsa, ecdsa, ed25519]
     default: rsa
   key_size:
-    description: Bits of an RSA key.
+    description:
+      - Bits of a key; V(2048), V(3072) or V(4096) with V(rsa), V(256) (P-256) or V(384) (P-384) with V(ecdsa).
+      - Left out, 3072 with V(rsa), 256 with V(ecdsa). Keys of the type V(ed25519) have one size; leave it out.
     type: int
-    choices: [2048, 3072, 4096]
-    default: 3072
+    choices: [256, 384, 2048, 3072, 4096]
   renew_before_days:
     description: How many days before its end a certificate counts as due.
     type: int

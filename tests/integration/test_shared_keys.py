@@ -134,7 +134,7 @@ def test_a_mesh_goes_over_and_back_also_when_it_is_killed_on_the_way(make_mesh) 
     before = mesh.snapshot()
     assert "Run the regenerate playbook, which goes from one model to the other" in mesh.fail("establish").prose
     assert mesh.snapshot() == before
-    killed_at(mesh, "Hold exactly the client sets that the peers have")
+    killed_at(mesh, "Hand every server the client sets of its peers")
     assert {mesh.trust(name)["model"] for name in mesh.names} == {"both"}
     output = mesh.succeed("regenerate", "-v").output
     assert refused(output) == {("a", pinned["b"]), ("b", pinned["a"])}

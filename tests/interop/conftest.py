@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "playbooks" / "collections"))
 
 from cryptography.hazmat.primitives import serialization
-from make_material import KEYS, PASSPHRASE
+from make_material import KEYS, OTHER_PASSPHRASES, PASSPHRASE, WITH_OTHER_PASSPHRASES
 
 # Who wrote the files: the Python of the tests, and the distribution's, whose cryptography is older.
 WRITERS = {"newest": sys.executable, "distribution": "/usr/bin/python3"}
@@ -36,6 +36,7 @@ class Material:
     :param stem: the common part of the files' paths.
     :param key: the private key.
     :param der: the server certificate. :param client_der: the client certificate of the same key.
+    :param passphrase: of the PKCS#12 files. :param label: what their names have besides, with this passphrase.
     """
 
     writer: str
@@ -45,10 +46,15 @@ class Material:
     der: bytes
     client_der: bytes
     passphrase: str = PASSPHRASE
+    label: str = ""
 
     def path(self, suffix: str) -> str:
         """The path of one of the files."""
         return f"{self.stem}.{suffix}"
+
+    def pfx(self, encryption: str) -> str:
+        """The path of a PKCS#12 file under this passphrase."""
+        return self.path(f"{encryption}{self.label}.pfx")
 
     def certificate(self, suffix: str) -> bytes:
         """The certificate, DER, that the file of this suffix holds."""
@@ -62,9 +68,15 @@ class Material:
         )
 
     def holds(self, key_data: bytes) -> bool:
-        """Is this (PEM or DER) the very private key?"""
+        """Is this (PEM or DER) the very private key? If it is encrypted, then with the passphrase."""
         load = serialization.load_pem_private_key if b"-----BEGIN" in key_data else serialization.load_der_private_key
-        return load(key_data, None).private_numbers() == self.key.private_numbers()
+        passphrase = self.passphrase.encode("utf-8") if b"-----BEGIN ENCRYPTED" in key_data else None
+        return self.is_key(load(key_data, passphrase))
+
+    def is_key(self, key: Any) -> bool:
+        """Is this loaded key the very private key?"""
+        form = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return key.private_bytes(*form) == self.key.private_bytes(*form)
 
 
 def blocks(text: bytes) -> dict[str, bytes]:
@@ -114,6 +126,13 @@ def key_name(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(params=[name for name, (key_type, _size) in KEYS.items() if key_type != "rsa"])
+def other_name(request: pytest.FixtureRequest) -> str:
+    """Each key of another type than RSA."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(params=[name for name, (key_type, _size) in KEYS.items() if key_type == "rsa"])
 def rsa_name(request: pytest.FixtureRequest) -> str:
     """Each RSA key: what a PVK file and Mono can hold."""
@@ -138,3 +157,17 @@ def material(materials: dict[tuple[str, str], Material], writer: str, key_name: 
 def rsa_material(materials: dict[tuple[str, str], Material], writer: str, rsa_name: str) -> Material:
     """The files of each writer and RSA key."""
     return materials[writer, rsa_name]
+
+
+@pytest.fixture(params=list(OTHER_PASSPHRASES))
+def passphrase_label(request: pytest.FixtureRequest) -> str:
+    """Each passphrase outside of ASCII."""
+    label: str = request.param
+    return label
+
+
+@pytest.fixture
+def other_passphrase(materials: dict[tuple[str, str], Material], writer: str, passphrase_label: str) -> Material:
+    """The files of one key under a passphrase outside of ASCII: ``modern.pfx`` is ``modern.LABEL.pfx`` there."""
+    material = materials[writer, WITH_OTHER_PASSPHRASES]
+    return replace(material, passphrase=OTHER_PASSPHRASES[passphrase_label], label=f".{passphrase_label}")

@@ -26,7 +26,17 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, 
 
 PASSPHRASE = "7Hq2-kTz9-wB4x-Lm0s"
 SHORT = "rsa2048-short"
-KEYS = {"rsa2048": ("rsa", 2048), "rsa3072": ("rsa", 3072), SHORT: ("rsa", 2048), "ecdsa": ("ecdsa", 256)}
+# Passphrases outside of ASCII, and beyond the 16 bits of a BMPString's characters; one key has files with these too.
+OTHER_PASSPHRASES = {"umlauts": "Schlüssel-für-Übergabe-ß", "emoji": "key-🗝-and-🔑"}
+WITH_OTHER_PASSPHRASES = "rsa2048"
+KEYS = {
+    "rsa2048": ("rsa", 2048),
+    "rsa3072": ("rsa", 3072),
+    SHORT: ("rsa", 2048),
+    "ecdsa": ("ecdsa", 256),
+    "ecdsa384": ("ecdsa", 384),
+    "ed25519": ("ed25519", None),
+}
 
 
 def short_key() -> Any:
@@ -64,6 +74,10 @@ def main(folder: Path) -> None:
         }
         for encryption in pkcs12.ENCRYPTIONS:
             files[f"{encryption}.pfx"] = pkcs12.write_pfx(name, key, server.der, PASSPHRASE.encode("ascii"), encryption)
+            for label, other in OTHER_PASSPHRASES.items() if name == WITH_OTHER_PASSPHRASES else ():
+                files[f"{encryption}.{label}.pfx"] = pkcs12.write_pfx(
+                    name, key, server.der, other.encode("utf-8"), encryption
+                )
         if key_type == "rsa":
             files["pvk"] = pvk.write_pvk(key)
         for suffix, data in files.items():

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
 from conftest import Material, Run, blocks
 
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pvk
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
 
 LEGACY = ("-provider", "legacy", "-provider", "default")
 # RC4 is in the legacy provider.
@@ -37,7 +39,16 @@ def test_key(material: Material, run: Run) -> None:
 
 @pytest.mark.parametrize("encryption", ["modern", "compat"])
 def test_pfx(encryption: str, material: Material, run: Run) -> None:
-    command = ("openssl", "pkcs12", "-in", material.path(f"{encryption}.pfx"), "-passin", f"pass:{material.passphrase}")
+    check_pfx(encryption, material, run)
+
+
+@pytest.mark.parametrize("encryption", ["modern", "compat"])
+def test_pfx_with_a_passphrase_outside_ascii(encryption: str, other_passphrase: Material, run: Run) -> None:
+    check_pfx(encryption, other_passphrase, run)
+
+
+def check_pfx(encryption: str, material: Material, run: Run) -> None:
+    command = ("openssl", "pkcs12", "-in", material.pfx(encryption), "-passin", f"pass:{material.passphrase}")
     found = blocks(run(*command, "-nodes"))
     assert set(found) == {"PRIVATE KEY", "CERTIFICATE"}
     assert material.holds(found["PRIVATE KEY"])
@@ -55,9 +66,16 @@ def test_pfx_is_encrypted_as_it_should_be(encryption: str, material: Material, r
     for description in DESCRIPTIONS[encryption][1:]:
         assert all(description in line for line in lines[1:]), told
     assert DESCRIPTIONS[encryption][0] in lines[0]
+    # The MAC too: some versions of cryptography write it with one iteration.
+    assert all(f"Iteration {pkcs12.ITERATIONS}" in line for line in lines), told
+    # By these two a reader finds the certificate of the key, and a user finds both.
+    bags = run(*command[:-2], "-nodes").decode()
+    assert bags.count(f"friendlyName: {material.name}\n") == 2
+    local = re.findall("localKeyID: (.+?) *\n", bags)
+    assert local == [hashlib.sha1(material.der).digest().hex(" ").upper()] * 2
 
 
-# ECDSA has no PVK form.
+# Nothing but RSA has a PVK form.
 def test_pvk(rsa_material: Material, run: Run) -> None:
     command = ("openssl", "rsa", "-inform", "PVK", "-pvk-none", "-in", rsa_material.path("pvk"), "-outform", "DER")
     assert rsa_material.holds(run(*command))

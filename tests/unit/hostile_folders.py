@@ -46,7 +46,7 @@ def key(label: str, form: str = "ecdsa") -> Any:
 
 @lru_cache(maxsize=None)
 def _key(_label: str, form: str) -> Any:
-    return x509.generate_key(form, 2048)
+    return x509.generate_key(form, {"rsa": 2048}.get(form))
 
 
 def certificate(name: str, role: str, label: str = "", form: str = "ecdsa", start: int = 0, days: int = 100) -> Any:
@@ -240,7 +240,7 @@ def a_store_of_another_certificate(folder: Hostile) -> None:
 @case(("mismatch", "guest_SyncServer.pfx"))
 def a_store_of_another_certificate_for_the_same_key(folder: Hostile) -> None:
     mine = key("guestserver")
-    older = x509.self_sign(mine, "server", x509.Profile("guest", ("guest",), "ecdsa", 0, 50), NOW)
+    older = x509.self_sign(mine, "server", x509.Profile("guest", ("guest",), "ecdsa", 256, 50), NOW)
     data = pkcs12.write_pfx("guest", mine, older.der, PASSPHRASE.encode(), pkcs12.MODERN)
     folder.put("guest_SyncServer.pfx", data)
 

@@ -196,14 +196,14 @@ def fingerprint_of(der: bytes) -> str:
 def validity_of(der: bytes) -> Optional[Validity]:
     """From when to when a certificate is valid; ``None`` if it cannot be read."""
     # Only where it is needed: a call that finds nothing wrong compiles nothing of it.
-    from ansible_collections.esync.mesh.plugins.module_utils._connection.der import validity
+    from ansible_collections.esync.mesh.plugins.module_utils._connection.served_certificate import validity
 
     return validity(der)
 
 
 def subject_of(der: bytes) -> Optional[str]:
     """The common name that a certificate is issued to; ``None`` if it has none or cannot be read."""
-    from ansible_collections.esync.mesh.plugins.module_utils._connection.der import common_name
+    from ansible_collections.esync.mesh.plugins.module_utils._connection.served_certificate import common_name
 
     return common_name(der)
 

@@ -31,6 +31,8 @@ class Certificate:
     :param fingerprint: SHA-256 of the DER, lower-case hex.
     :param not_before: UTC. :param not_after: UTC.
     :param alt_names: host names (A-labels) and addresses in the order of the extension.
+    :param key_type: a key of KEY_TYPES (key_types.py), or ``other``.
+    :param key_size: bits; 0 if its type has one size only.
     :param public_key: SubjectPublicKeyInfo, DER.
     """
 

@@ -21,6 +21,9 @@ COMPAT = "compat"
 ENCRYPTIONS = (MODERN, COMPAT)
 """How a .pfx file is encrypted."""
 
+PFX_ITERATIONS = 20000
+"""Of each key derivation of a .pfx file."""
+
 PASSPHRASE = "pfx.passphrase"
 MANIFEST = "manifest.json"
 """What a generation holds: the SHA-256 of each file, and the facts of both certificates."""

@@ -2,34 +2,46 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one library that hosts need, and what to say when it is missing or too old."""
+"""The one library that hosts need: which versions will do, what to say when it is missing, and where versions differ.
+
+Nothing else in the collection knows the version of cryptography, or a name that not every version has.
+"""
 
 from __future__ import annotations
 
-from typing import Optional
+import datetime
+import sys
+from typing import Any, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
-MINIMUM = 38
-"""The oldest major version of cryptography that writes every PKCS#12 form (Debian 12 has it)."""
+MINIMUM = (3, 3)
+"""The oldest version of cryptography: Debian 11 and RHEL's Python 3.8 and 3.9 have it."""
+
+WANTED = ".".join(str(part) for part in MINIMUM)
 
 FOUND: Optional[str] = None
 """The version that is installed, empty if there is none; None as long as nobody asked, for importing it takes time."""
 
 PLACE = ""
 
+LOADED = False
+"""Whether it can be used: it may be found, and yet not to be loaded, if its compiled part does not fit."""
+
 
 def require() -> None:
     """Make sure that cryptography can be used.
 
-    :raises EsyncError: kind ``missing_dependency``, naming what was found and what to install.
+    :raises EsyncError: kind ``missing_dependency``, naming the interpreter, what was found where, and what to install.
     """
     version = _found()
-    if _major(version) >= MINIMUM:
+    if LOADED and _version(version) >= MINIMUM:
         return
-    found = f"version {version} was found at {PLACE}" if version else "there is none"
+    found = "there is none"
+    if version:
+        found = f"version {version} was found at {PLACE}" + ("" if LOADED else ", which cannot be loaded")
     raise EsyncError(
-        f"the Python library cryptography, version {MINIMUM} or later, is needed, and {found}",
+        f"the Python library cryptography, version {WANTED} or later, is needed for {sys.executable}, and {found}",
         "Install the package python3-cryptography with the host's own package manager, "
         "for the Python that ansible_python_interpreter names, or set esync_install_dependencies to true",
         kind="missing_dependency",
@@ -37,17 +49,91 @@ def require() -> None:
 
 
 def _found() -> str:
-    global FOUND, PLACE
+    global FOUND, PLACE, LOADED
     if FOUND is None:
+        version = ""
         try:
             import cryptography
 
-            FOUND, PLACE = cryptography.__version__, str(cryptography.__file__)
+            version, PLACE = str(cryptography.__version__), str(cryptography.__file__)
+            from cryptography import x509  # noqa: F401
+
+            LOADED = True
         except ImportError:
-            FOUND = ""
+            pass
+        FOUND = version
     return FOUND
 
 
-def _major(version: str) -> int:
-    first = version.split(".")[0]
-    return int(first) if first.isdigit() else 0
+def _version(text: str) -> Tuple[int, ...]:
+    found = []
+    for part in text.split(".")[: len(MINIMUM)]:
+        if not part.isdigit():
+            break
+        found.append(int(part))
+    return tuple(found) + (0,) * (len(MINIMUM) - len(found))
+
+
+# -- where versions differ -----------------------------------------------------------------------------------------
+
+
+def validity(certificate: Any) -> Tuple[datetime.datetime, datetime.datetime]:
+    """From when to when a certificate of the library is valid, UTC with a time zone."""
+    return _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
+
+
+def _utc(certificate: Any, name: str) -> datetime.datetime:
+    # Version 42 brought times with a zone and deprecated those without.
+    found = getattr(certificate, name + "_utc", None)
+    if found is None:
+        found = getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
+    moment: datetime.datetime = found
+    return moment
+
+
+def load_pem_key(data: bytes) -> Any:
+    """An unencrypted private key in PEM, without the slow test of an RSA key's primes where it can be left out.
+
+    :raises Exception: of many types, as the library does.
+    """
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        return load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        # Before version 39 there was no such choice.
+        return load_pem_private_key(data, None)
+
+
+def rsa_key(numbers: Any) -> Any:
+    """A key from RSAPrivateNumbers, without the slow test of its primes where it can be left out.
+
+    :raises Exception: of many types, as the library does.
+    """
+    try:
+        return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    except TypeError:
+        # Before version 39 there was no such choice.
+        return numbers.private_key()
+
+
+def triple_des(key: bytes) -> Any:
+    """3DES with 24 bytes of key; version 43 put it among what is outdated, and a later one took it from its old place.
+
+    :raises EsyncError: kind ``unsupported_algorithm``: a library without 3DES.
+    """
+    try:
+        from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+    except ImportError:
+        try:
+            from cryptography.hazmat.primitives.ciphers.algorithms import TripleDES
+        except ImportError:
+            raise unsupported("3DES", "Set esync_pfx_encryption to modern") from None
+    return TripleDES(key)
+
+
+def unsupported(algorithm: str, remedy: str) -> EsyncError:
+    """The error for what this host's library, or the policy of its system (FIPS), does not offer."""
+    return EsyncError(
+        f"this host offers no {algorithm} (cryptography {_found()} at {PLACE})", remedy, kind="unsupported_algorithm"
+    )

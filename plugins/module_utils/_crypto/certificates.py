@@ -10,6 +10,7 @@ the subject key identifier, for without it a verifier cannot tell the old from t
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import ipaddress
@@ -17,6 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, List, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import libraries
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import (
     IP_ADDRESS,
     Certificate,
@@ -26,14 +28,15 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.certificate impor
 )
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import der as asn1
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives import serialization
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
-    # requirements.require() says so before any of this is used.
+    # libraries.require() says so before any of this is used.
     pass
 
 __all__ = [
@@ -44,12 +47,12 @@ __all__ = [
     "Profile",
     "generate_key",
     "key_from_pem",
-    "key_kind",
     "key_to_pem",
     "normal_alt_names",
     "parse_certificate",
     "public_key_of",
     "self_sign",
+    "signed_by_itself",
     "timestamp",
 ]
 
@@ -71,32 +74,25 @@ class Profile:
 
     :param name: the server name; subject and issuer, 1 to 64 characters.
     :param alt_names: host names and IP addresses, all of them.
-    :param key_type: ``rsa`` or ``ecdsa``.
-    :param key_size: bits of an RSA key.
+    :param key_type: a key of KEY_TYPES.
+    :param key_size: one of its sizes; None for its default.
     :param valid_days: days from now to the end.
     """
 
     name: str
     alt_names: Tuple[str, ...]
     key_type: str
-    key_size: int
+    key_size: Optional[int]
     valid_days: int
 
 
-def generate_key(key_type: str, key_size: int) -> Any:
+def generate_key(key_type: str, key_size: Optional[int]) -> Any:
     """A new private key.
 
-    :raises EsyncError: an unknown type or a size that is not 2048, 3072 or 4096 bits.
+    :param key_size: None for the type's default.
+    :raises EsyncError: kind ``bad_key_type``, or ``unsupported_algorithm`` on a host that cannot make such a key.
     """
-    if key_type == "ecdsa":
-        return ec.generate_private_key(ec.SECP256R1())
-    if key_type == "rsa" and key_size in (2048, 3072, 4096):
-        return rsa.generate_private_key(public_exponent=65537, key_size=key_size)
-    raise EsyncError(
-        f"a key of type {key_type} with {key_size} bits cannot be made",
-        "Use esync_key_type rsa with esync_key_size 2048, 3072 or 4096, or esync_key_type ecdsa",
-        kind="bad_key_type",
-    )
+    return key_types.generate(key_type, key_size)
 
 
 def self_sign(key: Any, role: str, profile: Profile, now: datetime.datetime) -> Certificate:
@@ -116,6 +112,7 @@ def self_sign(key: Any, role: str, profile: Profile, now: datetime.datetime) -> 
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, profile.name)])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = ExtendedKeyUsageOID.SERVER_AUTH if role == SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
+    key_type = key_types.KEY_TYPES[key_types.type_and_size(key.public_key())[0]]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -129,7 +126,7 @@ def self_sign(key: Any, role: str, profile: Profile, now: datetime.datetime) -> 
             x509.KeyUsage(
                 digital_signature=True,
                 content_commitment=False,
-                key_encipherment=True,
+                key_encipherment=key_type.key_encipherment,
                 data_encipherment=False,
                 key_agreement=False,
                 key_cert_sign=False,
@@ -143,7 +140,7 @@ def self_sign(key: Any, role: str, profile: Profile, now: datetime.datetime) -> 
         .add_extension(x509.SubjectAlternativeName(_general_names(profile.alt_names)), critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier(identifier.digest, None, None), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, key_type.signature_hash(key.public_key()))
     )
     return _view(certificate, role)
 
@@ -166,8 +163,9 @@ def parse_certificate(data: bytes, path: str, role: Optional[str] = None) -> Cer
             certificate = x509.load_pem_x509_certificate(data)
         else:
             certificate = x509.load_der_x509_certificate(data)
-            if len(certificate.public_bytes(serialization.Encoding.DER)) != len(data):
-                raise _damaged(path, "there are bytes after the certificate")
+            # Some versions of the library pass over what stands after it, and over lengths that DER forbids.
+            if certificate.public_bytes(serialization.Encoding.DER) != data:
+                raise _damaged(path, "it is not exactly one certificate in DER")
         return _view(certificate, _role_of(certificate, path, role))
     except EsyncError:
         raise
@@ -176,12 +174,41 @@ def parse_certificate(data: bytes, path: str, role: Optional[str] = None) -> Cer
         raise _damaged(path, "it is no X.509 certificate of the mesh, or damaged") from None
 
 
+def signed_by_itself(der: bytes) -> bool:
+    """Is a certificate signed by its own key, and no bit outside of what is signed changed?"""
+    try:
+        signed, algorithm, signature = asn1.open_sequence(der, asn1.SEQUENCE, asn1.SEQUENCE, asn1.BIT_STRING)
+        # What the signature does not cover: its algorithm stands inside too (RFC 5280, 4.1.1.2), and the count of
+        # unused bits before it is 0. Older versions of the library pass over both.
+        _version, _serial, inner, *_others = asn1.open_sequence(signed.encoded)
+        if inner.encoded != algorithm.encoded or not signature.content.startswith(b"\0"):
+            return False
+        certificate = x509.load_der_x509_certificate(der)
+        key_types.verify(
+            certificate.public_key(), signature.content[1:], signed.encoded, certificate.signature_hash_algorithm
+        )
+    except Exception:
+        # InvalidSignature, but also whatever a library makes of an algorithm that a flipped bit named.
+        return False
+    return True
+
+
 def key_to_pem(key: Any) -> bytes:
-    """A private key as unencrypted PKCS#8 PEM."""
-    pem: bytes = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return pem
+    """A private key as unencrypted PKCS#8 PEM; the same bytes whatever version of the library wrote them."""
+    text = base64.b64encode(pkcs8_of(key))
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return b"\n".join([b"-----BEGIN PRIVATE KEY-----", *lines, b"-----END PRIVATE KEY-----", b""])
+
+
+def pkcs8_of(key: Any) -> bytes:
+    """A private key as PKCS#8, DER, unencrypted; also of a type that is never made here."""
+    found = key_types.pkcs8(key)
+    if found is None:
+        found = key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    data: bytes = found
+    return data
 
 
 def key_from_pem(data: bytes, path: str) -> Any:
@@ -197,10 +224,7 @@ def key_from_pem(data: bytes, path: str) -> Any:
         raise _damaged(path, "it must hold exactly one PEM private key and nothing else")
     try:
         # Whoever reads a key compares it with the certificate's public key, so the slow test of the primes is left out.
-        try:
-            return serialization.load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
-        except TypeError:
-            return serialization.load_pem_private_key(data, None)
+        return libraries.load_pem_key(data)
     except Exception:
         raise _damaged(path, "it is no private key in PEM, or damaged") from None
 
@@ -210,41 +234,24 @@ def public_key_of(key: Any) -> bytes:
     return _spki(key.public_key())
 
 
-def key_kind(public_key: Any) -> Tuple[str, int]:
-    """Type and bits of a public key, such as ``("rsa", 3072)``."""
-    if isinstance(public_key, rsa.RSAPublicKey):
-        return "rsa", public_key.key_size
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return "ecdsa", public_key.key_size
-    return "other", 0
-
-
 def _view(certificate: Any, role: str) -> Certificate:
     der = certificate.public_bytes(serialization.Encoding.DER)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    key_type, key_size = key_kind(certificate.public_key())
+    key_type, key_size = key_types.type_and_size(certificate.public_key())
+    not_before, not_after = libraries.validity(certificate)
     return Certificate(
         role=role,
         der=der,
         pem=certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
         fingerprint=hashlib.sha256(der).hexdigest(),
         subject=str(names[0].value) if names else "",
-        not_before=_utc(certificate, "not_valid_before"),
-        not_after=_utc(certificate, "not_valid_after"),
+        not_before=not_before,
+        not_after=not_after,
         alt_names=_alt_names(certificate),
         key_type=key_type,
         key_size=key_size,
         public_key=_spki(certificate.public_key()),
     )
-
-
-def _utc(certificate: Any, name: str) -> datetime.datetime:
-    # cryptography 42 brought times with a zone and deprecated those without.
-    found = getattr(certificate, name + "_utc", None)
-    if found is None:
-        found = getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
-    moment: datetime.datetime = found
-    return moment
 
 
 def _spki(public_key: Any) -> bytes:

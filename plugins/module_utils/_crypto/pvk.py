@@ -14,11 +14,13 @@ import struct
 from typing import Any, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import rsa_key
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types
 
 try:
     from cryptography.hazmat.primitives.asymmetric import rsa
 except ImportError:
-    # requirements.require() says so before any of this is used.
+    # libraries.require() says so before any of this is used.
     pass
 
 _MAGIC = 0xB0B5F11E
@@ -42,7 +44,8 @@ def write_pvk(key: Any) -> bytes:
 
     :raises EsyncError: kind ``bad_key_type`` for any other key, or a size that the format cannot hold.
     """
-    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size % 16:
+    row = key_types.type_of(key.public_key())
+    if row is None or key_types.PVK not in row.formats or key.key_size % 16:
         raise EsyncError(
             "a .pvk file can only be made from an RSA key whose bits are a multiple of 16",
             "Take pvk out of esync_formats, or set esync_key_type to rsa",
@@ -60,7 +63,8 @@ def write_pvk(key: Any) -> bytes:
         )
         + numbers.d.to_bytes(whole, "little")
     )
-    return _HEADER.pack(_MAGIC, 0, _KEY_EXCHANGE, 0, 0, len(blob)) + blob
+    data: bytes = _HEADER.pack(_MAGIC, 0, _KEY_EXCHANGE, 0, 0, len(blob)) + blob
+    return data
 
 
 def read_pvk(data: bytes, path: str, passphrase: Optional[bytes] = None) -> Any:
@@ -86,23 +90,11 @@ def read_pvk(data: bytes, path: str, passphrase: Optional[bytes] = None) -> Any:
         numbers.append(int.from_bytes(blob[offset : offset + length], "little"))
         offset += length
     n, p, q, dmp1, dmq1, iqmp, d = numbers
-    # The relations of RFC 8017, 3.2. They catch every flipped bit, so the slow test of the primes is left out below.
-    if not (
-        min(p, q) > 2
-        and p * q == n
-        and exponent * d % (p - 1) == 1
-        and exponent * d % (q - 1) == 1
-        and (dmp1, dmq1) == (d % (p - 1), d % (q - 1))
-        and iqmp * q % p == 1
-    ):
+    if not key_types.rsa_numbers_fit(n, exponent, d, p, q, dmp1, dmq1, iqmp):
         raise _damaged(path, "its numbers are no RSA key")
     try:
-        private = rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(exponent, n))
-        try:
-            return private.private_key(unsafe_skip_rsa_key_validation=True)
-        except TypeError:
-            # Before cryptography 39 there was no such choice.
-            return private.private_key()
+        # They fit, which catches every flipped bit, so the slow test of the primes is left out.
+        return rsa_key(rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(exponent, n)))
     except Exception:
         raise _damaged(path, "its numbers are no RSA key") from None
 

@@ -14,6 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout, na
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import timestamp
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetSettings
@@ -22,8 +23,8 @@ SPEC: Dict[str, Any] = {
     **SERVER,
     "address": {"type": "str"},
     "subject_alt_names": {"type": "list", "elements": "str", "default": []},
-    "key_type": {"type": "str", "choices": ["rsa", "ecdsa"], "default": "rsa"},
-    "key_size": {"type": "int", "choices": [2048, 3072, 4096], "default": 3072},
+    "key_type": {"type": "str", "choices": list(key_types.KEY_TYPES), "default": key_types.DEFAULT},
+    "key_size": {"type": "int", "choices": list(key_types.SIZES)},
     "renew_before_days": {"type": "int", "default": 30},
     "formats": {"type": "list", "elements": "str", "choices": list(layout.FORMATS), "default": list(layout.FORMATS)},
     "pfx_passphrase": {"type": "str", "no_log": True},

@@ -31,13 +31,12 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import consistent, signed_by_itself
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12, pvk
 
 try:
     from cryptography.x509 import BasicConstraints, ExtensionNotFound, KeyUsage, Version, load_der_x509_certificate
 except ImportError:
-    # requirements.require() says so before any of this is used.
+    # libraries.require() says so before any of this is used.
     pass
 
 VERSION = 1
@@ -48,7 +47,6 @@ _FILE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WRITABLE = 0o022
-_MIN_RSA_BITS = 2048
 _COPY = "Copy the set again from the server that it comes from, or take it out of the folder"
 _CHOOSE = "Choose another esync_folder"
 
@@ -420,7 +418,9 @@ class _Reader:
             return  # told already
         if stored is not None and stored != certificate.der:
             self.wrong(entry, "it holds another certificate than the .cer file beside it", _COPY, "mismatch")
-        elif x509.public_key_of(key) != certificate.public_key or (self.asked.shared_keys and not consistent(key)):
+        elif x509.public_key_of(key) != certificate.public_key or (
+            self.asked.shared_keys and not key_types.consistent(key)
+        ):
             self.wrong(entry, "its private key does not belong to the .cer file beside it", _COPY, "mismatch")
 
     def _manifest(
@@ -473,9 +473,10 @@ def _unfit(certificate: x509.Certificate, now: datetime.datetime) -> Iterator[Tu
         yield "expired", f"it expired at {x509.timestamp(certificate.not_after)}"
     if now < certificate.not_before:
         yield "not_yet_valid", f"it is valid from {x509.timestamp(certificate.not_before)} on only"
-    if certificate.key_type == "rsa" and certificate.key_size < _MIN_RSA_BITS:
-        yield "weak_key", f"its key has {certificate.key_size} bits, and fewer than {_MIN_RSA_BITS} are refused"
-    if not signed_by_itself(certificate.der):
+    kind = key_types.KEY_TYPES.get(certificate.key_type)
+    if kind and certificate.key_size < kind.weak_below:
+        yield "weak_key", f"its key has {certificate.key_size} bits, and fewer than {kind.weak_below} are refused"
+    if not x509.signed_by_itself(certificate.der):
         yield "not_self_signed", "it is not signed by its own key, or damaged"
     if _may_issue(certificate.der):
         yield "authority", "whoever has its key can issue further certificates, which would be trusted too"

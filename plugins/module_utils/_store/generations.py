@@ -21,6 +21,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.certificate impor
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types
 from ansible_collections.esync.mesh.plugins.module_utils._store import manifest, untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     PFX_DIFFERS,
@@ -36,14 +37,15 @@ class SetSettings:
     """What the sets are to be.
 
     :param alt_names: all names and addresses of the certificates.
+    :param key_size: one of the sizes of ``key_type``; None for its default.
     :param passphrase: of the ``.pfx`` files; None lets the host make one.
     :param gid: the group that may read the keys, if any.
     """
 
     name: str
     alt_names: Tuple[str, ...]
-    key_type: str = "rsa"
-    key_size: int = 3072
+    key_type: str = key_types.DEFAULT
+    key_size: Optional[int] = None
     valid_days: int = 365
     renew_before_days: int = 30
     formats: Tuple[str, ...] = layout.FORMATS
@@ -98,13 +100,11 @@ def check_settings(settings: SetSettings) -> None:
         raise EsyncError(
             f"{settings.name!r} is no server name: {problem}", "Choose another esync_server_name", kind="bad_name"
         )
-    if settings.key_type == "ecdsa" and "pvk" in settings.formats:
-        raise EsyncError(
-            "a .pvk file can only hold an RSA key",
-            "Take pvk out of esync_formats, or set esync_key_type to rsa",
-            kind="bad_key_type",
-            server=settings.name,
-        )
+    try:
+        key_types.wanted_size(settings.key_type, settings.key_size)
+        key_types.demand_formats(settings.key_type, settings.formats)
+    except EsyncError as error:
+        raise EsyncError(error.cause, error.remedy, kind=error.kind, server=settings.name) from None
 
 
 def live(inspection: Inspection) -> Dict[str, LocalGeneration]:
@@ -128,7 +128,7 @@ def due_reasons(generation: LocalGeneration, settings: SetSettings, now: datetim
     # Those of a certificate are normal already, which saves the rest of the work nearly always.
     held = set(certificates[0].alt_names)
     wanted = held if held == set(settings.alt_names) else set(normal_alt_names(settings.alt_names))
-    size = settings.key_size if settings.key_type == "rsa" else 256
+    size = key_types.wanted_size(settings.key_type, settings.key_size)
     reasons = {
         "expired": end <= now,
         "expires_soon": now < end <= now + datetime.timedelta(days=settings.renew_before_days),

@@ -18,7 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout, na
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12, pvk
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     DISCARD,
     PFX_DIFFERS,
@@ -29,24 +29,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation
     LocalGeneration,
 )
 
-try:
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-    from cryptography.x509 import load_der_x509_certificate
-except ImportError:
-    # requirements.require() says so before any of this is used.
-    pass
-
 _SET_FILE = re.compile(r"(?P<stem>.+)_Sync(?:Server|Client)\.(?:crt|key|cer|pfx|pvk)\Z")
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n((?:[A-Za-z0-9+/=]{1,64}\n)+)-----END \1-----\n\Z")
-# How a PKCS#8 private key begins (RFC 5958; RFC 8017, A.1.2, or RFC 5915). Older OpenSSL passes over these versions and
-# parameters, and nothing else in the file depends on them.
-_PKCS8 = re.compile(
-    rb"\x30\x82..\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"
-    rb"\x04\x82..\x30\x82..\x02\x01\x00"
-    rb"|\x30\x81.\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
-    rb"\x04.\x30.\x02\x01\x01",
-    re.DOTALL,
-)
 
 
 def inspect_generation(folder: Folder, identity: str, state: str, findings: Findings) -> Optional[LocalGeneration]:
@@ -168,7 +152,7 @@ class _Checker:
         except EsyncError as error:
             self.findings.problem(self.state, error)
             return None
-        if not signed_by_itself(certificate.der):
+        if not x509.signed_by_itself(certificate.der):
             self._wrong(name, "its signature does not fit its content, so it is damaged", "damaged_file")
             return None
         if certificate.subject != self.stem:
@@ -206,7 +190,8 @@ class _Checker:
             if name.endswith(".key"):
                 der = _check_pem(data, path)
                 key = x509.key_from_pem(data, path)
-                if not _PKCS8.match(der):
+                # Byte for byte: older versions of the library pass over versions, parameters and what follows.
+                if key_types.pkcs8(key) != der:
                     raise EsyncError(
                         "its private key is not of the kind or in the form that is made here, or damaged",
                         DISCARD,
@@ -221,7 +206,7 @@ class _Checker:
         self._compare(name, key, certificate)
 
     def _compare(self, name: str, key: Any, certificate: Optional[x509.Certificate]) -> None:
-        if not consistent(key):
+        if not key_types.consistent(key):
             self._wrong(name, "the parts of its private key do not fit each other, so it is damaged", "damaged_file")
         elif certificate and x509.public_key_of(key) != certificate.public_key:
             self._wrong(
@@ -251,7 +236,10 @@ class _Checker:
             try:
                 key, der = pkcs12.read_pfx(data, self._path(name), passphrase)
             except EsyncError as error:
-                closed.append((name, error))
+                if error.kind == "too_many_iterations":
+                    self.findings.problem(self.state, error)
+                else:
+                    closed.append((name, error))
                 continue
             certificate = certificates[role]
             if certificate and der != certificate.der:
@@ -303,49 +291,3 @@ def _check_pem(data: bytes, path: str) -> bytes:
         if base64.b64encode(der) == text and all(len(line) == 64 for line in lines[:-1]):
             return der
     raise EsyncError("it is not exactly one PEM block, or damaged", DISCARD, kind="damaged_file", path=path)
-
-
-def signed_by_itself(der: bytes) -> bool:
-    certificate = load_der_x509_certificate(der)
-    key: Any = certificate.public_key()
-    signed = certificate.tbs_certificate_bytes
-    # The count of unused bits before the signature is covered by nothing, and readers pass over it.
-    if not der.endswith(b"\0" + certificate.signature):
-        return False
-    try:
-        # Typed by what the profile makes; anything else fails and is not ours.
-        algorithm: Any = certificate.signature_hash_algorithm
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(certificate.signature, signed, padding.PKCS1v15(), algorithm)
-        else:
-            key.verify(certificate.signature, signed, ec.ECDSA(algorithm))
-    except Exception:
-        # InvalidSignature, but also whatever a library makes of an algorithm that a flipped bit named.
-        return False
-    return True
-
-
-def consistent(key: Any) -> bool:
-    """Do the numbers of a private key fit each other? Readers skip this because testing the primes is slow.
-
-    The relations of RFC 8017, 3.2, catch every flipped bit; only a forger could pass composite "primes", and to
-    what end? Keys are read from a folder of the same user.
-    """
-    if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-        return True  # of a kind that is never made here: its public half tells that it is none of ours
-    numbers: Any = key.private_numbers()
-    if isinstance(key, rsa.RSAPrivateKey):
-        p, q, d = numbers.p, numbers.q, numbers.d
-        n, e = numbers.public_numbers.n, numbers.public_numbers.e
-        if p < 3 or q < 3:
-            return False
-        return bool(
-            p * q == n
-            and e * d % (p - 1) == 1
-            and e * d % (q - 1) == 1
-            and numbers.dmp1 == d % (p - 1)
-            and numbers.dmq1 == d % (q - 1)
-            and numbers.iqmp * q % p == 1
-        )
-    derived = ec.derive_private_key(numbers.private_value, key.curve)
-    return bool(derived.public_key().public_numbers() == numbers.public_numbers)

@@ -39,7 +39,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation
 
 VERSION = 1
 
-_ITERATIONS = 20000
 _SALT_BYTES = 16
 
 
@@ -126,8 +125,8 @@ def text_of(folder: Folder, generation: LocalGeneration, passphrase: Optional[by
     }
     if passphrase is not None and _is_verifiable(files, generation, passphrase):
         salt = os.urandom(_SALT_BYTES)
-        derived = hashlib.pbkdf2_hmac("sha256", passphrase, salt, _ITERATIONS)
-        said["pfx_passphrase"] = {"salt": salt.hex(), "iterations": _ITERATIONS, "hash": derived.hex()}
+        derived = hashlib.pbkdf2_hmac("sha256", passphrase, salt, layout.PFX_ITERATIONS)
+        said["pfx_passphrase"] = {"salt": salt.hex(), "iterations": layout.PFX_ITERATIONS, "hash": derived.hex()}
     said["digest"] = _digest(said)
     return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode("ascii")
 

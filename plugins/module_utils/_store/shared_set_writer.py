@@ -14,9 +14,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout, na
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import consistent
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import DISCARD
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import (
     SUFFIXES,
@@ -225,7 +224,7 @@ def _opened(server: str, entry: SharedKey, data: bytes, passphrase: bytes) -> Fi
         certificate = x509.parse_certificate(der, entry.file_name("pfx"), names.CLIENT)
     except EsyncError:
         raise refused("holds no client certificate") from None
-    if not consistent(key) or x509.public_key_of(key) != certificate.public_key:
+    if not key_types.consistent(key) or x509.public_key_of(key) != certificate.public_key:
         raise refused("holds a private key that does not belong to its certificate")
     return {"crt": certificate.pem.encode("ascii"), "key": x509.key_to_pem(key), "pfx": data}
 

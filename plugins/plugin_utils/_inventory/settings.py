@@ -90,7 +90,7 @@ class Reader:
         if any(mark in str(value) for mark in ("{{", "{%")):
             why = "it cannot be evaluated, as a rule because a variable in it is not defined"
             raise unreadable(host, name, why)
-        if value is None:
+        if value is None and None not in self.specs.get(name, {}).get("choices", ()):
             raise unreadable(host, name, "it has no value")
         return value
 

@@ -33,9 +33,21 @@ def ecdsa_key() -> Any:
     return x509.generate_key("ecdsa", 256)
 
 
+@pytest.fixture(scope="session")
+def p384_key() -> Any:
+    """A key on P-384."""
+    return x509.generate_key("ecdsa", 384)
+
+
+@pytest.fixture(scope="session")
+def ed25519_key() -> Any:
+    """An Ed25519 key."""
+    return x509.generate_key("ed25519", None)
+
+
 @lru_cache(maxsize=None)
 def _facts(name: str, role: str, number: int) -> dict[str, Any]:
-    key = x509.generate_key("ecdsa", 0)
+    key = x509.generate_key("ecdsa", 256)
     profile = x509.Profile(name, (name,), "ecdsa", 256, 300 + number)
     return x509.self_sign(key, role, profile, datetime.datetime.now(datetime.timezone.utc)).facts()
 

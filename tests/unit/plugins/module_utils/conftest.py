@@ -37,8 +37,10 @@ FORMS = {
     "ecdsa": PLAIN,
     "pfx": replace(PLAIN, formats=("cer", "pfx")),
     "rsa": replace(PLAIN, key_type="rsa", key_size=2048, formats=("cer", "pvk")),
+    "p384": replace(PLAIN, key_size=384),
+    "ed25519": replace(PLAIN, key_type="ed25519"),
 }
-"""What the tests' sets look like: quick to judge, with .pfx files, and with RSA keys, hence .pvk files."""
+"""What the tests' sets look like: quick to check, with .pfx files, with RSA keys, hence .pvk files, and other keys."""
 
 
 class Server:

@@ -108,6 +108,21 @@ def test_a_trust_that_is_the_same(pair: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "due"),
+    [
+        ({"key_size": 256}, []),
+        ({"key_size": 384}, ["key_differs"]),
+        ({"key_type": "ed25519"}, ["key_differs"]),
+        ({"key_type": "rsa"}, ["key_differs"]),
+    ],
+)
+def test_another_key_is_wanted(pair: Any, wanted: Any, due: Any) -> None:
+    step = {"step": "certificate_info", "options": {**SET, "deep": False, **wanted}}
+    [found] = without(pair[0], step)["results"]
+    assert found["due"] == due
+
+
+@pytest.mark.parametrize(
     "step",
     [
         {"step": "certificate_set", "options": {**SET, "deep": True}},

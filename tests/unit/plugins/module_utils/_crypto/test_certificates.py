@@ -14,6 +14,7 @@ import cryptography
 import pytest
 from cryptography import x509 as library
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed448
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -66,7 +67,7 @@ def refused(kind: str, function: Any, *arguments: Any) -> EsyncError:
 # -- making ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key_type", ["rsa", "ecdsa"])
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "p384", "ed25519"])
 @pytest.mark.parametrize("role", ["server", "client"])
 def test_the_profile(role: str, key_type: str, request: pytest.FixtureRequest) -> None:
     key = request.getfixturevalue(f"{key_type}_key")
@@ -75,7 +76,9 @@ def test_the_profile(role: str, key_type: str, request: pytest.FixtureRequest) -
     name = library.Name([library.NameAttribute(NameOID.COMMON_NAME, "web-1")])
     assert found.version == library.Version.v3
     assert (found.subject, found.issuer) == (name, name)
-    assert isinstance(found.signature_hash_algorithm, hashes.SHA256)
+    algorithm = found.signature_hash_algorithm
+    # As strong as the curve; Ed25519 has its own.
+    assert (algorithm and algorithm.name) == {"p384": "sha384", "ed25519": None}.get(key_type, "sha256")
     # Each extension once, with the criticality that every consumer accepts.
     assert {extension.oid: extension.critical for extension in found.extensions} == {
         ExtensionOID.BASIC_CONSTRAINTS: True,
@@ -92,7 +95,8 @@ def test_the_profile(role: str, key_type: str, request: pytest.FixtureRequest) -
     allowed = (
         "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
     )
-    assert [use for use in allowed.split() if getattr(usage, use)] == ["digital_signature", "key_encipherment"]
+    expected = ["digital_signature"] + ["key_encipherment"] * (key_type != "ed25519")
+    assert [use for use in allowed.split() if getattr(usage, use)] == expected
     extended: Any = value[ExtensionOID.EXTENDED_KEY_USAGE]
     assert list(extended) == [USAGES[role]]
     subject_key: Any = value[ExtensionOID.SUBJECT_KEY_IDENTIFIER]
@@ -103,7 +107,7 @@ def test_the_profile(role: str, key_type: str, request: pytest.FixtureRequest) -
 
 
 @pytest.mark.skipif(int(cryptography.__version__.split(".")[0]) < 50, reason="the verifier came later")
-@pytest.mark.parametrize("key_type", ["rsa", "ecdsa"])
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "p384", "ed25519"])
 @pytest.mark.parametrize("role", ["server", "client"])
 def test_a_strict_verifier_takes_it(role: str, key_type: str, request: pytest.FixtureRequest) -> None:
     from cryptography.x509.verification import PolicyBuilder, Store
@@ -202,19 +206,16 @@ def test_days_have_their_limits(ecdsa_key: Any) -> None:
         assert "esync_valid_days" in str(error)
 
 
-def test_kinds_of_keys(rsa_key: Any, ecdsa_key: Any) -> None:
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-
-    assert x509.key_kind(rsa_key.public_key()) == ("rsa", 2048)
-    assert rsa_key.private_numbers().public_numbers.e == 65537
-    assert x509.key_kind(ecdsa_key.public_key()) == ("ecdsa", 256)
-    assert ecdsa_key.curve.name == "secp256r1"
-    assert x509.key_kind(ed25519.Ed25519PrivateKey.generate().public_key()) == ("other", 0)
-
-
 @pytest.mark.parametrize(("key_type", "size"), [("rsa", 1024), ("rsa", 2047), ("rsa", 0), ("dsa", 2048), ("", 2048)])
 def test_keys_that_are_not_made(key_type: str, size: int) -> None:
     assert "esync_key_size" in str(refused("bad_key_type", x509.generate_key, key_type, size))
+
+
+def test_keys_that_are_made(rsa_key: Any, ecdsa_key: Any) -> None:
+    assert rsa_key.private_numbers().public_numbers.e == 65537
+    assert ecdsa_key.curve.name == "secp256r1"
+    assert x509.generate_key("ecdsa", None).curve.name == "secp256r1"
+    assert x509.generate_key("ecdsa", 384).curve.name == "secp384r1"
 
 
 # -- reading a certificate -------------------------------------------------------------------------------------------
@@ -297,17 +298,56 @@ def test_no_damage_passes_unseen_or_ends_in_a_foreign_exception(made: x509.Certi
         refused("damaged_file", x509.parse_certificate, made.der[:length], PLACE)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a")
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "p384", "ed25519"])
+def test_a_signature_covers_every_bit(key_type: str, request: pytest.FixtureRequest) -> None:
+    key = request.getfixturevalue(f"{key_type}_key")
+    der = x509.self_sign(key, "server", PROFILE, NOW).der
+    assert x509.signed_by_itself(der)
+    for position in range(len(der)):
+        data = bytearray(der)
+        data[position] ^= 1 << (position % 8)
+        assert not x509.signed_by_itself(bytes(data)), position
+    for wrong in (b"", der + b"\0", der[:-1]):
+        assert not x509.signed_by_itself(wrong)
+
+
+def test_a_certificate_that_another_key_signed(ecdsa_key: Any) -> None:
+    name = library.Name([library.NameAttribute(NameOID.COMMON_NAME, "web-1")])
+    builder = (
+        library.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(ecdsa_key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=1))
+    )
+    for key, expected in ((ecdsa_key, True), (x509.generate_key("ecdsa", 256), False)):
+        der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+        assert x509.signed_by_itself(der) is expected
+
+
 # -- keys ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key_type", ["rsa", "ecdsa"])
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "p384", "ed25519"])
 def test_a_key_is_read_back(key_type: str, request: pytest.FixtureRequest) -> None:
     key = request.getfixturevalue(f"{key_type}_key")
     pem = x509.key_to_pem(key)
     assert pem.startswith(b"-----BEGIN PRIVATE KEY-----\n")
     found = x509.key_from_pem(pem, PLACE)
-    assert found.private_numbers() == key.private_numbers()
+    assert x509.key_to_pem(found) == pem
     assert x509.public_key_of(found) == x509.public_key_of(key)
+    # To the byte as the library writes it.
+    assert pem == key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def test_a_key_that_is_never_made_here_is_written_by_the_library() -> None:
+    key = ed448.Ed448PrivateKey.generate()
+    assert x509.public_key_of(x509.key_from_pem(x509.key_to_pem(key), PLACE)) == x509.public_key_of(key)
 
 
 def test_other_forms_of_a_key_are_read(ecdsa_key: Any) -> None:

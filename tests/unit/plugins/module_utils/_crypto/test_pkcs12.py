@@ -4,18 +4,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import warnings
 from typing import Any
 
 import pytest
 from cryptography import x509 as library
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12 as library_pkcs12
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import der, pkcs12
 
 PLACE = "/etc/esync/web-1_SyncServer.pfx"
 PASSPHRASE = b"a long and random passphrase"
@@ -42,8 +45,12 @@ def refused(data: bytes, passphrase: bytes = PASSPHRASE) -> EsyncError:
     return error
 
 
+def test_what_users_are_offered_is_what_there_is() -> None:
+    assert pkcs12.ENCRYPTIONS == layout.ENCRYPTIONS
+
+
 @pytest.mark.parametrize("encryption", pkcs12.ENCRYPTIONS)
-@pytest.mark.parametrize("key_type", ["rsa", "ecdsa"])
+@pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "p384", "ed25519"])
 def test_what_is_written_is_read_back(encryption: str, key_type: str, request: pytest.FixtureRequest) -> None:
     key = request.getfixturevalue(f"{key_type}_key")
     made = certificate(key)
@@ -51,7 +58,7 @@ def test_what_is_written_is_read_back(encryption: str, key_type: str, request: p
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found, der = pkcs12.read_pfx(data, PLACE, PASSPHRASE)
-    assert found.private_numbers() == key.private_numbers()
+    assert x509.pkcs8_of(found) == x509.pkcs8_of(key)
     assert der == made.der
     assert pkcs12.encryption_of(data) == encryption
 
@@ -73,10 +80,166 @@ def test_the_friendly_name_is_kept(encryption: str, made: x509.Certificate, ecds
     assert entry.cert.friendly_name == "web-1 in München".encode()
 
 
-def test_a_passphrase_outside_ascii(made: x509.Certificate, ecdsa_key: Any) -> None:
-    passphrase = "Schlüssel-und-Schloß".encode()
-    data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, passphrase, "modern")
-    assert pkcs12.read_pfx(data, PLACE, passphrase)[1] == made.der
+@pytest.mark.parametrize("encryption", pkcs12.ENCRYPTIONS)
+@pytest.mark.parametrize("text", ["Schlüssel-und-Schloß", "key-🗝-and-🔑", "x", "long " * 100])
+def test_other_passphrases(encryption: str, text: str, made: x509.Certificate, ecdsa_key: Any) -> None:
+    data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, text.encode(), encryption)
+    assert pkcs12.read_pfx(data, PLACE, text.encode())[1] == made.der
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "salt", "purpose", "iterations", "expected"),
+    [
+        # The test data of OpenSSL for this derivation.
+        ("smeg", "0a58cf64530d823f", 1, 1, "8aaae6297b6cb04642ab5b077851284eb7128f1a2a7fbca3"),
+        ("smeg", "0a58cf64530d823f", 2, 1, "79993dfe048d3b76"),
+        ("smeg", "3d83c0e4546ac140", 3, 1, "8d967d88f6caa9d714800ab3d48051d63f73a312"),
+        ("queeg", "05dec959acff72f7", 1, 1000, "ed2034e36328830ff09df1e1a07dd357185dac0d4f9eb3d4"),
+        ("queeg", "05dec959acff72f7", 2, 1000, "11dedad7758d4860"),
+        ("queeg", "263216fcc2fab31c", 3, 1000, "5ec4c7a80df652294c3925b6489a7ab857c83476"),
+    ],
+)
+def test_the_key_derivation(passphrase: str, salt: str, purpose: int, iterations: int, expected: str) -> None:
+    size = len(expected) // 2
+    found = pkcs12.derive("sha1", passphrase, bytes.fromhex(salt), iterations, purpose, size)
+    assert found.hex() == expected
+
+
+def test_every_derivation_repeats_its_hash(made: x509.Certificate, ecdsa_key: Any) -> None:
+    for encryption in pkcs12.ENCRYPTIONS:
+        data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, encryption)
+        # The MAC, the certificate, the key.
+        assert list(pkcs12._iterations(data)) == [20000] * 3
+
+
+@pytest.mark.parametrize("encryption", pkcs12.ENCRYPTIONS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("count", [1_000_001, 2**31 - 1, 2**64])
+def test_too_many_iterations_are_refused_before_any(
+    encryption: str,
+    place: int,
+    count: int,
+    made: x509.Certificate,
+    ecdsa_key: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = der.integer
+    written: list[int] = []
+
+    def integer(number: int) -> bytes:
+        if number != pkcs12.ITERATIONS:
+            return real(number)
+        # In the order of their writing: certificate, key, MAC.
+        written.append(number)
+        return real(count if len(written) - 1 == place else number)
+
+    monkeypatch.setattr(der, "integer", integer)
+    data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, encryption)
+    assert len(written) == 3
+
+    def never(*_arguments: Any) -> None:
+        pytest.fail("it was opened")
+
+    monkeypatch.setattr(pkcs12.pkcs12, "load_key_and_certificates", never)
+    with pytest.raises(EsyncError) as caught:
+        pkcs12.read_pfx(data, PLACE, PASSPHRASE)
+    assert (caught.value.kind, caught.value.path) == ("too_many_iterations", PLACE)
+    assert str(count) in caught.value.cause
+
+
+def test_the_most_iterations_are_computed(made: x509.Certificate, ecdsa_key: Any, monkeypatch: Any) -> None:
+    data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, "modern")
+    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", pkcs12.ITERATIONS)
+    assert pkcs12.read_pfx(data, PLACE, PASSPHRASE)[1] == made.der
+    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", pkcs12.ITERATIONS - 1)
+    with pytest.raises(EsyncError, match="iterations"):
+        pkcs12.read_pfx(data, PLACE, PASSPHRASE)
+
+
+def rebuilt(data: bytes, change: Any) -> bytes:
+    """A file whose inner content (AuthenticatedSafe, DER) was replaced; its MAC no longer fits."""
+    version, content, mac = der.open_sequence(data)
+    kind, wrapped = der.open_sequence(content.encoded)
+    safe = der.elements(wrapped.content)[0].content
+    inner = der.sequence(kind.encoded, der.explicit(0, der.octets(change(safe))))
+    return der.sequence(version.encoded, inner, mac.encoded)
+
+
+def nested(depth: int) -> bytes:
+    found = der.null()
+    for _level in range(depth):
+        found = der.sequence(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # BER, which some versions of the library read: it could hide how much there is to compute.
+        lambda safe: b"\x30\x80" + der.elements(safe)[0].content + b"\0\0",
+        lambda safe: safe + b"\0\0",
+        lambda safe: safe[:-1],
+        lambda _safe: b"",
+        lambda _safe: der.octets(b"x"),
+        lambda _safe: nested(1000),
+        lambda _safe: der.sequence(der.sequence(der.oid("1.2.840.113549.1.7.6"), der.explicit(0, nested(1000)))),
+        # Another kind of content (signedData).
+        lambda _safe: der.sequence(der.sequence(der.oid("1.2.840.113549.1.7.2"), der.explicit(0, der.null()))),
+    ],
+)
+def test_what_cannot_be_followed_is_not_opened(
+    change: Any, made: x509.Certificate, ecdsa_key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, "modern")
+    assert rebuilt(data, lambda safe: safe) == data
+
+    def never(*_arguments: Any) -> None:
+        pytest.fail("it was opened")
+
+    monkeypatch.setattr(pkcs12.pkcs12, "load_key_and_certificates", never)
+    assert "DER" in refused(rebuilt(data, change)).cause
+
+
+def test_bags_within_bags_are_counted(made: x509.Certificate, ecdsa_key: Any) -> None:
+    data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, "modern")
+
+    def wrap(safe: bytes) -> bytes:
+        hidden, clear = der.open_sequence(safe)
+        kind, wrapped = der.open_sequence(clear.encoded)
+        contents = der.elements(wrapped.content)[0].content
+        bag = der.sequence(der.oid("1.2.840.113549.1.12.10.1.6"), der.explicit(0, contents))
+        outer = der.sequence(kind.encoded, der.explicit(0, der.octets(der.sequence(bag))))
+        return der.sequence(hidden.encoded, outer)
+
+    assert list(pkcs12._iterations(rebuilt(data, wrap))) == [20000] * 3
+
+
+def test_files_of_the_library_are_read(made: x509.Certificate, ecdsa_key: Any) -> None:
+    mine = library.load_der_x509_certificate(made.der)
+    encryption = serialization.BestAvailableEncryption(PASSPHRASE)
+    data = library_pkcs12.serialize_key_and_certificates(b"x", ecdsa_key, mine, None, encryption)
+    assert pkcs12.read_pfx(data, PLACE, PASSPHRASE)[1] == made.der
+    assert len(list(pkcs12._iterations(data))) == 3
+
+
+@pytest.mark.parametrize("passphrase", [b"\xff\xfe", b"cut\0here"])
+def test_passphrases_that_are_no_text(passphrase: bytes, made: x509.Certificate, ecdsa_key: Any) -> None:
+    with pytest.raises(EsyncError) as caught:
+        pkcs12.write_pfx("web-1", ecdsa_key, made.der, passphrase, "modern")
+    assert caught.value.kind == "bad_passphrase"
+    assert "esync_pfx_passphrase" in str(caught.value)
+
+
+def test_a_host_without_the_cipher(made: x509.Certificate, ecdsa_key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encrypt(_data: bytes, _passphrase: str) -> Any:
+        raise UnsupportedAlgorithm("by policy")
+
+    form = dataclasses.replace(pkcs12._FORMS["compat"], encrypt=encrypt)
+    monkeypatch.setitem(pkcs12._FORMS, "compat", form)
+    with pytest.raises(EsyncError) as caught:
+        pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, "compat")
+    assert caught.value.kind == "unsupported_algorithm"
+    assert "esync_pfx_encryption" in str(caught.value)
 
 
 def test_an_empty_passphrase_is_refused(made: x509.Certificate, ecdsa_key: Any) -> None:

@@ -11,6 +11,7 @@ import inspect
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import contract, in_force
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
@@ -22,7 +23,7 @@ FIELDS = sorted(Endpoint.__annotations__)
 def test_the_contract():
     assert METHODS == ["configure", "observe", "reload", "remove", "render", "restart", "served", "undo", "validate"]
     assert FIELDS == ["is_resident", "name", "remedy"]
-    assert list(ENDPOINTS) == ["temporary", "nginx", "external"]
+    assert list(ENDPOINTS) == list(names.ENDPOINTS)
 
 
 @pytest.mark.parametrize("key", ENDPOINTS)

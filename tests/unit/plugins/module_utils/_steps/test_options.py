@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "address": "10.0.0.1",
     "subject_alt_names": ["sync.example"],
     "key_type": "ecdsa",
-    "key_size": 2048,
+    "key_size": 384,
     "renew_before_days": 20,
     "formats": ["pvk", "cer"],
     "pfx_passphrase": None,
@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {
 def test_options_become_settings() -> None:
     settings = sets_adapter.settings_of({**OPTIONS, "valid_days": 100, "pfx_passphrase": "straße"})
     assert settings.alt_names == ("alpha", "10.0.0.1", "sync.example")
-    assert (settings.key_type, settings.key_size) == ("ecdsa", 2048)
+    assert (settings.key_type, settings.key_size) == ("ecdsa", 384)
     assert (settings.valid_days, settings.renew_before_days) == (100, 20)
     assert settings.formats == ("cer", "pvk")
     assert settings.passphrase == "straße".encode()

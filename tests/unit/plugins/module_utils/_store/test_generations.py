@@ -148,14 +148,18 @@ def test_ids_say_when_and_for_which_rotation(server: Any, state: str, options: A
         ({"name": "a/b"}, "bad_name"),
         ({"name": "con"}, "bad_name"),
         ({"formats": ("cer", "pvk")}, "bad_key_type"),
+        ({"key_type": "ed25519", "formats": ("pvk",)}, "bad_key_type"),
+        ({"key_size": 3072}, "bad_key_type"),
+        ({"key_type": "ed25519", "key_size": 256}, "bad_key_type"),
+        ({"key_type": "rsa", "key_size": 384}, "bad_key_type"),
     ],
 )
 def test_settings_that_no_set_can_have(fresh: Any, changes: Any, kind: str) -> None:
     with pytest.raises(EsyncError) as caught:
         check_settings(replace(fresh("ecdsa").settings, **changes))
     assert caught.value.kind == kind
-    check_settings(fresh("ecdsa").settings)
-    check_settings(fresh("rsa").settings)
+    for form in ("ecdsa", "p384", "ed25519", "rsa"):
+        check_settings(fresh(form).settings)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,9 @@ DUE = [
     ({"alt_names": ("alpha",)}, 0, ("subject_alt_names_differ",)),
     ({"alt_names": ("127.0.0.1", "alpha", "alpha")}, 0, ()),
     ({"key_type": "rsa"}, 0, ("key_differs",)),
-    ({"key_size": 4096}, 0, ()),
+    ({"key_size": 256}, 0, ()),
+    ({"key_size": 384}, 0, ("key_differs",)),
+    ({"key_type": "ed25519"}, 0, ("key_differs",)),
     ({"formats": ("cer", "pfx", "pvk")}, 0, ("formats_differ",)),
     ({"formats": ("cer",)}, 0, ()),
     ({"formats": ("cer",), "pfx_encryption": "compat", "passphrase": b"other"}, 0, ()),

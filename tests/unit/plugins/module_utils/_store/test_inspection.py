@@ -16,7 +16,7 @@ from typing import Any, Callable
 import pytest
 from cryptography import x509 as library
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -38,7 +38,7 @@ ROOT = os.geteuid() == 0
 PASSPHRASE = "pfx.passphrase"
 NOW = datetime.datetime.now(datetime.timezone.utc)
 FILES = [(form, suffix) for form, suffixes in (("pfx", "cer pfx"), ("rsa", "cer pvk")) for suffix in suffixes.split()]
-FILES += [("ecdsa", "crt"), ("ecdsa", "key"), ("rsa", "key")]
+FILES += [(form, suffix) for form in ("ecdsa", "p384", "ed25519") for suffix in ("crt", "key")] + [("rsa", "key")]
 
 
 def paths(found: Any) -> set[str]:
@@ -57,7 +57,10 @@ def one(found: Any) -> EsyncError:
 # -- what is sound ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("form", "formats"), [("ecdsa", ("cer",)), ("pfx", ("cer", "pfx")), ("rsa", ("cer", "pvk"))])
+@pytest.mark.parametrize(
+    ("form", "formats"),
+    [("ecdsa", ("cer",)), ("p384", ("cer",)), ("ed25519", ("cer",)), ("pfx", ("cer", "pfx")), ("rsa", ("cer", "pvk"))],
+)
 def test_sound_sets(server: Any, form: str, formats: tuple[str, ...]) -> None:
     alpha = server(form, "current", "next")
     found = alpha.inspect()
@@ -341,8 +344,10 @@ def test_a_format_that_only_one_role_has(server: Any) -> None:
 
 
 OTHER_KINDS = {
-    "ed25519": ed25519.Ed25519PrivateKey.generate(),
-    "p384": ec.generate_private_key(ec.SECP384R1()),
+    "ed448": ed448.Ed448PrivateKey.generate(),
+    "p521": ec.generate_private_key(ec.SECP521R1()),
+    # As many bits as P-256.
+    "secp256k1": ec.generate_private_key(ec.SECP256K1()),
 }
 
 
@@ -359,6 +364,26 @@ def test_a_key_of_another_kind(server: Any, kind: str) -> None:
     assert "not of the kind" in error.cause
 
 
+@pytest.mark.parametrize("form", ["p384", "ed25519"])
+def test_a_key_of_another_type_that_is_made_here(server: Any, form: str, tmp_path: Path) -> None:
+    alpha, other = server("ecdsa", "current"), server(form, "current", path=tmp_path / "other")
+    alpha.file("server", "key").write_bytes(other.file("server", "key").read_bytes())
+    error = one(alpha.inspect())
+    assert (error.kind, error.path) == ("mismatch", str(alpha.file("server", "key")))
+
+
+def test_a_pfx_with_too_many_iterations(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    alpha = server("pfx", "current")
+    # Its manifest would settle it otherwise.
+    (alpha.path / "current" / layout.MANIFEST).unlink()
+    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", pkcs12.ITERATIONS - 1)
+    errors = alpha.inspect().errors()
+    # Not taken for another passphrase.
+    assert [(error.path, error.kind) for error in errors] == [
+        (str(alpha.file(role, "pfx")), "too_many_iterations") for role in names.ROLES
+    ]
+
+
 @pytest.mark.parametrize("kind", OTHER_KINDS)
 def test_a_set_of_another_kind(server: Any, kind: str) -> None:
     alpha = server("pfx", "current")
@@ -373,7 +398,7 @@ def test_a_set_of_another_kind(server: Any, kind: str) -> None:
         .not_valid_before(NOW)
         .not_valid_after(NOW + datetime.timedelta(days=1))
         .add_extension(library.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key, None if kind == "ed25519" else hashes.SHA256())
+        .sign(key, None if kind == "ed448" else hashes.SHA256())
     )
     file = alpha.file("server", "pfx")
     passphrase = file.with_name(PASSPHRASE).read_bytes().strip()

@@ -36,7 +36,7 @@ def made(peer, role="client", number=1):
 @lru_cache(maxsize=None)
 def _made(peer, role, number):
     profile = x509.Profile(peer, (peer,), "ecdsa", 256, 300 + number)
-    key = x509.generate_key("ecdsa", 0)
+    key = x509.generate_key("ecdsa", 256)
     certificate = x509.self_sign(key, role, profile, datetime.datetime.now(datetime.timezone.utc))
     return certificate, key, pkcs12.write_pfx(peer, key, certificate.der, PASSPHRASE, "modern")
 

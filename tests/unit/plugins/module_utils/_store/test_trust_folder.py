@@ -37,7 +37,7 @@ def certificate(peer, role, number=1):
 @lru_cache(maxsize=None)
 def _certificate(peer, role, number):
     profile = x509.Profile(peer, (peer,), "ecdsa", 256, 300 + number)
-    return x509.self_sign(x509.generate_key("ecdsa", 0), role, profile, datetime.datetime.now(datetime.timezone.utc))
+    return x509.self_sign(x509.generate_key("ecdsa", 256), role, profile, datetime.datetime.now(datetime.timezone.utc))
 
 
 def entry(peer, role, number=1, state="current"):

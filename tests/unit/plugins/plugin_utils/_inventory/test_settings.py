@@ -208,3 +208,14 @@ def test_a_setting_of_the_mesh_has_one_value(name: str) -> None:
 def test_the_nearest_name_is_a_hint_or_nothing() -> None:
     assert nearest("alpa", ["alpha", "beta"]) == " (is alpha meant?)"
     assert nearest("x", ["alpha", "beta"]) == ""
+
+
+@pytest.mark.parametrize(("given", "expected"), [("384", 384), (None, None)])
+def test_null_takes_back_the_key_size_of_a_group(given: Any, expected: Any) -> None:
+    assert read(esync_key_size=given)["esync_key_size"] == expected
+    assert "esync_key_size" not in read()
+
+
+@pytest.mark.parametrize("given", [512, ""])
+def test_a_key_size_that_no_type_has_is_refused(given: Any) -> None:
+    assert "esync_key_size" in str(refused(esync_key_size=given))

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, external_peers_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, digests_of, external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     APPLIED,
     COMPROMISED,
@@ -73,7 +73,7 @@ def test_every_member_trusts_the_guest_and_keeps_it(ledger, generation):
         assert plan.kept == plan.owed == ()
         assert plan.changed is (known is None)
         known = plan.entries
-    assert set(asked("a", list(MEMBERS), ledger)) == {"b", "g"}
+    assert set(asked("a", digests_of(list(MEMBERS), ledger))) == {"b", "g"}
 
 
 def test_a_removed_guest_loses_trust_and_cannot_come_back_with_the_same_certificates(ledger, generation):

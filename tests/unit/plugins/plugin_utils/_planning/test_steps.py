@@ -14,9 +14,10 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SECRETS, STEPS
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC as VISIT
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 
 from .meshes import FOLDER, applied, fresh
-from .model_mesh import Model
+from .model_mesh import MESH, SETTINGS, Model
 
 CLUSTER = {"name": "web", "address": "lb", "port": 1, "members": ["a", "b"]}
 
@@ -160,3 +161,18 @@ def test_whose_endpoint_can_be_restarted(generation: Any, endpoint: str, command
 def test_what_is_not_given_is_left_out() -> None:
     assert steps.step("x", a=None, b=0) == {"step": "x", "options": {"b": 0}}
     assert steps.step("x", check=True, when={"unchanged": True})["when"] == {"unchanged": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {}),
+        ({"esync_key_type": "ed25519", "esync_key_size": None}, {"key_type": "ed25519"}),
+        ({"esync_key_type": "ecdsa", "esync_key_size": 384}, {"key_type": "ecdsa", "key_size": 384}),
+    ],
+)
+def test_a_size_that_is_null_is_left_out(settings: Any, expected: Any) -> None:
+    server = Server("a", "a", "a.example", 8732, True, settings={**SETTINGS, **settings})
+    run = Run("establish", dict(MESH), {"a": server})
+    for made in (steps.certificate_set(run, server), steps.certificate_info(server)):
+        assert {name: value for name, value in made["options"].items() if name.startswith("key_")} == expected

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, digest_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, pending_updates_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, digests_of, pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     PresentedSets,
     read_generations,
@@ -143,9 +143,9 @@ def test_nobody_left_on_purpose(ledger):
 
 
 def test_what_is_asked_changes_with_the_ledger(ledger, generation):
-    before = asked("a", MEMBERS, ledger)
+    before = asked("a", digests_of(MEMBERS, ledger))
     ledger["b"] = record("b", generation("b", number=2))
-    assert asked("a", MEMBERS, ledger) != before
+    assert asked("a", digests_of(MEMBERS, ledger)) != before
     assert asked("a", ("a",), ledger) == {}
 
 
@@ -191,7 +191,7 @@ def test_a_peer_of_former_times_under_this_servers_name_is_not_trusted(ledger):
 
 
 def received(ledger, name):
-    ledger[name] = dataclasses.replace(ledger[name], trust=asked(name, MEMBERS, ledger))
+    ledger[name] = dataclasses.replace(ledger[name], trust=asked(name, digests_of(MEMBERS, ledger)))
 
 
 def test_no_debts_where_everybody_received_everything(ledger):

@@ -10,11 +10,16 @@ Only what the diagnosis mentions is read, and nothing is verified; so the test n
 from __future__ import annotations
 
 import datetime
-from typing import Iterator, List, Optional, Tuple
+from typing import List, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
+from ansible_collections.esync.mesh.plugins.module_utils._crypto.der import (
+    CONTEXT,
+    OBJECT_IDENTIFIER,
+    Element,
+    elements,
+)
 
-_VERSION = 0xA0
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _COMMON_NAME = bytes.fromhex("550403")
 # Of the strings that a name may consist of; UTF8String, PrintableString and IA5String are read as UTF-8.
@@ -25,7 +30,7 @@ _TEXT = (0x0C, 0x13, 0x16, *_ENCODINGS)
 def validity(der: bytes) -> Optional[Validity]:
     """From when to when a certificate is valid; None if it cannot be read."""
     try:
-        times = [_time(tag, value) for tag, value in _values(_fields(der)[3])]
+        times = [_time(one) for one in elements(_fields(der)[3].content)]
         return Validity(times[0], times[1])
     except (ValueError, IndexError):
         return None
@@ -34,47 +39,29 @@ def validity(der: bytes) -> Optional[Validity]:
 def common_name(der: bytes) -> Optional[str]:
     """The common name that a certificate is issued to; None if it has none, or cannot be read."""
     try:
-        for _tag, attributes in _values(_fields(der)[4]):
-            for _kind, attribute in _values(attributes):
-                (_identifier, kind), (tag, text) = _values(attribute)
-                if kind == _COMMON_NAME and tag in _TEXT:
-                    return text.decode(_ENCODINGS.get(tag, "utf-8"))
+        for attributes in elements(_fields(der)[4].content):
+            for attribute in elements(attributes.content):
+                kind, text = elements(attribute.content)
+                if (kind.tag, kind.content) == (OBJECT_IDENTIFIER, _COMMON_NAME) and text.tag in _TEXT:
+                    return text.content.decode(_ENCODINGS.get(text.tag, "utf-8"))
     except (ValueError, IndexError):
         pass
     return None
 
 
-def _fields(der: bytes) -> List[bytes]:
+def _fields(der: bytes) -> List[Element]:
     """Serial number, signature algorithm, issuer, validity, subject and what follows, without the version."""
-    (_tag, certificate), *_rest = _values(der)
-    (_tag, signed), *_rest = _values(certificate)
-    fields = [(tag, value) for tag, value in _values(signed)]
-    return [value for number, (tag, value) in enumerate(fields) if number or tag != _VERSION]
+    signed = elements(elements(der)[0].content)[0]
+    fields = elements(signed.content)
+    return fields[1:] if fields[0].tag == CONTEXT else fields
 
 
-def _values(data: bytes) -> Iterator[Tuple[int, bytes]]:
-    """The values that stand one after the other: tag and content.
-
-    :raises ValueError: a length that does not fit.
-    """
-    at = 0
-    while at < len(data):
-        tag, size, start = data[at], data[at + 1], at + 2
-        if size & 0x80:
-            start += size & 0x7F
-            size = int.from_bytes(data[at + 2 : start], "big")
-        if start + size > len(data):
-            raise ValueError
-        yield tag, data[start : start + size]
-        at = start + size
-
-
-def _time(tag: int, value: bytes) -> datetime.datetime:
-    text = value.decode("ascii")
-    if tag == _UTC_TIME:
+def _time(element: Element) -> datetime.datetime:
+    text = element.content.decode("ascii")
+    if element.tag == _UTC_TIME:
         # Two digits are of the years 1950 to 2049 (RFC 5280, section 4.1.2.5.1).
         text = ("20" if int(text[:2]) < 50 else "19") + text
-    elif tag != _GENERALIZED_TIME:
+    elif element.tag != _GENERALIZED_TIME:
         raise ValueError
     if len(text) != 15 or text[-1] != "Z":
         raise ValueError

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection import der
+from ansible_collections.esync.mesh.plugins.module_utils._connection import served_certificate
 
 UTC = datetime.timezone.utc
 
@@ -28,7 +28,7 @@ def made(key: Any, *names: x509.NameAttribute, start: int = 2026, end: int = 202
 
 @pytest.mark.parametrize(("start", "end"), [(1950, 1999), (2026, 2049), (2049, 2050), (2050, 9999)])
 def test_dates(ecdsa_key: Any, start: int, end: int) -> None:
-    found = der.validity(made(ecdsa_key, start=start, end=end))
+    found = served_certificate.validity(made(ecdsa_key, start=start, end=end))
     assert found is not None
     assert found.not_before == datetime.datetime(start, 2, 3, 4, 5, 6, tzinfo=UTC)
     assert found.not_after == datetime.datetime(end, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -52,26 +52,26 @@ CN, ORG, UNIT = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZA
     ],
 )
 def test_subjects(ecdsa_key: Any, names: Any, expected: Any) -> None:
-    assert der.common_name(made(ecdsa_key, *names)) == expected
+    assert served_certificate.common_name(made(ecdsa_key, *names)) == expected
 
 
 def test_a_long_rsa_certificate(rsa_key: Any) -> None:
     data = made(rsa_key, x509.NameAttribute(CN, "alpha"))
-    assert der.common_name(data) == "alpha"
-    assert der.validity(data) is not None
+    assert served_certificate.common_name(data) == "alpha"
+    assert served_certificate.validity(data) is not None
 
 
 def test_whatever_is_damaged_raises_nothing(ecdsa_key: Any) -> None:
     data = made(ecdsa_key, x509.NameAttribute(CN, "alpha"))
-    intact = der.validity(data)
+    intact = served_certificate.validity(data)
     for length in range(len(data)):
-        assert der.validity(data[:length]) is None
-        assert der.common_name(data[:length]) is None
+        assert served_certificate.validity(data[:length]) is None
+        assert served_certificate.common_name(data[:length]) is None
     different = 0
     for at in range(len(data)):
         for value in (0, 0x80, 0xFF, data[at] ^ 1):
             changed = data[:at] + bytes([value]) + data[at + 1 :]
-            different += der.validity(changed) != intact
-            der.common_name(changed)
+            different += served_certificate.validity(changed) != intact
+            served_certificate.common_name(changed)
     assert different > 20
-    assert der.validity(b"nothing") is None
+    assert served_certificate.validity(b"nothing") is None
