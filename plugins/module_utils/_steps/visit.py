@@ -168,7 +168,7 @@ class _Visit:
             return True
         if when["unchanged"] and self.changed:
             return False
-        if when["readable"] and not self.readable:
+        if when.get("readable") and not self.readable:
             return False
         return when["trust"] is None or when["trust"] == self.trust
 

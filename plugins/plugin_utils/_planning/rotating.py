@@ -494,8 +494,9 @@ def test_removed(run: Run) -> Visits:
 
 def demand_removed_refused(run: Run) -> None:
     """Their keys are destroyed only after everybody refused them; where nobody could, nothing is proved."""
-    for server in run.leaving if not run.check else ():
-        if server.state == OK and server.generations and server.refused is None:
+    # A single server that is left trusts nobody, and has no test to listen for.
+    for server in run.leaving if not run.check and not run.present else ():
+        if server.state == OK and server.generations:
             run.fail(
                 server,
                 EsyncError(

@@ -98,7 +98,7 @@ def test_a_call_with_nothing_to_make(pair: Any) -> None:
     for here, there in zip(with_it, found["results"]):
         same = set(here) - {"clock"}
         assert {name: there[name] for name in same} == {name: here[name] for name in same}
-    assert found["results"][0]["handed"]["digest"] and found["results"][0]["trust"]["digest"]
+    assert found["results"][0]["shared"]["digest"] and found["results"][0]["trust"]["digest"]
 
 
 def test_a_trust_that_is_the_same(pair: Any) -> None:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import socket
 import ssl
 
@@ -33,33 +31,6 @@ def test_what_is_not_tls_serves_nothing():
         assert places.served(server.getsockname()[1], timeout=0.2) is None
 
 
-def test_observe_tells_files_and_certificate(directory):
-    fingerprint = make_certificate(directory / "current")
-    intact, missing, fifo = str(directory / "intact"), str(directory / "missing"), str(directory / "fifo")
-    (directory / "intact").write_bytes(b"content")
-    os.mkfifo(fifo)
-    with serving(directory / "current") as port:
-        seen = places.observe([intact, missing, fifo], port, None)
-    assert seen["files"] == {intact: hashlib.sha256(b"content").hexdigest(), missing: None, fifo: None}
-    assert seen["served"] == fingerprint
-    assert isinstance(seen["ipv6"], bool)
-
-
-def test_observe_connects_to_nothing_unless_asked():
-    assert places.observe([], None, "127.0.0.1")["served"] is None
-
-
-def test_each_site_is_looked_at_by_itself(directory):
-    fingerprint = make_certificate(directory / "current")
-    with serving(directory / "current") as port:
-        sites = [{"name": "shop", "port": port, "server_name": "shop.example"}, {"name": "news", "port": free_port()}]
-        seen = places.observe([], port, None, sites=sites)
-        assert (seen["served"], seen["sites"]) == (None, {"shop": fingerprint, "news": None})
-        # Without sites it is the port that counts.
-        seen = places.observe([], port, None)
-        assert (seen["served"], seen["sites"]) == (fingerprint, {})
-
-
 def test_a_site_is_asked_for_by_its_name(directory):
     fingerprint, asked = make_certificate(directory / "current"), []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -76,10 +47,7 @@ def test_a_site_is_asked_for_by_its_name(directory):
 
 
 def test_places_in_words():
-    assert [str(place) for place in places.places_of(1, [])] == ["port 1"]
-    named = [{"name": "shop", "port": 2, "server_name": "s.example"}, {"name": "news", "port": 3, "server_name": None}]
-    assert [str(place) for place in places.places_of(1, named)] == [
-        "site shop, port 2 (s.example)",
-        "site news, port 3",
-    ]
+    assert str(places.Place(1)) == "port 1"
+    assert str(places.Place(2, "shop", "s.example")) == "site shop, port 2 (s.example)"
+    assert str(places.Place(3, "news")) == "site news, port 3"
     assert (places.describe(None), places.describe("ff")) == ("serves no certificate", "serves the certificate ff")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-SAME = ("generations", "problems", "modes", "readable", "due", "trust", "handed", "rotation")
+SAME = ("generations", "problems", "modes", "readable", "due", "trust", "shared", "rotation")
 
 
 @pytest.mark.parametrize("spoil", ["nothing", "key", "mode", "manifest", "trust"])

@@ -93,10 +93,12 @@ def test_the_diff_is_the_configuration(host: NginxHost) -> None:
 
 def test_observed_says_why_and_changes_nothing(host: NginxHost) -> None:
     expected = {"changed": False, "reasons": ["configuration_differs", "not_loaded", "not_running"]}
-    assert run(host, how(diff=True), state="observed") == expected
+    assert run(host, how(diff=True), state="observed") == {**expected, "served": None, "sites": {}}
     assert not host.configuration.exists()
     run(host)
-    assert run(host, state="observed") == {"changed": False, "reasons": []}
+    found = run(host, state="observed")
+    assert found.pop("served")
+    assert found == {"changed": False, "reasons": [], "sites": {}}
 
 
 def test_what_is_forgotten_is_loaded_again(host: NginxHost) -> None:

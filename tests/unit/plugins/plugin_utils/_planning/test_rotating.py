@@ -297,3 +297,11 @@ def test_only_the_ledger_may_know_who_is_removed(established: Model) -> None:
     run = established.run("remove", remove=["c"])
     assert run.failures == [] and "it is no host of the inventory" in run.notes[-1]
     assert established.works() == {("a", "b"), ("b", "a")}
+
+
+def test_where_nobody_is_left_to_refuse_it_a_removed_server_keeps_its_keys(established: Model) -> None:
+    for name in "ab":
+        established.hosts[name].breaks["peer_trust"] = "io_error"
+    run = established.run("remove", leaving=["c"], remove=["c"])
+    assert any("nobody was there to refuse it" in failure for failure in run.failures)
+    assert "current" in established.hosts["c"].generations
