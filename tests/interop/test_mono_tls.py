@@ -10,7 +10,6 @@ It proves each peer as our own programs do: mutual TLS, exact pins, and bytes bo
 from __future__ import annotations
 
 import datetime
-import json
 import socket
 import ssl
 import subprocess
@@ -18,18 +17,20 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import jinja2
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from conftest import HERE, Run
 from make_material import PASSPHRASE, short_key
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import read_in_force
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.nginx_configuration import render
+from ansible_collections.esync.mesh.plugins.module_utils._steps import endpoint
 from ansible_collections.esync.mesh.plugins.module_utils._store import generations, trust_writer
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
 
-TEMPLATE = HERE.parents[1] / "roles" / "esync_endpoint" / "templates" / "esync-mesh.conf.j2"
 # The C# program is one member, nginx serves the other, and nobody knows the stranger.
 DOTNET, NGINX, STRANGER = "dotnet", "nginx-host", "stranger"
 
@@ -75,22 +76,14 @@ def program(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def nginx(mesh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """nginx with the role's own configuration, for the length of the tests; its port."""
+    """nginx with the configuration that the driver writes, for the length of the tests; its port."""
     folder = tmp_path_factory.mktemp("nginx")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, autoescape=False)
-    environment.filters["to_json"] = json.dumps
-    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        esync_server_name=NGINX,
-        esync_directory=str(mesh / NGINX),
-        __esync_endpoint_blocks=[dict(dict.fromkeys(("name", "server_name", "root", "upstream")), port=port)],
-        esync_endpoint_access_log="off",
-        esync_endpoint_upstream="",
-        __esync_endpoint_peers=1,
-        __esync_endpoint_health={"name": NGINX},
-        __esync_set={"observed": {"ipv6": False}},
-    )
+    directory = str(mesh / NGINX)
+    options = {"name": NGINX, "directory": directory, "driver": "nginx", "port": port, "access_log": "off"}
+    settings = endpoint.settings_of(ArgumentSpecValidator(endpoint.SPEC).validate(options).validated_parameters)
+    text = render(settings, read_in_force(directory), ipv6=False)
     (folder / "mesh.conf").write_text(text, encoding="utf-8")
     places = "".join(
         f"    {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
