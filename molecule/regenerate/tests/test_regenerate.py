@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import subprocess
 from collections import Counter
@@ -216,8 +217,8 @@ def test_a_full_disk_at_make_is_named_and_harms_nobody() -> None:
 def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
     before = currents()
     run = Run("regenerate")
-    run.until("Trust exactly what the ledger says the others have")
-    run.until("Connect to every peer")
+    run.until("Apply the next certificates besides the current ones")
+    run.until("Test that every peer accepts the next certificates")
     power("bravo", on=False)
     result = run.wait()
     assert result.code != 0
@@ -278,6 +279,22 @@ def test_killed_at_random_moments_it_loses_no_request_and_converges() -> None:
     print(f"\n{sum(requests.values())} requests while {len(moments)} rotations were killed, {len(failed)} failures")
     assert failed == [], f"seed {seed}"
     settled()
+
+
+@pytest.mark.parametrize(
+    ("key_type", "size", "said"),
+    [("ed25519", None, "ED25519 Public-Key"), ("rsa", 2048, "(2048 bit)"), ("ecdsa", 256, "NIST CURVE: P-256")],
+)
+def test_another_type_of_key_is_rotated_to_and_loses_no_request(key_type: str, size: int | None, said: str) -> None:
+    with CurlLoad() as load:
+        succeed("regenerate", "-e", json.dumps({"esync_key_type": key_type, "esync_key_size": size}))
+    requests, failed = load.result()
+    assert requests["new"] and failed == []
+    for name in members():
+        for role in ("server", "client"):
+            text = connect(name).check_output(f"openssl x509 -noout -text -in {DIRECTORY}/current/{role}.crt")
+            assert said in text
+    assert report()["summary"]["ok"] == len(pairs())
 
 
 def test_a_breach_leaves_the_pairs_of_the_others_alone() -> None:
