@@ -98,7 +98,7 @@ def rotations() -> Rotations:
         for number in range(10):
             if number == 0:
                 run = Run("regenerate")
-                run.until("Trust exactly what the ledger says the others have")
+                run.until("Apply the next certificates besides the current ones")
                 second = fail("regenerate", "-e", '{"esync_regenerate": ["alpha"]}')
                 first = run.wait()
                 assert first.code == 0, first.output
