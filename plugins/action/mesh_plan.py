@@ -14,6 +14,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlA
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     VISIT_TIMEOUT,
     control_node,
+    mesh_name,
     mesh_reader,
     refuse_debugging,
     refuse_strategy,
@@ -75,6 +76,7 @@ class ActionModule(ControlAction):
         batch, alive = (
             [str(host) for host in variables.get(f"ansible_play_{name}") or ()] for name in ("batch", "hosts")
         )
+        run.mesh["name"] = mesh_name(group, variables)
         begin(run, in_run, batch, alive)
         return run
 

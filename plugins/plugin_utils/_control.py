@@ -55,6 +55,12 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
     return Reader(known, defaults, run_wide, hostvars.raw_get, template)
 
 
+def mesh_name(group: str, variables: Mapping[str, Any]) -> str:
+    """The mesh for people: ``<group> of <inventory>``."""
+    source = str(variables.get("inventory_file") or variables.get("inventory_dir") or "the inventory")
+    return f"{group} of {Path(source).name}"
+
+
 def _load(loader: Any, path: Path) -> dict[str, Any]:
     try:
         return dict(loader.load_from_file(str(path), trusted_as_template=True))

@@ -155,3 +155,9 @@ def test_a_user_without_an_entry_in_passwd_can_run_it_too(monkeypatch: Any) -> N
 
     monkeypatch.setattr(control.getpass, "getuser", nobody)
     assert control.control_node().holder.place.startswith(f"uid {os.getuid()}@")
+
+
+def test_a_mesh_is_named_by_its_group_and_inventory() -> None:
+    assert control.mesh_name("esync", {"inventory_file": "/inv/prod/hosts.yml"}) == "esync of hosts.yml"
+    assert control.mesh_name("esync", {"inventory_dir": "/inv/prod"}) == "esync of prod"
+    assert control.mesh_name("esync", {}) == "esync of the inventory"
