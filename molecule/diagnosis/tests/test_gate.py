@@ -126,7 +126,7 @@ def test_it_costs_two_remote_calls_at_most() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"esync_endpoint": "temporary"}, "there is nothing to pass through, for esync_endpoint is temporary"),
+        ({"esync_endpoint": "temporary"}, "there is nothing to pass through, because esync_endpoint is temporary"),
         ({"esync_gate_peers": ["charly"]}, "esync_gate_peers names charly, which is no other server of the mesh"),
         ({"esync_group": "ungrouped_hosts"}, "ungrouped_hosts"),
     ],
