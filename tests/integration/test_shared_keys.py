@@ -55,9 +55,9 @@ def by_hand(mesh: Mesh) -> set[tuple[str, str, str]]:
 
 def refused(output: str) -> set[tuple[str, str]]:
     """What was shown before anything old was destroyed, and seen refused: the peer, and the fingerprint."""
-    before, found, _after = output.partition("Refuse to go on where a retired certificate is still accepted")
+    before, found, _after = output.partition("Destroy the keys of the previous certificates")
     assert found
-    return {(peer, shown) for shown, peer in _RESULT.findall(before.rpartition("Connect to every peer")[2])}
+    return {(peer, shown) for shown, peer in _RESULT.findall(before.rpartition("Test that retired certificates are refused")[2])}
 
 
 def test_each_is_shown_its_own_client_set_and_again_changes_nothing(handed: Mesh) -> None:
