@@ -17,7 +17,7 @@ description:
     call that has nothing to make does not even load the library cryptography.
   - Damaged, truncated, mismatched or unexpected files are named and never overwritten, unless O(discard_existing=true).
     Wrong modes are repaired, and a manifest that is missing or damaged is written again.
-  - Makes the untrusted certificates that M(esync.mesh.peer_probe) presents to prove what peers refuse.
+  - A manifest also holds the untrusted certificates that M(esync.mesh.peer_probe) presents to prove what peers refuse.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -149,8 +149,7 @@ due:
   returned: success
 repaired:
   description:
-    - The paths whose mode was corrected, and the manifests and untrusted certificates that were missing or damaged and
-      were made again.
+    - The paths whose mode was corrected, and the manifests that were missing or damaged and were written again.
   type: list
   elements: str
   returned: success

@@ -26,7 +26,8 @@ options:
     description:
       - V(fetched) reads the client sets of this server that O(entries) name.
       - V(present) makes this server hold exactly the sets in O(entries), and destroys the keys of all others. It makes
-        untrusted certificates with the names of these peers, too, for M(esync.mesh.peer_probe).
+        untrusted certificates with the names of these peers, too, for M(esync.mesh.peer_probe), and keeps them in the
+        index of the sets.
       - V(withdrawn) takes what it holds out of use, and keeps it until V(present) or V(absent) destroys it.
       - V(absent) destroys what it holds.
     type: str

@@ -57,7 +57,10 @@ def refused(output: str) -> set[tuple[str, str]]:
     """What was shown before anything old was destroyed, and seen refused: the peer, and the fingerprint."""
     before, found, _after = output.partition("Destroy the keys of the previous certificates")
     assert found
-    return {(peer, shown) for shown, peer in _RESULT.findall(before.rpartition("Test that retired certificates are refused")[2])}
+    return {
+        (peer, shown)
+        for shown, peer in _RESULT.findall(before.rpartition("Test that retired certificates are refused")[2])
+    }
 
 
 def test_each_is_shown_its_own_client_set_and_again_changes_nothing(handed: Mesh) -> None:

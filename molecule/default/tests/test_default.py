@@ -36,7 +36,11 @@ def listing(name: str, folder: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", members())
 def test_own_sets_are_complete_and_narrow(name: str) -> None:
     found = listing(name, f"{DIRECTORY}/current")
-    assert found == {**{name + suffix: mode for suffix, mode in OWN.items()}, "pfx.passphrase": "600"}
+    assert found == {
+        **{name + suffix: mode for suffix, mode in OWN.items()},
+        "pfx.passphrase": "600",
+        "manifest.json": "600",
+    }
     folders = connect(name).check_output(
         f"stat -L -c %a {DIRECTORY} {DIRECTORY}/current {DIRECTORY}/trusted {DIRECTORY}/remote"
     )

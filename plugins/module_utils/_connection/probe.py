@@ -454,13 +454,14 @@ def _prepared(
     :raises EsyncError: something else than its files is wrong.
     """
     own = tls.own_certificates(settings.directory)
+    strangers = tls.Untrusted(settings.directory)
     trust: Optional[tls.LoadedTrust] = None
     prepared: Dict[Optional[str], Union[_Caller, Diagnosis]] = {}
     for peer in dict.fromkeys(peers):
         try:
             if trust is None and settings.present != PLAIN:
                 trust = tls.read_trust(settings.directory)
-            prepared[peer] = _prepare(settings, own, trust, peer)
+            prepared[peer] = _prepare(settings, own, trust, strangers, peer)
         except EsyncError as error:
             finding = diagnosis.judge_own_files(settings.name, error)
             if finding is None:
@@ -470,7 +471,11 @@ def _prepared(
 
 
 def _prepare(
-    settings: ProbeSettings, own: Mapping[str, str], trust: Optional[tls.LoadedTrust], peer: Optional[str]
+    settings: ProbeSettings,
+    own: Mapping[str, str],
+    trust: Optional[tls.LoadedTrust],
+    strangers: tls.Untrusted,
+    peer: Optional[str],
 ) -> _Caller:
     """What this server shows to all of its peers, or to one of them if they are told apart.
 
@@ -484,20 +489,22 @@ def _prepare(
     context = tls.client_context(trust)
     if settings.present == NONE:
         return _Caller(settings, context, own, known=known)
-    credential = _credential(settings, peer)
+    credential = _credential(settings, strangers, peer)
     tls.load_credential(context, credential)
     return _Caller(settings, context, own, credential.fingerprint, tls.validity_of(credential.der), known)
 
 
-def _credential(settings: ProbeSettings, peer: Optional[str]) -> tls.Credential:
+def _credential(settings: ProbeSettings, strangers: tls.Untrusted, peer: Optional[str]) -> tls.Credential:
     """The certificate that is presented.
 
     :param peer: to whom; None: to all alike.
     :raises EsyncError: kinds ``no_certificate``, ``not_handed``, ``damaged_file``.
     """
     present, directory = settings.present, settings.directory
-    if present in (STRANGER, SAME_SUBJECT):
-        return tls.read_untrusted(directory, (peer or settings.name) if present == SAME_SUBJECT else None)
+    if present == STRANGER:
+        return strangers.own()
+    if present == SAME_SUBJECT:
+        return strangers.own(settings.name) if peer is None else strangers.of_peer(peer)
     state, role = (present, CLIENT) if present in STATES else (CURRENT, SERVER)
     if peer is not None:
         return tls.read_handed(directory, peer, state)

@@ -12,15 +12,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import re
 import socket
 import ssl
 import stat
+import tempfile
 import time
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
@@ -30,7 +33,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     HANDED_BEFORE,
     HANDED_OVER,
     NEXT,
-    PROBE,
     REMOTE,
     ROLES,
     STATES,
@@ -79,12 +81,17 @@ class LoadedTrust:
 
 @dataclass(frozen=True)
 class Credential:
-    """A certificate with its key, by path. :param fingerprint: SHA-256 of the DER. :param der: the certificate."""
+    """A certificate with its key, by path.
+
+    :param fingerprint: SHA-256 of the DER. :param der: the certificate.
+    :param pem: both, if the paths only say in which file of another kind they lie.
+    """
 
     certificate: str
     key: str
     fingerprint: str
     der: bytes
+    pem: Optional[bytes] = field(default=None, repr=False)
 
 
 def read_trust(directory: str) -> LoadedTrust:
@@ -142,9 +149,7 @@ def read_handed(directory: str, peer: str, state: str) -> Credential:
     :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.
     :raises EsyncError: kinds ``not_handed``, ``damaged_file``.
     """
-    # What is withdrawn is kept only to prove that nobody accepts it any more.
-    links = [os.path.join(directory, name) for name in (HANDED_OVER, HANDED_BEFORE)]
-    folder = os.path.realpath(next((link for link in links if os.path.isdir(link)), links[0]))
+    folder = _handed(directory)
     for one in [NEXT, CURRENT] if state == NEXT else [state]:
         stem = os.path.join(folder, remote_stem(peer, CLIENT, one))
         if os.path.lexists(stem + ".crt"):
@@ -154,28 +159,54 @@ def read_handed(directory: str, peer: str, state: str) -> Credential:
         f"there is no {state} client set that {peer} handed to this server",
         "Run establish, which hands the client sets over",
         kind="not_handed",
-        path=os.path.join(links[0], remote_stem(peer, CLIENT, state) + ".crt"),
+        path=os.path.join(directory, HANDED_OVER, remote_stem(peer, CLIENT, state) + ".crt"),
     )
 
 
-def read_untrusted(directory: str, server: Optional[str] = None) -> Credential:
-    """Find an untrusted certificate with its key; both lie in one file.
+def _handed(directory: str) -> str:
+    """The folder of the client sets that the peers handed to this server."""
+    # What is withdrawn is kept only to prove that nobody accepts it any more.
+    links = [os.path.join(directory, name) for name in (HANDED_OVER, HANDED_BEFORE)]
+    return os.path.realpath(next((link for link in links if os.path.isdir(link)), links[0]))
 
-    :param server: by whose name; None: the one without any server's.
-    :raises EsyncError: kind ``no_certificate``.
-    """
-    path = os.path.join(directory, PROBE, untrusted.file_name(server))
-    with contextlib.suppress(EsyncError):
-        data = _read(path)
-        if untrusted.is_intact(data):
-            der = _first_certificate(data, path)
-            return Credential(path, path, fingerprint_of(der), der)
-    raise EsyncError(
-        "there is no untrusted certificate to prove the refusal with, or it is damaged",
-        "Run establish, which makes it again",
-        kind="no_certificate",
-        path=path,
-    )
+
+class Untrusted:
+    """The untrusted certificates with their keys that lie on this server; each file is read once at the most."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._said: Dict[str, Any] = {}
+
+    def own(self, server: Optional[str] = None) -> Credential:
+        """One of the current generation.
+
+        :param server: this server's name, to find the one with it; None: the one without any server's.
+        :raises EsyncError: kind ``no_certificate``.
+        """
+        return self._found(
+            os.path.join(os.path.realpath(os.path.join(self._directory, CURRENT)), layout.MANIFEST), server
+        )
+
+    def of_peer(self, peer: str) -> Credential:
+        """The one with the name of a peer that handed its client set to this server.
+
+        :raises EsyncError: kind ``no_certificate``.
+        """
+        return self._found(os.path.join(_handed(self._directory), layout.SHARED_INDEX), peer)
+
+    def _found(self, path: str, server: Optional[str]) -> Credential:
+        with contextlib.suppress(EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            if path not in self._said:
+                self._said[path] = json.loads(_read(path))
+            pem = untrusted.pem_of(self._said[path][untrusted.KEY], server)
+            der = _first_certificate(pem, path)
+            return Credential(path, path, fingerprint_of(der), der, pem)
+        raise EsyncError(
+            "there is no untrusted certificate to prove the refusal with, or it is damaged",
+            "Run establish, which makes it again",
+            kind="no_certificate",
+            path=path,
+        )
 
 
 def own_certificates(directory: str) -> Dict[str, str]:
@@ -300,7 +331,8 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
     reason = ""
     try:
         # The callback keeps OpenSSL from asking a terminal for the passphrase of an encrypted key.
-        context.load_cert_chain(credential.certificate, credential.key, password=lambda: "none")
+        with _paths(credential) as (certificate, key):
+            context.load_cert_chain(certificate, key, password=lambda: "none")
         return
     except ssl.SSLError as error:
         reason = (error.reason or "").upper()
@@ -315,6 +347,20 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
             path=credential.key,
         )
     raise _damaged(credential.key, f"it, or the certificate {credential.certificate}, cannot be read")
+
+
+@contextlib.contextmanager
+def _paths(credential: Credential) -> Iterator[Tuple[str, str]]:
+    """Where the ssl module, which reads nothing but files, finds the certificate and the key."""
+    if credential.pem is None:
+        yield credential.certificate, credential.key
+        return
+    # Neither kind has a name that could outlive the process; some builds of Python know only the second.
+    with open(os.memfd_create("esync"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as stream:
+        stream.write(credential.pem)
+        stream.flush()
+        path = f"/proc/self/fd/{stream.fileno()}"
+        yield path, path
 
 
 # -- what OpenSSL says ----------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ PFX_ITERATIONS = 20000
 
 PASSPHRASE = "pfx.passphrase"
 MANIFEST = "manifest.json"
-"""What a generation holds: the SHA-256 of each file, and the facts of both certificates."""
+"""What a generation holds: the SHA-256 of each file, the facts of both certificates, and untrusted ones."""
 
 ROTATION = "rotation.json"
 LOADED = "endpoint.loaded"
@@ -36,7 +36,7 @@ LISTENER = "listener.lock"
 """Where the temporary endpoint of a user other than root notes its process; it is no leftover while that lives."""
 
 SHARED_INDEX = "shared.json"
-"""Which client sets of peers a folder holds, with the SHA-256 of each file."""
+"""Which client sets of peers a folder holds, with the SHA-256 of each file, and untrusted certificates."""
 
 BASE_MODE = 0o755
 PUBLIC_MODE = 0o644
@@ -48,6 +48,8 @@ GENERATION_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}(?:-[A-Za-z0-9]{1,40})?\Z")
 LINK_TARGET = re.compile(names.GENERATIONS + r"/(?P<id>[^/]+)\Z")
 
 _SECRET = frozenset(["key", "pfx", "pvk"])
+# Their keys are of untrusted certificates, hence worth nothing; but no key of any kind is public.
+_WITH_KEYS = frozenset([MANIFEST, SHARED_INDEX])
 
 
 def folder_mode(gid: Optional[int]) -> int:
@@ -59,14 +61,14 @@ def file_mode(name: str, gid: Optional[int]) -> int:
     """The mode of a file in a generation; ``gid`` is the group that may read the keys, if any."""
     if name == PASSPHRASE:
         return SECRET_MODE
-    if name.rpartition(".")[2] in _SECRET:
+    if _is_secret(name):
         return SECRET_MODE if gid is None else 0o640
     return PUBLIC_MODE
 
 
 def file_gid(name: str, gid: Optional[int]) -> Optional[int]:
     """The group that a file in a generation must have; None if any will do."""
-    return gid if name != PASSPHRASE and name.rpartition(".")[2] in _SECRET else None
+    return gid if name != PASSPHRASE and _is_secret(name) else None
 
 
 def stable_links(server: str) -> Dict[str, str]:
@@ -74,3 +76,7 @@ def stable_links(server: str) -> Dict[str, str]:
     return {
         f"{role}.{suffix}": f"{names.set_name(server, role)}.{suffix}" for role in names.ROLES for suffix in PEM_FILES
     }
+
+
+def _is_secret(name: str) -> bool:
+    return name in _WITH_KEYS or name.rpartition(".")[2] in _SECRET

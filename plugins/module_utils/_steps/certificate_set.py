@@ -69,7 +69,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
                 stack.enter_context(base.lock())
         handed = shared.handed_of(base, name, settings.gid, options["deep"])[0]
         # Without the directory there is nothing to switch, retire or destroy.
-        sets = Sets(base, settings, now, context.check or base is None, options["deep"], shared.names_of(handed))
+        sets = Sets(base, settings, now, context.check or base is None, options["deep"])
         before = sets.found
         outcome = _act(sets, options)
         result = {

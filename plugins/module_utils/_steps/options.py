@@ -194,11 +194,6 @@ def clock() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-def names_of(found: Optional[Mapping[str, Any]]) -> Tuple[str, ...]:
-    """The servers whose client sets were handed over, from what :func:`handed_of` returned."""
-    return tuple(dict.fromkeys(entry["peer"] for entry in found["entries"])) if found else ()
-
-
 def check_clock(now: datetime.datetime, control: Optional[float], limit: int, server: str) -> None:
     """Refuse to issue anything by a clock that is far from the control node's.
 

@@ -15,10 +15,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
-from ansible_collections.esync.mesh.plugins.module_utils._steps.options import clock, gid_of
+from ansible_collections.esync.mesh.plugins.module_utils._steps.options import gid_of
 from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust import folder_name
 from ansible_collections.esync.mesh.plugins.module_utils._store import shared_set_writer as writer
-from ansible_collections.esync.mesh.plugins.module_utils._store import untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import read_client_sets
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey, entries_from
@@ -80,10 +79,6 @@ def _take_in(
         context.check,
         _carried(options, entries),
     )
-    if entries and not context.check:
-        # What each of these peers has to refuse: its own name, and nothing that it ever handed out.
-        now = clock()
-        untrusted.make(base, untrusted.missing(base, [name, *(entry.peer for entry in entries)], now), now)
     held = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
     result: Dict[str, Any] = {
         "changed": change.changed,

@@ -22,7 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types
-from ansible_collections.esync.mesh.plugins.module_utils._store import manifest, untrusted
+from ansible_collections.esync.mesh.plugins.module_utils._store import manifest
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     PFX_DIFFERS,
     Expected,
@@ -153,7 +153,6 @@ class Sets:
     :param now: the host's time, with a time zone.
     :param check: only say what would be done.
     :param deep: parse every file, also where the manifest says that nothing has changed.
-    :param peers: further servers by whose names untrusted certificates have to be there.
     """
 
     def __init__(
@@ -163,14 +162,12 @@ class Sets:
         now: datetime.datetime,
         check: bool = False,
         deep: bool = False,
-        peers: Tuple[str, ...] = (),
     ) -> None:
         self.base = base
         self.settings = settings
         self.now = now
         self.check = check
         self.deep = deep
-        self.untrusted = (settings.name, *peers)
         self._repaired: Tuple[str, ...] = ()
         self.found = inspect(base, settings.expected, deep) if base else Inspection()
 
@@ -348,10 +345,9 @@ class Sets:
             if state in links and links[state] == links.get(names.CURRENT)
         ]
         unnoted = found.unnoted if repair else ()
-        unproven = self._unproven() if repair else ()
-        self._repaired += self._paths(found.modes, unnoted, unproven)
+        self._repaired += self._paths(found.modes, unnoted)
         needed = bool(stale or found.adopt or found.modes or found.orphans or found.unfinished or found.leftovers)
-        if not (needed or unnoted or unproven):
+        if not (needed or unnoted):
             return False
         if self._base is None:
             if found.adopt is None:
@@ -365,21 +361,13 @@ class Sets:
             self._finish(self._base, stale)
         if repair:
             self._note(self._base)
-        if unproven:
-            untrusted.make(self._base, unproven, self.now)
         return True
 
-    def _unproven(self) -> Tuple[str, ...]:
-        """The untrusted certificates that are missing, where there is something to prove by them."""
-        established = names.CURRENT in self.found.generations or self.found.adopt
-        return untrusted.missing(self.base, self.untrusted, self.now) if self.base and established else ()
-
-    def _paths(self, modes: Tuple[Mode, ...], unnoted: Tuple[str, ...], unproven: Tuple[str, ...]) -> Tuple[str, ...]:
+    def _paths(self, modes: Tuple[Mode, ...], unnoted: Tuple[str, ...]) -> Tuple[str, ...]:
         if self.base is None:
             return ()
         places = [mode.place for mode in modes]
         places += [(names.GENERATIONS, identity, layout.MANIFEST) for identity in unnoted]
-        places += [(names.PROBE, name) for name in unproven]
         return tuple(dict.fromkeys("/".join((self.base.path, *place)) for place in places))
 
     def _finish(self, base: Folder, stale: List[str]) -> None:
@@ -406,7 +394,7 @@ class Sets:
         sound = {generation.id: generation for generation in self.found.generations.values()}
         with base.child(names.GENERATIONS) as folder:
             for identity in self.found.unnoted:
-                manifest.write_again(folder, sound[identity], self.settings.passphrase)
+                manifest.write_again(folder, sound[identity], self.settings.passphrase, self.settings.gid)
         self._again()
 
     def _discard(self) -> SetOutcome:
@@ -456,10 +444,6 @@ class Sets:
         writer = GenerationWriter(base, self.settings, self.now)
         if in_the_way:
             writer.clear_the_way()
-        missing = untrusted.missing(base, self.untrusted, self.now)
-        if missing:
-            # First, because a failure must leave the generations as they are.
-            untrusted.make(base, missing, self.now)
         return writer.make(lock.id if lock else None)
 
 

@@ -96,14 +96,22 @@ def read_index(
 
 
 def write_index(
-    inside: Folder, name: str, server: str, entries: Iterable[Any], rows: Iterable[Mapping[str, Any]], **more: Any
+    inside: Folder,
+    name: str,
+    server: str,
+    entries: Iterable[Any],
+    rows: Iterable[Mapping[str, Any]],
+    gid: Optional[int] = None,
+    **more: Any,
 ) -> None:
     """Write the index of a folder, the last of its files.
 
-    :param rows: what it says of each entry. :param more: what else it says.
+    :param rows: what it says of each entry. :param gid: the group that may read keys, if any.
+    :param more: what else it says.
     """
     index = {"version": VERSION, "server": server, "digest": digest_of(entries), "entries": list(rows), **more}
-    inside.write(name, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii"), layout.PUBLIC_MODE)
+    text = (json.dumps(index, indent=1, sort_keys=True) + "\n").encode("ascii")
+    inside.write(name, text, layout.file_mode(name, gid), layout.file_gid(name, gid))
 
 
 def clear(top: Folder, keep: Set[str], wipe: bool = False) -> None:

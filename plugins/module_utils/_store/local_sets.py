@@ -129,7 +129,7 @@ def is_ours(name: str) -> bool:
 OURS = frozenset(
     [
         *(*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED),
-        *(names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE, names.PROBE),
+        *(names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE),
         *(layout.ROTATION, layout.LOADED, layout.LISTENER),
     ]
 )

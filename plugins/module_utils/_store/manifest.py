@@ -6,7 +6,8 @@
 
 It is written last, from what was read back and parsed. A file that has the SHA-256 noted there is the file that was
 parsed then, so its facts are those that were noted. Whatever differs is parsed again (inspection.py); a manifest is
-never a reason to call a generation damaged, for it can be written again at any time. Nothing here needs cryptography.
+never a reason to call a generation damaged, for it can be written again at any time. Nothing here needs cryptography,
+except to make the untrusted certificates of a manifest that is written again (untrusted.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import hmac
 import json
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, FrozenSet, Mapping, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
@@ -28,6 +29,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.certificate impor
 )
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, temporary_name
+from ansible_collections.esync.mesh.plugins.module_utils._store import untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     PFX_DIFFERS,
     PFX_OPENS,
@@ -65,11 +67,13 @@ class Manifest:
 
     :param generation: without a statement on the passphrase.
     :param files: the name of each file to its SHA-256, lower-case hex.
+    :param untrusted: what the connection test presents to prove refusals (untrusted.py).
     :param verifier: of the passphrase that the user gave; None if none was, or it is not known.
     """
 
     generation: LocalGeneration
     files: Mapping[str, str]
+    untrusted: Mapping[str, Mapping[str, str]] = field(repr=False)
     verifier: Optional[Verifier] = None
 
 
@@ -107,10 +111,16 @@ def is_current(folder: Folder, generation: LocalGeneration, expected: Expected) 
     return found.verifier is not None and found.verifier.accepts(expected.passphrase)
 
 
-def text_of(folder: Folder, generation: LocalGeneration, passphrase: Optional[bytes]) -> bytes:
+def text_of(
+    folder: Folder,
+    generation: LocalGeneration,
+    passphrase: Optional[bytes],
+    kept: Optional[Mapping[str, Mapping[str, str]]] = None,
+) -> bytes:
     """The manifest of a generation that was parsed.
 
     :param passphrase: that the user gave, if one was given.
+    :param kept: the untrusted certificates that it has already; None to make them.
     :raises EsyncError: a file cannot be read.
     """
     files = _hashes(folder, generation)
@@ -122,6 +132,7 @@ def text_of(folder: Folder, generation: LocalGeneration, passphrase: Optional[by
         "pfx_passphrase": None,
         "files": files,
         "certificates": {role: _facts(one) for role, one in generation.certificates.items()},
+        untrusted.KEY: kept or untrusted.make_own(generation.name, generation.certificates[names.CLIENT]),
     }
     if passphrase is not None and _is_verifiable(files, generation, passphrase):
         salt = os.urandom(_SALT_BYTES)
@@ -131,21 +142,26 @@ def text_of(folder: Folder, generation: LocalGeneration, passphrase: Optional[by
     return (json.dumps(said, indent=1, sort_keys=True) + "\n").encode("ascii")
 
 
-def write_again(generations: Folder, generation: LocalGeneration, passphrase: Optional[bytes]) -> None:
+def write_again(
+    generations: Folder, generation: LocalGeneration, passphrase: Optional[bytes], gid: Optional[int] = None
+) -> None:
     """Write the manifest of a generation that is in force.
 
     It is written beside the generations, where a killed run may leave something unfinished, and moved to its place.
 
+    :param gid: the group that may read the keys, if any.
     :raises EsyncError: the disk is full, ...
     """
     with generations.child(generation.id) as folder:
+        found = load(folder, generation.id)
+        kept = found.untrusted if found and found.generation.name == generation.name else None
         standing = folder.status(layout.MANIFEST)
         if standing and stat.S_ISDIR(standing.st_mode):
             folder.remove_tree(layout.MANIFEST)
         unfinished = temporary_name()
-        mode = layout.file_mode(layout.MANIFEST, None)
+        mode, group = layout.file_mode(layout.MANIFEST, gid), layout.file_gid(layout.MANIFEST, gid)
         try:
-            generations.write(unfinished, text_of(folder, generation, passphrase), mode)
+            generations.write(unfinished, text_of(folder, generation, passphrase, kept), mode, group)
             generations.move(unfinished, folder, layout.MANIFEST)
         except BaseException:
             generations.remove(unfinished)
@@ -176,6 +192,8 @@ def _parsed(said: Mapping[str, Any], identity: str) -> Optional[Manifest]:
         tuple(said["formats"]),
         encryptions=tuple(said["pfx_encryptions"]),
     )
+    if not untrusted.is_complete(said[untrusted.KEY], (None, generation.name)):
+        return None
     files = said["files"]
     for role, certificate in generation.certificates.items():
         pem = hashlib.sha256(certificate.pem.encode("ascii")).hexdigest()
@@ -185,7 +203,7 @@ def _parsed(said: Mapping[str, Any], identity: str) -> Optional[Manifest]:
     known = None
     if verifier is not None:
         known = Verifier(bytes.fromhex(verifier["salt"]), verifier["iterations"], bytes.fromhex(verifier["hash"]))
-    return Manifest(generation, files, known)
+    return Manifest(generation, files, said[untrusted.KEY], known)
 
 
 def _certificate(said: Mapping[str, Any], role: str) -> Certificate:

@@ -16,6 +16,11 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Fo
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
+<<<<<<< HEAD
+=======
+from ansible_collections.esync.mesh.plugins.module_utils._store import untrusted
+from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import consistent
+>>>>>>> untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import DISCARD
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import (
     SUFFIXES,
@@ -258,10 +263,24 @@ def _write(
                 for suffix, data in sets[entry.fingerprint].items():
                     name = entry.file_name(suffix)
                     inside.write(name, data, layout.file_mode(name, gid), layout.file_gid(name, gid))
-            indexed.write_index(inside, layout.SHARED_INDEX, server, wanted, rows)
+            more = {untrusted.KEY: _untrusted(wanted, sets)}
+            indexed.write_index(inside, layout.SHARED_INDEX, server, wanted, rows, gid, **more)
             inside.sync()
         top.sync()
         base.set_link(names.HANDED_OVER, f"{names.SHARED}/{folder_name}")
         base.remove(names.HANDED_BEFORE)
         base.sync()
         indexed.clear(top, keep={folder_name}, wipe=True)
+
+
+def _untrusted(wanted: Sequence[SharedKey], sets: Mapping[str, Files]) -> Dict[str, Dict[str, str]]:
+    """What each of these peers has to refuse: its own name, and nothing that it ever handed out."""
+    latest: Dict[str, x509.Certificate] = {}
+    for entry in wanted:
+        certificate = x509.parse_certificate(sets[entry.fingerprint]["crt"], entry.file_name("crt"), names.CLIENT)
+        if entry.peer not in latest or latest[entry.peer].not_after < certificate.not_after:
+            latest[entry.peer] = certificate
+    made: Dict[str, Dict[str, str]] = {}
+    for peer, certificate in latest.items():
+        made.update(untrusted.make(peer, certificate))
+    return made

@@ -20,6 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
+from ansible_collections.esync.mesh.plugins.module_utils._store import untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 
 SUFFIXES = ("crt", "key", "pfx")
@@ -110,6 +111,8 @@ def read(base: Folder, server: str, gid: Optional[int] = None, deep: bool = True
             sound, damaged = _compared(inside, entries, hashes, gid, deep)
             damaged += _narrow(outer, layout.folder_mode(gid), gid, "..")
             damaged += [".."] * (outer.entries() != [folder])
+            if not untrusted.is_complete(data.get(untrusted.KEY), (entry.peer for entry in entries)):
+                damaged.append(layout.SHARED_INDEX)
             return SharedKeys(sound, folder, link == names.HANDED_BEFORE, tuple(sorted(set(damaged))))
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, EsyncError) and error.kind in ("no_permission", "missing_dependency"):

@@ -4,128 +4,79 @@
 
 """Untrusted certificates with their keys, for the connection test to present (docs/files-on-the-host.md).
 
-No peer trusts them, so every peer must refuse them; their keys open nothing. They are made together with a server's own
-sets, so that the test itself needs no cryptography.
-
-There is one without any server's name, one with this server's own, and, where client keys are shared, one with the
-name of each peer, because there a peer expects its own name in the certificates of its callers.
+No peer trusts them, so every peer must refuse them; their keys open nothing. They are made together with what they
+resemble, so that the test itself needs no cryptography, and lie in no files of their own: the manifest of a generation
+holds one without any server's name and one with this server's own. Where client keys are shared, the index of those
+holds one with the name of each peer, because there a peer expects its own name in the certificates of its callers.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import re
-import stat
-from typing import Iterable, Optional, Tuple
+import hmac
+from typing import Any, Dict, Iterable, Mapping, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
-from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import moment_of, timestamp
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder, temporary_name
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Certificate
 
 NOBODY = "untrusted"
 """To whom the one without a server's name is issued."""
 
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
+KEY = "untrusted"
+"""Under which they lie in a manifest, and in the index of the client sets that were handed over."""
 
-_VALID_DAYS = 3650
-_RENEW_BEFORE = datetime.timedelta(days=365)
-# What stands before the PEM blocks, where readers of PEM skip it (RFC 7468, section 2).
-_HEADER = re.compile(rb"Untrusted, for tests only, until ([0-9TZ:-]{20}), SHA-256 of the rest: ([0-9a-f]{64})\n")
+# What was made elsewhere may have any validity; these are bounds within which a certificate can be made.
+_FIRST = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_MAX_DAYS = 36500
 
 
-def file_name(server: Optional[str] = None) -> str:
-    """The file of the certificate with a server's name, or of the one without any.
+def make(server: Optional[str], like: Certificate) -> Dict[str, Dict[str, str]]:
+    """Make one, as it is kept: under its name, with a hash to recognise damage by. This needs cryptography.
 
-    :param server: the name; None: without any.
+    :param server: to whom it is issued; None: to no server. :param like: the certificate whose validity it has.
     """
-    return f"{names.set_name(server, names.CLIENT) if server else NOBODY}.pem"
-
-
-def missing(base: Folder, servers: Iterable[str], now: datetime.datetime) -> Tuple[str, ...]:
-    """The files that are not there, damaged, open to others, or out of their time soon.
-
-    :param base: the directory of the mesh. :param servers: by whose names certificates have to be there.
-    """
-    wanted = _wanted(servers)
-    try:
-        if base.status(names.PROBE) is None:
-            return wanted
-        with base.child(names.PROBE) as folder:
-            status = folder.status()
-            if status is None or stat.S_IMODE(status.st_mode) != FOLDER_MODE:
-                return wanted
-            return tuple(name for name in wanted if not _is_sound(folder, name, now))
-    except EsyncError:
-        return wanted
-
-
-def is_intact(data: bytes) -> bool:
-    """Whether a file is as it was written."""
-    header = _HEADER.match(data)
-    return header is not None and hashlib.sha256(data[header.end() :]).hexdigest() == header[2].decode("ascii")
-
-
-def make(base: Folder, files: Iterable[str], now: datetime.datetime) -> None:
-    """Make the certificates that are missing; call it under the lock of ``base``.
-
-    :param files: as :func:`missing` returned them. :param now: the host's time, with a time zone.
-    :raises EsyncError: kind ``missing_dependency``, or the disk fails or is full.
-    """
-    require()
-    _make_way(base)
-    if base.status(names.PROBE) is None:
-        base.make_child(names.PROBE, FOLDER_MODE).close()
-    with base.child(names.PROBE) as folder:
-        folder.set_mode(FOLDER_MODE)
-        # What a killed run left half written.
-        for name in folder.entries():
-            if name.startswith(TEMPORARY):
-                folder.remove_tree(name, wipe=True)
-        for name in files:
-            status = folder.status(name)
-            if status and not stat.S_ISREG(status.st_mode):
-                folder.remove_tree(name)
-            folder.write(name, _certificate(name, now), FILE_MODE)
-
-
-def _wanted(servers: Iterable[str]) -> Tuple[str, ...]:
-    return (file_name(), *(file_name(server) for server in dict.fromkeys(servers)))
-
-
-def _is_sound(folder: Folder, name: str, now: datetime.datetime) -> bool:
-    try:
-        data = folder.read(name)
-        status = folder.status(name)
-        header = _HEADER.match(data)
-        timely = header is not None and moment_of(header[1].decode("ascii")) > now + _RENEW_BEFORE
-    except (EsyncError, ValueError):
-        return False
-    return timely and is_intact(data) and status is not None and stat.S_IMODE(status.st_mode) == FILE_MODE
-
-
-def _make_way(base: Folder) -> None:
-    """Put aside what stands in the place of the folder, or belongs to somebody else."""
-    status = base.status(names.PROBE)
-    if status and not (stat.S_ISDIR(status.st_mode) and status.st_uid == base.owner):
-        aside = temporary_name()
-        base.rename(names.PROBE, aside)
-        base.remove_tree(aside, wipe=True)
-
-
-def _certificate(name: str, now: datetime.datetime) -> bytes:
     from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 
-    server = name[: -len(".pem")]
-    suffix = names.set_name("", names.CLIENT)
-    subject = server[: -len(suffix)] if server.endswith(suffix) else server
+    subject = server or NOBODY
+    now = max(like.not_before, _FIRST) + x509.BACKDATED
+    days = min(max((like.not_after - now).days, 1), _MAX_DAYS)
     key = x509.generate_key("ecdsa", 256)
-    profile = x509.Profile(subject, (subject,), "ecdsa", 256, _VALID_DAYS)
-    certificate = x509.self_sign(key, names.CLIENT, profile, now)
-    body = certificate.pem.encode("ascii") + x509.key_to_pem(key)
-    until = timestamp(certificate.not_after)
-    header = f"Untrusted, for tests only, until {until}, SHA-256 of the rest: {hashlib.sha256(body).hexdigest()}\n"
-    return header.encode("ascii") + body
+    certificate = x509.self_sign(key, names.CLIENT, x509.Profile(subject, (subject,), "ecdsa", 256, days), now)
+    pem = certificate.pem + x509.key_to_pem(key).decode("ascii")
+    return {_name(server): {"pem": pem, "sha256": _hash(pem)}}
+
+
+def make_own(server: str, like: Certificate) -> Dict[str, Dict[str, str]]:
+    """Make those of a generation: the one without a server's name, and the one with this server's own."""
+    return {**make(None, like), **make(server, like)}
+
+
+def pem_of(kept: Mapping[str, Any], server: Optional[str]) -> bytes:
+    """A certificate and its key, PEM.
+
+    :param kept: what lies under ``KEY``. :param server: to whom it is issued; None: to no server.
+    :raises ValueError: it is missing or damaged; likewise KeyError, TypeError and AttributeError.
+    """
+    one = kept[_name(server)]
+    pem: str = one["pem"]
+    if not hmac.compare_digest(_hash(pem), one["sha256"]):
+        raise ValueError
+    return pem.encode("ascii")
+
+
+def is_complete(kept: Any, servers: Iterable[Optional[str]]) -> bool:
+    """Whether exactly those of these servers are there (None: the one of no server), and intact."""
+    wanted = set(servers)
+    try:
+        return all(pem_of(kept, server) for server in wanted) and set(kept) == {_name(server) for server in wanted}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _name(server: Optional[str]) -> str:
+    return names.set_name(server, names.CLIENT) if server else NOBODY
+
+
+def _hash(pem: str) -> str:
+    return hashlib.sha256(pem.encode("ascii")).hexdigest()

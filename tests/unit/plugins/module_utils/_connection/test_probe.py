@@ -735,8 +735,8 @@ def hand_over(mesh: Any, server: str, caller: str, *states: str) -> None:
         stem = names.remote_stem(server, "client", state)
         for suffix in ("crt", "key"):
             shutil.copy(mesh.server(server).file("client", suffix, state), folder / f"{stem}.{suffix}")
-    with Folder.open(str(mesh.root / caller)) as base:
-        untrusted.make(base, untrusted.missing(base, [caller, server], NOW), NOW)
+    like = mesh.server(server).inspect().generations["current"].certificates["client"]
+    (folder / "shared.json").write_text(json.dumps({"untrusted": untrusted.make(server, like)}))
 
 
 def shown_by(mesh: Any, name: str, state: str) -> str:
@@ -789,10 +789,10 @@ def test_who_hands_over_is_presented_its_own_name(mesh: Any, listen: Any) -> Non
     port = listen("bravo")["port"]
     options = {"trust_model": "shared_keys", "present": "stranger_same_subject", "refused": True}
     found = mesh.one("alpha", "bravo", port, **options)
-    path = mesh.root / "alpha" / "probe" / "bravo_SyncClient.pem"
+    path = mesh.root / "alpha" / "handed-over" / "shared.json"
     assert (found["verdict"], found["client_fingerprint"]) == (
         "ok",
-        tls.read_untrusted(str(mesh.root / "alpha"), "bravo").fingerprint,
+        tls.Untrusted(str(mesh.root / "alpha")).of_peer("bravo").fingerprint,
     )
     path.unlink()
     found = mesh.one("alpha", "bravo", port, **options)
@@ -802,7 +802,10 @@ def test_who_hands_over_is_presented_its_own_name(mesh: Any, listen: Any) -> Non
 
 
 def test_what_cannot_be_presented_does_not_hide_what_a_peer_refuses(mesh: Any, listen: Any) -> None:
-    (mesh.root / "alpha" / "probe" / "untrusted.pem").unlink()
+    path = mesh.root / "alpha" / "current" / "manifest.json"
+    said = json.loads(path.read_bytes())
+    del said["untrusted"]["untrusted"]
+    path.write_text(json.dumps(said))
     settings = probe.ProbeSettings("alpha", str(mesh.root / "alpha"), known=mesh.known())
     found = probe.probe_refusals([mesh.peer("bravo", listen("bravo")["port"])], settings)
     verdicts = {one["present"]: one["verdict"] for one in found}

@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -128,25 +129,53 @@ def test_own_certificates_as_far_as_they_can_be_read(mesh: Any, bravo: str) -> N
 
 
 @pytest.mark.parametrize("server", [None, "bravo"])
-def test_an_untrusted_certificate(mesh: Any, bravo: str, server: str | None) -> None:
-    credential = tls.read_untrusted(bravo, server)
+@pytest.mark.parametrize("memory", [True, False])
+def test_an_untrusted_certificate(
+    mesh: Any, bravo: str, server: str | None, memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credential = tls.Untrusted(bravo).own(server)
     assert credential.fingerprint not in mesh.known()
-    tls.load_credential(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), credential)
     assert tls.subject_of(credential.der) == (server or "untrusted")
-
-
-@pytest.mark.parametrize("spoil", [os.unlink, lambda path: Path(path).write_text(""), "flip"])
-def test_an_untrusted_certificate_that_is_missing_or_damaged(mesh: Any, bravo: str, spoil: Any) -> None:
-    path = Path(bravo, "probe", "untrusted.pem")
-    if spoil == "flip":
-        data = bytearray(path.read_bytes())
-        data[-200] ^= 1
-        path.write_bytes(data)
-    else:
-        spoil(path)
+    assert "PRIVATE" not in repr(credential)
+    if not memory:
+        monkeypatch.delattr(os, "memfd_create")
+    opened = os.listdir("/proc/self/fd")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.load_credential(context, credential)
+    assert os.listdir("/proc/self/fd") == opened
     with pytest.raises(EsyncError) as caught:
-        tls.read_untrusted(bravo)
-    assert (caught.value.kind, caught.value.path) == ("no_certificate", str(path))
+        tls.load_credential(context, replace(credential, pem=b"x"))
+    assert (caught.value.kind, caught.value.path) == ("damaged_file", credential.key)
+
+
+def without_untrusted(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "untrusted": {}}))
+
+
+def flip_both(path: Path) -> None:
+    path.write_text(path.read_text().replace("PRIVATE KEY", "private key"))
+
+
+SPOIL = [os.unlink, lambda path: path.write_text(""), lambda path: path.write_text("[" * 100000), without_untrusted]
+
+
+@pytest.mark.parametrize("spoil", [*SPOIL, lambda path: path.write_text("[]"), flip_both])
+def test_an_untrusted_certificate_that_is_missing_or_damaged(bravo: str, spoil: Any) -> None:
+    path = Path(bravo, "current").resolve() / "manifest.json"
+    spoil(path)
+    for server in (None, "bravo"):
+        with pytest.raises(EsyncError) as caught:
+            tls.Untrusted(bravo).own(server)
+        assert (caught.value.kind, caught.value.path) == ("no_certificate", str(path))
+        assert "establish" in caught.value.remedy
+
+
+def test_no_untrusted_certificate_of_another_server(bravo: str) -> None:
+    with pytest.raises(EsyncError, match="there is no untrusted certificate"):
+        tls.Untrusted(bravo).own("alpha")
+    with pytest.raises(EsyncError) as caught:
+        tls.Untrusted(bravo).of_peer("alpha")
+    assert (caught.value.kind, caught.value.path) == ("no_certificate", f"{bravo}/handed-over/shared.json")
 
 
 def test_validity(ecdsa_key: Any) -> None:

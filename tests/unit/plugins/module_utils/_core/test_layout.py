@@ -19,6 +19,10 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout
         ("a_SyncServer.key", 0o600, 0o640, 7),
         ("a_SyncClient.pfx", 0o600, 0o640, 7),
         ("a_SyncClient.pvk", 0o600, 0o640, 7),
+        # With the keys of untrusted certificates.
+        ("manifest.json", 0o600, 0o640, 7),
+        ("shared.json", 0o600, 0o640, 7),
+        ("trust.json", 0o644, 0o644, None),
         # Whoever may read a key need not be able to open its copies.
         ("pfx.passphrase", 0o600, 0o600, None),
     ],

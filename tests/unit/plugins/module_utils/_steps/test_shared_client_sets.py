@@ -34,7 +34,10 @@ def test_taken_in_kept_withdrawn_and_destroyed(host: Any, entry: Any) -> None:
     assert (done["changed"], done["added"], done["removed"]) == (True, ["bravo_SyncClient"], [])
     assert done["diff"]["after"] == f"bravo_SyncClient {named['fingerprint']}\n"
     # The peer has to refuse its own name, too.
-    assert (alpha.directory / "probe" / "bravo_SyncClient.pem").exists()
+    assert untrusted_in(alpha) == ["bravo_SyncClient"]
+    assert sorted(path.name for path in alpha.directory.iterdir()) == [
+        *("current", "generations", "handed", "handed-over")
+    ]
     for deep in (False, True):
         kept = alpha.make(deep=deep)
         assert (kept["changed"], kept["shared"]) == (False, done["shared"])
@@ -45,15 +48,25 @@ def test_taken_in_kept_withdrawn_and_destroyed(host: Any, entry: Any) -> None:
     assert alpha.make()["shared"] is None
 
 
+def untrusted_in(alpha: Any) -> list[str]:
+    """Which untrusted certificates of peers it has."""
+    return sorted(json.loads((alpha.directory / "handed-over" / "shared.json").read_bytes())["untrusted"])
+
+
 def test_the_untrusted_certificate_of_a_peer_is_made_again_with_the_sets(host: Any, entry: Any) -> None:
     named, sets = entry
     alpha = host("alpha")
     alpha.make()
     alpha.do("shared_client_sets", entries=[named], secrets={**SECRETS, "payload": json.dumps(sets)})
-    path = alpha.directory / "probe" / "bravo_SyncClient.pem"
-    path.unlink()
-    assert alpha.make()["repaired"] == [str(path)]
-    assert path.exists()
+    path = alpha.directory / "handed-over" / "shared.json"
+    said = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**said, "untrusted": {}}))
+    # No digest: what lies there is not what was put in force.
+    assert (alpha.make()["shared"]["digest"], alpha.make()["shared"]["entries"]) == ("", [named])
+    again = alpha.do("shared_client_sets", entries=[named])
+    assert (again["changed"], again["added"], again["removed"]) == (True, [], [])
+    assert untrusted_in(alpha) == ["bravo_SyncClient"]
+    assert alpha.make()["shared"] == again["shared"]
 
 
 def test_what_is_damaged_on_its_way_is_refused(host: Any, entry: Any) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import folders as files
+from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._store import manifest
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import Expected
@@ -51,6 +52,18 @@ def file_of(alpha: Any) -> Path:
     return path
 
 
+def all_but_the_manifest(alpha: Any) -> Any:
+    """Everything that lies there, of the manifest only its mode: the untrusted certificates in it are new each time."""
+    found = alpha.contents()
+    mode, _data = found[str(file_of(alpha))]
+    return {**found, str(file_of(alpha)): mode}
+
+
+def untrusted_in(alpha: Any) -> Any:
+    """The untrusted certificates of the current generation."""
+    return json.loads(file_of(alpha).read_bytes())["untrusted"]
+
+
 @pytest.mark.parametrize("form", ["ecdsa", "pfx", "rsa"])
 def test_it_says_what_parsing_finds(server: Any, form: str) -> None:
     alpha = server(form, "current", "next")
@@ -65,10 +78,12 @@ def test_nothing_secret_is_in_it(server: Any, fresh: Any, tmp_path: Path) -> Non
     alpha = fresh("pfx", tmp_path / "given" / "esync")
     alpha.do("present", settings={"passphrase": b"very-secret"})
     text = file_of(alpha).read_bytes()
-    assert b"PRIVATE" not in text and b"very-secret" not in text
-    key = (alpha.path / "current" / "server.key").read_bytes().split(b"\n")[1]
-    assert key not in text
-    assert file_of(alpha).stat().st_mode & 0o777 == 0o644
+    assert b"very-secret" not in text
+    # Those of the untrusted certificates, which open nothing.
+    assert text.count(b"BEGIN PRIVATE KEY") == 2
+    for role in names.ROLES:
+        assert alpha.file(role, "key").read_bytes().split(b"\n")[1] not in text
+    assert file_of(alpha).stat().st_mode & 0o777 == 0o600
     assert file_of(alpha).parent.stat().st_mode & 0o777 == 0o700
 
 
@@ -118,6 +133,7 @@ def rewritten(text: str, **changes: Any) -> str:
     return json.dumps({**said, "digest": hashlib.sha256(canonical.encode()).hexdigest()})
 
 
+SPOILT = {name: {"pem": "x", "sha256": "0" * 64} for name in ("untrusted", "alpha_SyncClient")}
 BROKEN = {
     "empty": lambda text: "",
     "no JSON": lambda text: "{",
@@ -129,6 +145,8 @@ BROKEN = {
     "another name": lambda text: rewritten(text, name="bravo"),
     "no files": lambda text: rewritten(text, files={}),
     "no certificates": lambda text: rewritten(text, certificates={}),
+    "no untrusted ones": lambda text: rewritten(text, untrusted={}),
+    "untrusted ones that are damaged": lambda text: rewritten(text, untrusted=SPOILT),
     "no text": lambda text: "\udcff",
 }
 
@@ -136,7 +154,7 @@ BROKEN = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_one_that_is_damaged_is_written_again(server: Any, how: str) -> None:
     alpha = server("ecdsa", "current")
-    before, path = alpha.contents(), file_of(alpha)
+    before, path = all_but_the_manifest(alpha), file_of(alpha)
     text = path.read_text()
     broken = BROKEN[how](text)
     assert broken != text
@@ -147,13 +165,13 @@ def test_one_that_is_damaged_is_written_again(server: Any, how: str) -> None:
     outcome = alpha.do("present")
     assert (outcome.changed, outcome.reasons, outcome.repaired) == (True, (), (str(path),))
     assert noted(alpha)
-    assert alpha.contents() == before
+    assert all_but_the_manifest(alpha) == before
 
 
 @pytest.mark.parametrize("what", ["folder", "fifo", "link", "gone", "others"])
 def test_whatever_stands_in_its_place(server: Any, what: str) -> None:
     alpha = server("ecdsa", "current")
-    before, path = alpha.contents(), file_of(alpha)
+    before, path = all_but_the_manifest(alpha), file_of(alpha)
     if what != "others":
         path.unlink()
     if what == "folder":
@@ -169,7 +187,7 @@ def test_whatever_stands_in_its_place(server: Any, what: str) -> None:
         os.chown(path, 4321, 4321)
     assert look(alpha, False).errors() == []
     assert alpha.do("present").repaired == (str(path),)
-    assert alpha.contents() == before
+    assert all_but_the_manifest(alpha) == before
 
 
 def test_every_live_generation_gets_one(server: Any) -> None:
@@ -198,8 +216,10 @@ def test_a_passphrase_that_was_not_known_yet_is_noted(fresh: Any) -> None:
     assert noted(alpha) and not noted(alpha, **given)
     # Only one that opens the files.
     assert not alpha.do("present", settings={"passphrase": b"another"}).repaired
+    kept = untrusted_in(alpha)
     assert alpha.do("present", settings=given).repaired == (str(file_of(alpha)),)
     assert noted(alpha, **given)
+    assert untrusted_in(alpha) == kept, "only what is missing is made"
     assert not alpha.do("present", settings=given).changed
 
 
@@ -208,6 +228,11 @@ def test_with_a_group_and_for_readers_who_were_not_told(server: Any) -> None:
     gid = os.getegid()
     assert not noted(alpha, gid=gid)
     alpha.do("present", settings={"gid": gid})
+    assert noted(alpha, gid=gid)
+    assert file_of(alpha).stat().st_mode & 0o777 == 0o640
+    file_of(alpha).unlink()
+    assert alpha.do("present", settings={"gid": gid}).repaired == (str(file_of(alpha)),)
+    assert file_of(alpha).stat().st_mode & 0o777 == 0o640
     assert noted(alpha, gid=gid)
     with Folder.open(str(alpha.path)) as base:
         for expected in (Expected("alpha", any_group=True), Expected("alpha", gid=gid)):
@@ -218,14 +243,14 @@ def test_killed_while_it_is_written_again(server: Any, tmp_path: Path, monkeypat
     monkeypatch.setattr(files, "os", Dying(sys.maxsize))
     for moment in range(1, 100):
         alpha = server("ecdsa", "current", path=tmp_path / str(moment) / "esync")
-        before = alpha.contents()
+        before = all_but_the_manifest(alpha)
         file_of(alpha).unlink()
         if not killed(moment, partial(alpha.do, "present")):
             break
         assert look(alpha, False).errors() == [], moment
         alpha.do("present")
         assert noted(alpha)
-        assert alpha.contents() == before, moment
+        assert all_but_the_manifest(alpha) == before, moment
     assert moment > 5
 
 

@@ -19,6 +19,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TE
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12
 from ansible_collections.esync.mesh.plugins.module_utils._store import shared_set_writer as writer
+from ansible_collections.esync.mesh.plugins.module_utils._store import untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_set_writer import apply
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey, entries_from, read
@@ -80,7 +81,7 @@ def test_sets_are_written_whole_and_narrow(base):
     assert modes(base) == {
         "..": 0o700,
         ".": 0o700,
-        "shared.json": 0o644,
+        "shared.json": 0o600,
         "b_SyncClient.crt": 0o644,
         "b_SyncClient.key": 0o600,
         "b_SyncClient.pfx": 0o600,
@@ -97,9 +98,40 @@ def test_a_group_may_read_the_keys(base):
     gid = os.getegid()
     take(base, [entry("b")], sent("b"), gid=gid)
     found = modes(base)
-    assert (found[".."], found["."], found["b_SyncClient.key"]) == (0o750, 0o750, 0o640)
+    assert (found[".."], found["."], found["b_SyncClient.key"], found["shared.json"]) == (0o750, 0o750, 0o640, 0o640)
     assert not read(base, "a", gid).damaged
     assert read(base, "a").damaged, "without the group these modes are too wide"
+
+
+def untrusted_in(base):
+    with open(file(base, "shared.json"), encoding="ascii") as stream:
+        return json.load(stream)["untrusted"]
+
+
+def test_each_peer_has_an_untrusted_certificate_as_long_valid_as_its_latest(base):
+    take(base, [entry("b"), entry("b", 2, "next"), entry("c")], {**sent("b"), **sent("b", number=2), **sent("c")})
+    kept = untrusted_in(base)
+    assert untrusted.is_complete(kept, ["b", "c"])
+    for peer, number in (("b", 2), ("c", 1)):
+        pem, end, _key = untrusted.pem_of(kept, peer).partition(b"-----END CERTIFICATE-----\n")
+        certificate = x509.parse_certificate(pem + end, "x", "client")
+        assert certificate.not_after == made(peer, number=number)[0].not_after
+        assert certificate.fingerprint not in (entry(peer).fingerprint, entry(peer, 2).fingerprint)
+
+
+@pytest.mark.parametrize("kept", [None, {}, [], {"b_SyncClient": {"pem": "x", "sha256": "0"}}])
+def test_untrusted_certificates_that_are_missing_or_damaged_are_made_again(base, kept):
+    take(base, [entry("b")], sent("b"))
+    with open(file(base, "shared.json"), "r+", encoding="ascii") as stream:
+        said = {**json.load(stream), "untrusted": kept}
+        stream.seek(0)
+        stream.truncate()
+        json.dump(said, stream)
+    found = read(base, "a", deep=False)
+    assert (found.entries, found.damaged, found.digest) == ((entry("b"),), ("shared.json",), "")
+    assert take(base, [entry("b")], name="two").changed
+    assert not read(base, "a").damaged
+    assert untrusted.is_complete(untrusted_in(base), ["b"])
 
 
 def test_none_yet(base):
