@@ -16,11 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Fo
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
-<<<<<<< HEAD
-=======
 from ansible_collections.esync.mesh.plugins.module_utils._store import untrusted
-from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import consistent
->>>>>>> untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import DISCARD
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import (
     SUFFIXES,
