@@ -152,14 +152,14 @@ def without_untrusted(path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "untrusted": {}}))
 
 
-def flip_both(path: Path) -> None:
+def spoil_both(path: Path) -> None:
     path.write_text(path.read_text().replace("PRIVATE KEY", "private key"))
 
 
 SPOIL = [os.unlink, lambda path: path.write_text(""), lambda path: path.write_text("[" * 100000), without_untrusted]
 
 
-@pytest.mark.parametrize("spoil", [*SPOIL, lambda path: path.write_text("[]"), flip_both])
+@pytest.mark.parametrize("spoil", [*SPOIL, lambda path: path.write_text("[]"), spoil_both])
 def test_an_untrusted_certificate_that_is_missing_or_damaged(bravo: str, spoil: Any) -> None:
     path = Path(bravo, "current").resolve() / "manifest.json"
     spoil(path)

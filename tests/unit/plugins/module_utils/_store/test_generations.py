@@ -74,7 +74,7 @@ def test_what_is_made(fresh: Any, form: str) -> None:
     )
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if not path.is_symlink()}
-    secret = ("key", "pfx", "pvk", "passphrase")
+    secret = ("key", "pfx", "pvk", "passphrase", "manifest.json")
     assert modes == {name: 0o600 if name.endswith(secret) else 0o644 for name in modes}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(alpha.path.stat().st_mode) == 0o755
@@ -513,6 +513,7 @@ def test_a_group_that_may_read_the_keys(fresh: Any, form: str) -> None:
     alpha.do("present", settings={"gid": gid})
     files_of_keys = [alpha.file(role, suffix) for role in names.ROLES for suffix in ("key", form.replace("rsa", "pvk"))]
     folder = files_of_keys[0].parent
+    files_of_keys.append(folder / "manifest.json")
     assert (stat.S_IMODE(folder.stat().st_mode), folder.stat().st_gid) == (0o750, gid)
     for file in files_of_keys:
         assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_gid) == (0o640, gid)
@@ -529,7 +530,7 @@ def test_a_group_that_may_read_the_keys(fresh: Any, form: str) -> None:
 def test_a_group_given_to_sets_that_have_none(server: Any) -> None:
     alpha = server("ecdsa", "current")
     outcome = alpha.do("present", settings={"gid": 4321})
-    assert len(outcome.repaired) == 3
+    assert len(outcome.repaired) == 4, "the folder, both keys and the manifest"
     file = alpha.file("client", "key")
     assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_gid) == (0o640, 4321)
     assert not alpha.do("present", settings={"gid": 4321}).changed

@@ -676,6 +676,7 @@ def test_with_a_group_that_may_read_the_keys(server: Any) -> None:
     folder = alpha.file("server", "key").parent
     listed = {"/".join((str(alpha.path), *mode.place)): mode.wanted for mode in found.modes}
     secret = [alpha.file(role, suffix) for role in names.ROLES for suffix in ("key", "pvk")]
+    secret.append(folder / "manifest.json")
     assert listed == {str(folder): 0o750, **{str(file): 0o640 for file in secret}}
     with Folder.open(str(alpha.path)) as base:
         assert inspect(base, Expected("alpha", any_group=True)).modes == ()
@@ -691,7 +692,7 @@ def test_with_a_group_that_may_read_the_keys(server: Any) -> None:
 @pytest.mark.skipif(not ROOT, reason="only root can give files to any group")
 def test_a_wrong_group_is_listed(server: Any) -> None:
     alpha = server("ecdsa", "current")
-    for path in (alpha.file("server", "key").parent, *alpha.path.rglob("*.key")):
+    for path in (alpha.file("server", "key").parent, *alpha.path.rglob("*.key"), *alpha.path.rglob("manifest.json")):
         os.chown(path, -1, 4321)
         path.chmod(0o750 if path.is_dir() else 0o640)
     assert alpha.inspect(gid=4321).modes == ()
