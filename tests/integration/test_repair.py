@@ -14,7 +14,7 @@ from conftest import Mesh
 
 def plan(output: str) -> str:
     """What the run printed between its plan and what followed."""
-    return output.partition("Before the repair: ")[2].partition("TASK [")[0]
+    return output.partition("The repair:")[2].partition("TASK [")[0]
 
 
 def generation(mesh: Mesh, name: str) -> str:

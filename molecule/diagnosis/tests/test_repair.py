@@ -24,7 +24,7 @@ FAULTS = {
 
 
 def plan(output: str) -> str:
-    return output.partition("Before the repair: ")[2].partition("TASK [")[0]
+    return output.partition("The repair:")[2].partition("TASK [")[0]
 
 
 def started(name: str) -> str:

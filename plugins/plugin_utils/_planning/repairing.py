@@ -11,8 +11,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed impo
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import plan_repair
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import EXCHANGE, RENEW, RESTART, RESTORE
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import terminal
 
 
 def plan(run: Run) -> None:
@@ -20,7 +20,7 @@ def plan(run: Run) -> None:
     mesh = mesh_of(run)
     found = plan_repair(mesh, [one.name for one in run.present if steps.can_restart(one)])
     run.repairs = {name: list(actions) for name, actions in found.servers.items()}
-    run.say(f"Before the repair: {verdict(mesh)}", *found.lines)
+    run.say("Before the repair:", *terminal(mesh), "The repair:", *found.lines)
     run.ended = run.check or not run.repairs
     for server in run.present:
         server.errors = []
