@@ -115,7 +115,7 @@ class ActionModule(Action):
             result["msg"] = str(refused)
             return errors_of(refused)
         if errors:
-            result["msg"] = "\n".join(records.told(error) for error in errors)
+            result["msg"] = "\n".join(records.message_of(error) for error in errors)
         return errors
 
     def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]
     with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(peers)))) as pool:
         outcomes = list(pool.map(call, callers, peers))
     return [
-        _result(peer, outcome, settings, caller.shown if isinstance(caller, _Caller) else None)
+        _result(peer, outcome, settings, caller.presented if isinstance(caller, _Caller) else None)
         for peer, outcome, caller in zip(peers, outcomes, callers)
     ]
 
@@ -211,7 +211,7 @@ def _cluster_result(cluster: Peer, outcomes: Sequence[ProbeOutcome]) -> Dict[str
     bad = [outcome for outcome in outcomes if outcome.finding]
     finding = bad[0].finding if bad else None
     if finding:
-        finding = diagnosis.judge_balanced(finding, cluster.name, bad[0].peer)
+        finding = diagnosis.diagnose_balanced(finding, cluster.name, bad[0].peer)
     answered = Counter(str(outcome.peer) for outcome in outcomes if not outcome.finding)
     some = f" {len(bad)} of {len(outcomes)} connections failed." if 0 < len(bad) < len(outcomes) else ""
     return {
@@ -228,14 +228,14 @@ def _cluster_result(cluster: Peer, outcomes: Sequence[ProbeOutcome]) -> Dict[str
 class _Caller:
     """What all connections share.
 
-    :param context: None to speak without TLS. :param shown: the fingerprint of what is presented.
+    :param context: None to speak without TLS. :param presented: the fingerprint of what is presented.
     :param known: whose a certificate is: fingerprint to ``NAME role state``.
     """
 
     settings: ProbeSettings
     context: Optional[ssl.SSLContext]
     own: Mapping[str, str]
-    shown: Optional[str] = None
+    presented: Optional[str] = None
     validity: Optional[Validity] = None
     known: Mapping[str, str] = field(default_factory=dict)
 
@@ -285,7 +285,7 @@ class _Caller:
             except OSError as error:
                 raw.close()
                 problem = error
-        raise _Ended(diagnosis.judge_connection(pair, problem, waited))
+        raise _Ended(diagnosis.diagnose_connection(pair, problem, waited))
 
     def _plain(self, raw: socket.socket, pair: PairEvidence, peer: Peer) -> ProbeOutcome:
         """Speak without TLS: whatever is not a proper answer is a refusal."""
@@ -306,7 +306,7 @@ class _Caller:
             version = secured.version()
             pair = diagnosis.answering(pair, served)
             # Nothing is sent to a server that is not the pinned one.
-            finding = diagnosis.judge_served(pair, served)
+            finding = diagnosis.check_served(pair, served)
             refusal = False
             if finding is None:
                 finding, refusal = self._converse(secured, pair, peer)
@@ -322,16 +322,16 @@ class _Caller:
             raise self._unverified(pair, peer, error.verify_code, family, address) from None
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
-            if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.shown is None):
+            if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.presented is None):
                 raise _Ended(self._refused(pair, f"with the alert {alert}", alert), refusal=True) from None
             # Some versions of Python tell an end without a goodbye as an orderly one.
             if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-                raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
-            raise _Ended(diagnosis.judge_tls(pair, tls.reason_of(error), alert)) from None
+                raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
+            raise _Ended(diagnosis.diagnose_tls(pair, tls.reason_of(error), alert)) from None
         except socket.timeout:
-            raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=True)) from None
+            raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=True)) from None
         except OSError:
-            raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
+            raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
 
     def _unverified(self, pair: PairEvidence, peer: Peer, code: int, family: int, address: Any) -> _Ended:
         der = self._unaccepted(pair, peer, family, address)
@@ -340,7 +340,7 @@ class _Caller:
         validity = tls.validity_of(der) if der else None
         now = _now()
         own_not_yet = bool(self.validity and now < self.validity.not_before)
-        finding = diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet)
+        finding = diagnosis.diagnose_unverified(pair, code, served, validity, now, own_not_yet)
         return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None, peer=pair.peer)
 
     def _unaccepted(self, pair: PairEvidence, peer: Peer, family: int, address: Any) -> Optional[bytes]:
@@ -355,7 +355,7 @@ class _Caller:
                 break
             fingerprint, validity, now = tls.fingerprint_of(der), tls.validity_of(der), _now()
             timely = validity is not None and validity.not_before <= now <= validity.not_after
-            if not timely or diagnosis.judge_served(diagnosis.answering(pair, fingerprint), fingerprint):
+            if not timely or diagnosis.check_served(diagnosis.answering(pair, fingerprint), fingerprint):
                 return der
             seen.append(der)
         return seen[0] if len(set(seen)) == 1 else None
@@ -369,9 +369,9 @@ class _Caller:
             alert = tls.alert_of(error)
             if alert:
                 return self._refused(pair, f"with the alert {alert}", alert), True
-            return diagnosis.judge_silence(pair, waited, timed_out=False), False
+            return diagnosis.diagnose_silence(pair, waited, timed_out=False), False
         except socket.timeout:
-            return diagnosis.judge_silence(pair, waited, timed_out=True), False
+            return diagnosis.diagnose_silence(pair, waited, timed_out=True), False
         except OSError:
             # Reset after the handshake: how some servers end what they do not accept.
             return self._cut(pair), True
@@ -381,16 +381,16 @@ class _Caller:
         if status in _REFUSING:
             return self._refused(pair, f"with HTTP {status}", None), True
         if status == _MISDIRECTED and pair.site:
-            return diagnosis.judge_misdirected(pair), False
-        return diagnosis.judge_answer(pair, body, self.settings.product_version), False
+            return diagnosis.diagnose_misdirected(pair), False
+        return diagnosis.check_answer(pair, body, self.settings.product_version), False
 
     def _cut(self, pair: PairEvidence) -> Diagnosis:
         if self.settings.refused:
             return self._refused(pair, "by closing the connection", None)
-        return diagnosis.judge_silence(pair, self.settings.answer_timeout, timed_out=False)
+        return diagnosis.diagnose_silence(pair, self.settings.answer_timeout, timed_out=False)
 
     def _refused(self, pair: PairEvidence, how: str, alert: Optional[str]) -> Diagnosis:
-        return diagnosis.judge_refusal(pair, how, alert, self.shown, self.validity, _now())
+        return diagnosis.diagnose_refusal(pair, how, alert, self.presented, self.validity, _now())
 
     def _ask(self, connection: socket.socket, peer: Peer) -> bytes:
         connection.settimeout(self.settings.answer_timeout)
@@ -434,7 +434,7 @@ def _resolve(pair: PairEvidence, waited: float) -> Sequence[Any]:
     looking.join(waited)
     answer = found[0] if found else None
     if answer is None or isinstance(answer, Exception):
-        raise _Ended(diagnosis.judge_resolution(pair, answer, waited))
+        raise _Ended(diagnosis.diagnose_resolution(pair, answer, waited))
     addresses: Sequence[Any] = answer
     return addresses
 
@@ -462,7 +462,7 @@ def _prepared(
                 trust = tls.read_trust(settings.directory)
             prepared[peer] = _prepare(settings, own, trust, peer)
         except EsyncError as error:
-            finding = diagnosis.judge_own_files(settings.name, error)
+            finding = diagnosis.diagnose_own_files(settings.name, error)
             if finding is None:
                 raise
             prepared[peer] = finding
@@ -500,11 +500,11 @@ def _credential(settings: ProbeSettings, peer: Optional[str]) -> tls.Credential:
         return tls.read_untrusted(directory, (peer or settings.name) if present == SAME_SUBJECT else None)
     state, role = (present, CLIENT) if present in STATES else (CURRENT, SERVER)
     if peer is not None:
-        return tls.read_handed(directory, peer, state)
+        return tls.read_shared_key(directory, peer, state)
     return tls.read_credential(directory, state, CLIENT if present == OWN_CLIENT else role)
 
 
-def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, shown: Optional[str]) -> Dict[str, Any]:
+def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, presented: Optional[str]) -> Dict[str, Any]:
     finding = outcome.finding
     verdict = "failed" if finding else "ok"
     if settings.refused:
@@ -529,7 +529,7 @@ def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, shown: O
         "handshake_ms": outcome.handshake_ms,
         "tls": outcome.version,
         "server_fingerprint": outcome.served,
-        "client_fingerprint": shown,
+        "client_fingerprint": presented,
         "served": peer.expected.get(outcome.served or ""),
         "served_subject": outcome.subject,
     }

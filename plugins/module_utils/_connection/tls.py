@@ -136,7 +136,7 @@ def read_credential(directory: str, state: str, role: str) -> Credential:
     return Credential(path, os.path.join(folder, role + ".key"), fingerprint_of(der), der)
 
 
-def read_handed(directory: str, peer: str, state: str) -> Credential:
+def read_shared_key(directory: str, peer: str, state: str) -> Credential:
     """Find the client set that a peer handed to this server.
 
     :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.

@@ -67,9 +67,9 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             stack.enter_context(base)
             if not context.check:
                 stack.enter_context(base.lock())
-        handed = shared.handed_of(base, name, settings.gid, options["deep"])[0]
+        installed = shared.shared_keys_of(base, name, settings.gid, options["deep"])[0]
         # Without the directory there is nothing to switch, retire or destroy.
-        sets = Sets(base, settings, now, context.check or base is None, options["deep"], shared.names_of(handed))
+        sets = Sets(base, settings, now, context.check or base is None, options["deep"], shared.names_of(installed))
         before = sets.found
         outcome = _act(sets, options)
         result = {
@@ -81,7 +81,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             "due": list(outcome.due),
             "repaired": list(outcome.repaired),
             "trust": shared.trust_of(base, name, warnings),
-            "shared": handed if options["state"] != "absent" or context.check else None,
+            "shared": installed if options["state"] != "absent" or context.check else None,
             "clock": now.timestamp(),
             "rotation": outcome.inspection.rotation,
             "product_version": version,

@@ -85,7 +85,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "folder": options["folder"],
         "files": sorted(contents(one)),
         "private": sorted(one.private),
-        "fingerprints": one.aloud(),
+        "fingerprints": one.fingerprint_lines(),
     }
 
 

@@ -36,7 +36,7 @@ SPEC: Dict[str, Any] = {
 }
 """Without ``deep``, whose default differs: a reader looks closely unless told otherwise."""
 
-_HANDED = (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE)
+_SHARED_FOLDERS = (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE)
 _VERSION_LIMIT = 200
 
 
@@ -107,7 +107,7 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
     return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]}, errors
 
 
-def handed_of(
+def shared_keys_of(
     base: Optional[Folder], server: str, gid: Optional[int], deep: bool = True
 ) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
     """The client sets that the peers handed over, names and fingerprints only, and what is wrong with them.
@@ -118,12 +118,12 @@ def handed_of(
     if base is None:
         return None, []
     try:
-        if all(base.status(name) is None for name in _HANDED):
+        if all(base.status(name) is None for name in _SHARED_FOLDERS):
             return None, []
         # Only here, because most meshes share no keys.
-        from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+        from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets
 
-        found = handed.read(base, server, gid, deep)
+        found = shared_sets.read(base, server, gid, deep)
     except EsyncError as error:
         if error.kind == "missing_dependency":
             raise
@@ -195,7 +195,7 @@ def clock() -> datetime.datetime:
 
 
 def names_of(found: Optional[Mapping[str, Any]]) -> Tuple[str, ...]:
-    """The servers whose client sets were handed over, from what :func:`handed_of` returned."""
+    """The servers whose client sets were handed over, from what :func:`shared_keys_of` returned."""
     return tuple(dict.fromkeys(entry["peer"] for entry in found["entries"])) if found else ()
 
 

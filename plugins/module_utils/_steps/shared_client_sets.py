@@ -78,16 +78,16 @@ def _take_in(
         folder_name(),
         gid_of(options["file_group"], name),
         context.check,
-        _carried(options, entries),
+        _folder_keys(options, entries),
     )
     if entries and not context.check:
         # What each of these peers has to refuse: its own name, and nothing that it ever handed out.
         now = clock()
         untrusted.make(base, untrusted.missing(base, [name, *(entry.peer for entry in entries)], now), now)
-    held = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
+    installed = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
     result: Dict[str, Any] = {
         "changed": change.changed,
-        "shared": held if entries else None,
+        "shared": installed if entries else None,
         "added": [entry.stem for entry in change.added],
         "removed": [entry.stem for entry in change.removed],
     }
@@ -106,7 +106,7 @@ def _lines(entries: Iterable[SharedKey]) -> str:
     return "".join(f"{entry.stem} {entry.fingerprint}\n" for entry in sorted(entries))
 
 
-def _carried(options: Mapping[str, Any], entries: Sequence[SharedKey]) -> writer.FolderKeys:
+def _folder_keys(options: Mapping[str, Any], entries: Sequence[SharedKey]) -> writer.FolderKeys:
     """What lies in the folder of the servers whose sets are wanted."""
     if not options["folder"]:
         return writer.FolderKeys()

@@ -76,16 +76,16 @@ def target_in(target: str, parent: str) -> str:
 
 
 def read_index(
-    inside: Folder, name: str, server: Optional[str], judge: Callable[[Any], Tuple[Any, ...]]
+    inside: Folder, name: str, server: Optional[str], parse_entries: Callable[[Any], Tuple[Any, ...]]
 ) -> Tuple[Mapping[str, Any], Tuple[Any, ...]]:
     """The index of a folder, and its entries.
 
-    :param server: whose index it must be; None: anybody's. :param judge: makes entries of those in the index.
+    :param server: whose index it must be; None: anybody's. :param parse_entries: makes entries of those in the index.
     :raises EsyncError: it cannot be read, or an entry is malformed.
     :raises ValueError: it is no index of this server's, or changed; likewise KeyError, TypeError and AttributeError.
     """
     data = json.loads(inside.read(name, LIMIT).decode("utf-8"))
-    entries = judge(data["entries"])
+    entries = parse_entries(data["entries"])
     if (
         data["version"] != VERSION
         or data["server"] != (server or data["server"])

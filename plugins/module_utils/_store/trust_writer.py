@@ -99,11 +99,11 @@ def _collect(
     for number, pem in enumerate(pems, 1):
         certificate = parse_certificate(pem.encode("ascii", "replace"), f"certificate {number} of those sent")
         found[certificate.fingerprint] = certificate
-    lacking = {entry.fingerprint for entry in wanted} - set(found)
-    if before and lacking:
+    unsent = {entry.fingerprint for entry in wanted} - set(found)
+    if before and unsent:
         with base.child(names.REMOTE) as top, top.child(before.folder) as inside:
             for entry in before.entries:
-                if entry.fingerprint in lacking:
+                if entry.fingerprint in unsent:
                     path = f"{inside.path}/{entry.file_name}"
                     try:
                         certificate = parse_certificate(inside.read(entry.file_name), path, entry.role)

@@ -56,7 +56,7 @@ class Member:
     :param machine: where Ansible finds it; two members of one machine need folders of their own. It is not the address,
         for many machines can be behind one address.
     :param sites: its web sites; none: it has one endpoint, on its port.
-    :param asked: the names of those that certificates apply to; None for all.
+    :param requested: the names of those that certificates apply to; None for all.
     :param endpoint: what listens there, as esync_endpoint says.
     :param trust_model: ``pinned`` or ``shared_keys``. :param formats: of its sets' files.
     :param passphrase: a digest of its passphrase for ``.pfx`` files that only serves to compare it with the others';
@@ -72,7 +72,7 @@ class Member:
     web_roots: tuple[str, ...] = ()
     machine: str = ""
     sites: tuple[Site, ...] = ()
-    asked: tuple[str, ...] | None = None
+    requested: tuple[str, ...] | None = None
     endpoint: str = "temporary"
     trust_model: str = PINNED
     formats: tuple[str, ...] = ("pfx",)
@@ -82,7 +82,7 @@ class Member:
     @property
     def chosen(self) -> tuple[Site, ...]:
         """The sites that certificates apply to."""
-        return websites.chosen(self.sites, self.asked)
+        return websites.chosen(self.sites, self.requested)
 
 
 def clusters_of(members: Iterable[Member]) -> list[Cluster]:
@@ -95,7 +95,7 @@ def clusters_of(members: Iterable[Member]) -> list[Cluster]:
     return [found[name] for name in sorted(found)]
 
 
-def judge(
+def validate(
     members: Sequence[Member], group: str, leaving: Sequence[str] = (), unreadable: Sequence[EsyncError] = ()
 ) -> None:
     """Refuse a mesh that cannot work.
@@ -126,7 +126,7 @@ def judge(
     errors += _together(members)
     if not leaving:
         # Whoever leaves may be the only one that knows a site.
-        errors += websites.unknown_to_all({member.host: (member.sites, member.asked) for member in members})
+        errors += websites.unknown_to_all({member.host: (member.sites, member.requested) for member in members})
     errors += _by_model(members)
     errors += _clustered(members)
     raise_all(errors)
@@ -207,7 +207,7 @@ def _alone(member: Member) -> Iterable[EsyncError]:
                 server=member.host,
                 path=member.directory,
             )
-    yield from websites.judge(member.host, member.sites, member.asked, member.directory, member.endpoint)
+    yield from websites.validate(member.host, member.sites, member.requested, member.directory, member.endpoint)
 
 
 def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
@@ -224,7 +224,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
             yield EsyncError(
                 f"the hosts {_hosts(same)} have the same server name (upper and lower case count as the same)",
                 "Give each another esync_server_name",
-                kind="doubled_name",
+                kind="duplicate_name",
                 server=same[0].name,
             )
     for (address, port), same in endpoints.items():
@@ -232,7 +232,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
             yield EsyncError(
                 f"the hosts {_hosts(same)} have the same address and port, {address} port {port}",
                 "Give each another esync_address or esync_port",
-                kind="doubled_address",
+                kind="duplicate_address",
                 server=same[0].name,
             )
     for (_machine, directory), same in folders.items():
@@ -240,7 +240,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
             yield EsyncError(
                 f"the hosts {_hosts(same)} are one machine, and have the same folder there",
                 "Give each another esync_directory",
-                kind="doubled_directory",
+                kind="duplicate_directory",
                 server=same[0].name,
                 path=directory,
             )
@@ -332,7 +332,7 @@ def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
                 f"the clusters {' and '.join(different.values())} have the same address and port, "
                 f"{same[0].cluster.address} port {same[0].cluster.port}",
                 "Give each another address or port in esync_cluster",
-                kind="doubled_cluster_address",
+                kind="duplicate_cluster_address",
                 server=same[0].host,
             )
     for member in members:

@@ -140,7 +140,7 @@ def _refused(found: AppliedSet, cause: str) -> EsyncError:
     return EsyncError(
         f"{found.name} cannot be taken in: {cause}",
         "Give it another name, or leave it out",
-        kind="doubled_name",
+        kind="duplicate_name",
         server=found.host,
         path=found.path,
     )

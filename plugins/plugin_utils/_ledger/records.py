@@ -69,7 +69,8 @@ class LedgerRecord:
     """What the ledger knows of one server.
 
     :param generations: in the order current, next, previous.
-    :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
+    :param trust: what it last received, None before: peer to the digest of that peer's certificates (see
+        pending.expected_digests).
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust before their end.
     :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
@@ -102,13 +103,13 @@ class PresentedSets:
     rotation: bool = False
 
 
-def read_generations(shown: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
+def read_generations(presented: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
     """Generations as the modules return them and as the files hold them, judged strictly.
 
     :raises EsyncError: kind ``damaged_ledger``, naming ``path``.
     """
     found: list[RecordedGeneration] = []
-    for item in shown:
+    for item in presented:
         if item.get("state") not in STATES:
             raise _damaged(path, "a generation has no known state")
         if item["state"] in [one.state for one in found]:
@@ -252,7 +253,7 @@ def render(entry: LedgerRecord) -> str:
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def recorded(known: LedgerRecord | None, shown: PresentedSets, now: str) -> LedgerRecord:
+def recorded(known: LedgerRecord | None, presented: PresentedSets, now: str) -> LedgerRecord:
     """What the ledger is to hold after a server showed its certificates.
 
     A ``next`` that no rotation announced, and a ``previous`` that was already retired, are not recorded.
@@ -260,28 +261,28 @@ def recorded(known: LedgerRecord | None, shown: PresentedSets, now: str) -> Ledg
     :param now: UTC, for what loses trust.
     :raises EsyncError: kind ``changed_certificate``: certificates that nobody announced, with both fingerprints.
     """
-    before = known or LedgerRecord(shown.name, shown.address, shown.port)
+    before = known or LedgerRecord(presented.name, presented.address, presented.port)
     # A server that is new, joins again, or lost all trust may show anything but what lost it.
     fresh = not before.generations
     distrusted = {one.fingerprint: one for one in before.distrusted}
     kept = []
-    for generation in shown.generations:
+    for generation in presented.generations:
         unknown = [one for one in generation.fingerprints if one not in before.fingerprints]
         bad = [one for one in generation.fingerprints if one in distrusted]
-        if generation.state == NEXT and unknown and not shown.rotation and not shown.accept_changed:
+        if generation.state == NEXT and unknown and not presented.rotation and not presented.accept_changed:
             continue
         if generation.state == PREVIOUS and unknown:
             continue
-        if bad and not shown.accept_changed:
-            raise _refused_distrusted(shown.name, distrusted[bad[0]])
-        if generation.state == CURRENT and unknown and not fresh and not shown.accept_changed:
+        if bad and not presented.accept_changed:
+            raise _refused_distrusted(presented.name, distrusted[bad[0]])
+        if generation.state == CURRENT and unknown and not fresh and not presented.accept_changed:
             raise _refused_change(before, generation)
         kept.append(generation)
     live = {fingerprint for generation in kept for fingerprint in generation.fingerprints}
     return LedgerRecord(
-        name=shown.name,
-        address=shown.address,
-        port=shown.port,
+        name=presented.name,
+        address=presented.address,
+        port=presented.port,
         generations=tuple(kept) or before.generations,
         trust=before.trust,
         removed_at=None,
@@ -311,12 +312,12 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
     )
 
 
-def _refused_change(before: LedgerRecord, shown: RecordedGeneration) -> EsyncError:
+def _refused_change(before: LedgerRecord, presented: RecordedGeneration) -> EsyncError:
     known = next((one for one in before.generations if one.state == CURRENT), before.generations[0])
-    role = next(role for role in ROLES if shown.certificates[role]["fingerprint"] not in before.fingerprints)
+    role = next(role for role in ROLES if presented.certificates[role]["fingerprint"] not in before.fingerprints)
     return EsyncError(
         f"it shows a {role} certificate that no rotation announced, "
-        f"fingerprint {shown.certificates[role]['fingerprint']}; "
+        f"fingerprint {presented.certificates[role]['fingerprint']}; "
         f"the ledger knows {known.certificates[role]['fingerprint']}",
         f"If the host was rebuilt, name it: -e esync_accept_changed={before.name}. If not, find out who changed it",
         kind="changed_certificate",

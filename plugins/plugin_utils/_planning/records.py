@@ -312,22 +312,22 @@ DIFF = record("before after", before=text(_PAYLOAD), after=text(_PAYLOAD), befor
 
 
 def parse(
-    server: str, asked: Sequence[str], reply: Mapping[str, Any]
+    server: str, sent_steps: Sequence[str], reply: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What one host returned from a visit.
 
     :param server: its server name.
-    :param asked: the steps that it was sent, in order.
+    :param sent_steps: the steps that it was sent, in order.
     :param reply: the module's result.
     :returns: the results of its steps, each with ``step``; and the errors by which the visit ended, if it did.
     :raises EsyncError: kind ``malformed_result``: what came back is not what a visit returns.
     """
     results = reply.get("results") or []
     try:
-        if not isinstance(results, Sequence) or len(results) > len(asked):
+        if not isinstance(results, Sequence) or len(results) > len(sent_steps):
             raise Malformed("there are more results than steps")
         found = []
-        for step, result in zip(asked, results):
+        for step, result in zip(sent_steps, results):
             if not isinstance(result, Mapping) or result.get("step") != step:
                 raise Malformed(f"the result of {step} is not where it belongs")
             if result.get("skipped") is True:
@@ -338,7 +338,7 @@ def parse(
             except Malformed as error:
                 raise Malformed(f"{step}: {error}") from None
         errors = items(_error_of(reply), 10_000)(_said(reply))
-        if not errors and len(results) < len(asked):
+        if not errors and len(results) < len(sent_steps):
             raise Malformed("results are missing, and no error says why")
     except Malformed as error:
         raise EsyncError(
@@ -375,7 +375,7 @@ def diffs(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def told(error: Mapping[str, Any]) -> str:
+def message_of(error: Mapping[str, Any]) -> str:
     """One error as a host returned it, as a sentence."""
     place = ": ".join(str(error[key]) for key in ("server", "path") if error.get(key))
     cause = f"{place}: {error.get('cause', '')}" if place else str(error.get("cause", ""))

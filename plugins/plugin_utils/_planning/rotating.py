@@ -69,7 +69,7 @@ def plan(run: Run) -> None:
         refuse_external_peers(run.names, run.ledger)
     run.say(*found.lines)
     if run.check or not (found.rotating or found.compromised):
-        run.ended, run.judge = True, ""
+        run.ended, run.report_mode = True, ""
 
 
 def _plan(run: Run, request: RotationRequest) -> None:
@@ -99,7 +99,7 @@ def _rotation_server(server: Server) -> RotationServer:
         dict(rotation) if rotation else None,
         model_of(server.name, server.trust or ()),
         {state: str(one[CLIENT]["fingerprint"]) for state, one in server.generations.items()},
-        frozenset(str(one["fingerprint"]) for one in server.held),
+        frozenset(str(one["fingerprint"]) for one in server.installed_keys),
     )
 
 
@@ -156,10 +156,10 @@ def _shared_refused(run: Run, servers: Sequence[Server]) -> Visits:
     present = {one.name for one in run.present}
     return stages.prove_refused(
         run,
-        [one for one in servers if one.held],
+        [one for one in servers if one.installed_keys],
         CURRENT,
         SHARED_KEYS,
-        lambda server: {str(one["peer"]) for one in server.held} & present,
+        lambda server: {str(one["peer"]) for one in server.installed_keys} & present,
     )
 
 
@@ -218,7 +218,7 @@ def apply_next(run: Run) -> Visits:
     return stages.exchange(run, serve=NEXT)
 
 
-def hands_over(run: Run) -> bool:
+def shares_next_keys(run: Run) -> bool:
     """Whether the next client sets travel. After the endpoints know them: callers use a set as soon as they have it."""
     return is_on(run) and run.model == SHARED_KEYS
 
@@ -240,7 +240,7 @@ def demand_as_good(run: Run) -> None:
         )
     elif run.mesh["esync_announce_only"]:
         # As good as before is good enough.
-        run.ended, run.judge = True, "never"
+        run.ended, run.report_mode = True, "never"
         run.notes.append(
             "The next certificates are announced to the members. Export them to everybody else who has to know them, "
             "and run this playbook again without esync_announce_only."
@@ -285,7 +285,7 @@ def _told(server: Server, error: object) -> str:
     return f"{server.name}: the switch failed: {cause}. {said.get('remedy', '')}".strip()
 
 
-def hands_over_switched(run: Run) -> bool:
+def shares_switched_keys(run: Run) -> bool:
     """Whether shared client keys are filed by what they are now."""
     return is_on(run) and run.model == SHARED_KEYS
 
@@ -315,7 +315,7 @@ def record_roll_back(run: Run) -> None:
     stages.record_sets(run, run.present)
 
 
-def hands_over_rolled_back(run: Run) -> bool:
+def shares_rolled_back_keys(run: Run) -> bool:
     """Whether shared client keys are filed by what they are again."""
     return got_worse(run) and run.model == SHARED_KEYS
 
@@ -325,7 +325,7 @@ def test_old(run: Run) -> Visits:
     return stages.prove(run, model=run.rotation_plan.model_before)
 
 
-def tell_roll_back(run: Run) -> None:
+def report_roll_back(run: Run) -> None:
     """Say why the rotation was rolled back."""
     still = worse_than(mesh_of(run), run.baseline or [])
     run.ended = True
@@ -346,7 +346,7 @@ def keep_previous(run: Run) -> Visits:
     return stages.exchange(run, listen=False)
 
 
-def tell_kept(run: Run) -> None:
+def report_kept(run: Run) -> None:
     """Say what is kept, and for whom. A removal goes on: what can be refused is, but it has not ended."""
     stages.note_received(run)
     run.rotated, run.baseline = True, None
@@ -357,7 +357,7 @@ def tell_kept(run: Run) -> None:
     if run.operation == "remove":
         run.failures.append(f"What {', '.join(run.mesh['esync_remove'])} holds of the others is still accepted. {kept}")
     else:
-        run.ended, run.judge = True, "never"
+        run.ended, run.report_mode = True, "never"
         run.notes.append(kept)
 
 
@@ -446,7 +446,7 @@ def plan_removal(run: Run) -> None:
     :raises EsyncError: see plan_rotation; kind ``removal_and_model``.
     """
     removed = ", ".join(run.mesh["esync_remove"])
-    if run.model != SHARED_KEYS and not any(one.held for one in run.members):
+    if run.model != SHARED_KEYS and not any(one.installed_keys for one in run.members):
         refuse_other_models(run)
         return
     _plan_replacement(run)
@@ -469,7 +469,7 @@ def _plan_replacement(run: Run) -> None:
     _plan(run, RotationRequest(defer=defer, take_over=take_over, model=run.model))
 
 
-def strike_removed(run: Run) -> None:
+def distrust_removed(run: Run) -> None:
     """Strike the removed servers from the ledger."""
     for name in run.mesh["esync_remove"]:
         known = run.ledger.get(name)
@@ -480,7 +480,7 @@ def strike_removed(run: Run) -> None:
 def withdraw_removed(run: Run) -> Visits:
     """Take them out of everybody's trust, and let the endpoints refuse them."""
     visits = stages.exchange(run, distrust=run.mesh["esync_remove"])
-    return {**visits, **(_told_once_more(run) if run.model == SHARED_KEYS else {})}
+    return {**visits, **(_trust_once_more(run) if run.model == SHARED_KEYS else {})}
 
 
 def test_removed(run: Run) -> Visits:
@@ -536,22 +536,22 @@ def plan_second_rotation(run: Run) -> None:
 
 def is_on_removed(run: Run) -> bool:
     """Whether the removed servers hold client keys of the others."""
-    held = any(one.held and one.state == OK for one in run.leaving)
-    return held and run.rotation is not None and not run.check
+    holding = any(one.installed_keys and one.state == OK for one in run.leaving)
+    return holding and run.rotation is not None and not run.check
 
 
-def tell_removed(run: Run) -> Visits:
+def restore_removed_trust(run: Run) -> Visits:
     """Let them know the others once more: else they would refuse the others, and that would prove nothing."""
-    visits = _told_once_more(run)
+    visits = _trust_once_more(run)
     for server in run.present:
         visits[server.name] = stages.listener_steps(run, server)
     return {name: made for name, made in visits.items() if made}
 
 
-def _told_once_more(run: Run) -> Visits:
+def _trust_once_more(run: Run) -> Visits:
     visits: Visits = {}
     for server in run.leaving:
-        if server.state == OK and server.held and server.trust:
+        if server.state == OK and server.installed_keys and server.trust:
             try:
                 found = steps.trust_of(run, server)
             except EsyncError as error:
@@ -579,7 +579,7 @@ def destroy_removed(run: Run) -> Visits:
     return {name: made for name, made in visits.items() if made}
 
 
-def tell_removed_done(run: Run) -> None:
+def report_removed_done(run: Run) -> None:
     """Say what became of each removed server."""
     here = {one.name: one for one in run.leaving}
     for name in run.mesh["esync_remove"]:

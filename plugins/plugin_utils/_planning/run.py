@@ -116,7 +116,7 @@ class Server:
         return str(current[SERVER]["fingerprint"]) if current else None
 
     @property
-    def held(self) -> list[dict[str, Any]]:
+    def installed_keys(self) -> list[dict[str, Any]]:
         """The shared client keys of its peers that it holds: peer, state and fingerprint of each."""
         return list((self.read.get("shared") or {}).get("entries") or ())
 
@@ -146,8 +146,8 @@ class Run:
     :param worse: what got worse since, in words. :param failures: what fails the run besides the pairs, in words.
     :param notes: what the user is told at the end. :param repairs: server name to what repair does there.
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.
-    :param judge: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``; ``never``: it fails nothing;
-        empty: nothing is reported.
+    :param report_mode: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``;
+        ``never``: it fails nothing; empty: nothing is reported.
     :param retiring: whether the retirement of the previous certificates has begun. :param rotated: whether the planned
         rotation is over. :param pending: whether the rotation was begun by an earlier run.
     :param ended: whether no further stage takes place.
@@ -166,7 +166,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     repairs: dict[str, list[str]] = field(default_factory=dict)
     payloads: dict[str, str] = field(default_factory=dict)
-    judge: str = "in_part"
+    report_mode: str = "in_part"
     retiring: bool = False
     rotated: bool = False
     pending: bool = False
@@ -287,7 +287,7 @@ class Run:
     def retired_of(self, server: Server) -> list[str]:
         """The peers whose shared client keys a rotation retires on this server: where the model changes, all."""
         state = CURRENT if self.changes_model and self.old_model == SHARED_KEYS else PREVIOUS
-        return [str(one["peer"]) for one in server.held if one["state"] == state]
+        return [str(one["peer"]) for one in server.installed_keys if one["state"] == state]
 
     def presents_retired(self, server: Server) -> bool:
         """Whether a server can still present what the rotation retires."""

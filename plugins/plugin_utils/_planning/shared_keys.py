@@ -19,17 +19,17 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import 
 
 
 @dataclass(frozen=True)
-class HeldKeys:
+class InstalledKeys:
     """What a server holds.
 
-    :param entries: those that are sound. :param whole: whether nothing of it is damaged, or out of use.
+    :param entries: those that are sound. :param intact: whether nothing of it is damaged, or out of use.
     """
 
     entries: tuple[SharedKey, ...] = ()
-    whole: bool = True
+    intact: bool = True
 
     @classmethod
-    def read(cls, said: Mapping[str, Any] | None) -> HeldKeys:
+    def read(cls, said: Mapping[str, Any] | None) -> InstalledKeys:
         """What a module returned as C(handed); nothing if it returned nothing.
 
         :raises EsyncError: kind ``bad_entry``.
@@ -44,23 +44,23 @@ class HeldKeys:
 class SharedKeyPlan:
     """The client sets that one server is to hold, and what differs from those it holds.
 
-    :param wanted: all of them, sorted. :param lacking: those of them that it has not.
+    :param wanted: all of them, sorted. :param missing: those of them that it has not.
     """
 
     wanted: tuple[SharedKey, ...]
-    lacking: tuple[SharedKey, ...]
-    held: HeldKeys
+    missing: tuple[SharedKey, ...]
+    installed: InstalledKeys
 
     def obtainable(self, fetched: Sequence[str]) -> tuple[SharedKey, ...]:
         """What it can hold now: of a set that it lacks, only those that were fetched, or that lie on the host.
 
         :param fetched: fingerprints.
         """
-        return tuple(entry for entry in self.wanted if entry not in self.lacking or entry.fingerprint in fetched)
+        return tuple(entry for entry in self.wanted if entry not in self.missing or entry.fingerprint in fetched)
 
     def changes(self, entries: Sequence[SharedKey]) -> bool:
         """Whether holding exactly these is a change."""
-        return tuple(sorted(entries)) != tuple(sorted(self.held.entries)) or not self.held.whole
+        return tuple(sorted(entries)) != tuple(sorted(self.installed.entries)) or not self.installed.intact
 
 
 def sets_of(record: LedgerRecord, newest: bool = False) -> tuple[SharedKey, ...]:
@@ -77,11 +77,11 @@ def sets_of(record: LedgerRecord, newest: bool = False) -> tuple[SharedKey, ...]
     )
 
 
-def plan_handed(
+def plan_shared_keys(
     server: str,
     members: Sequence[str],
     ledger: Mapping[str, LedgerRecord],
-    held: HeldKeys,
+    installed: InstalledKeys,
     newest: bool = False,
     allow_shrink: bool = False,
 ) -> SharedKeyPlan:
@@ -100,7 +100,7 @@ def plan_handed(
         if peer in ledger:
             wanted.update(sets_of(ledger[peer], newest))
     recorded = {entry.peer for entry in wanted}
-    wanted |= unknown_of(held.entries, Withdrawn.of(server, peers, ledger), recorded, peers, allow_shrink)
-    have = {entry.fingerprint for entry in held.entries}
-    lacking = [entry for entry in wanted if entry.fingerprint not in have]
-    return SharedKeyPlan(tuple(sorted(wanted)), tuple(sorted(lacking)), held)
+    wanted |= unknown_of(installed.entries, Withdrawn.of(server, peers, ledger), recorded, peers, allow_shrink)
+    have = {entry.fingerprint for entry in installed.entries}
+    missing = [entry for entry in wanted if entry.fingerprint not in have]
+    return SharedKeyPlan(tuple(sorted(wanted)), tuple(sorted(missing)), installed)

@@ -49,7 +49,7 @@ class TrustPlan:
     :param entries: all of it, sorted.
     :param send: fingerprints of the certificates that the host lacks.
     :param kept: peers that are trusted although they are not in the mesh (any more).
-    :param owed: members that the ledger has no certificates of.
+    :param unrecorded: members that the ledger has no certificates of.
     """
 
     entries: tuple[TrustEntry, ...]
@@ -57,7 +57,7 @@ class TrustPlan:
     added: tuple[TrustEntry, ...]
     removed: tuple[TrustEntry, ...]
     kept: tuple[str, ...]
-    owed: tuple[str, ...]
+    unrecorded: tuple[str, ...]
     changed: bool
 
     @property
@@ -93,7 +93,7 @@ class Withdrawn:
 
 
 def unknown_of(
-    old: Iterable[Kind], lost: Withdrawn, recorded: Collection[str], peers: Collection[str], allow_shrink: bool
+    old: Iterable[Kind], withdrawn: Withdrawn, recorded: Collection[str], peers: Collection[str], allow_shrink: bool
 ) -> set[Kind]:
     """Of what a server has, that which stays although the ledger has nothing of its owner.
 
@@ -103,7 +103,7 @@ def unknown_of(
     return {
         entry
         for entry in old
-        if not lost.covers(entry) and entry.peer not in recorded and (entry.peer in peers or not allow_shrink)
+        if not withdrawn.covers(entry) and entry.peer not in recorded and (entry.peer in peers or not allow_shrink)
     }
 
 
@@ -134,26 +134,26 @@ def plan_trust(
     """
     external_peers = [name for name in external_peers_of(members, ledger) if name not in distrust]
     peers = [name for name in (*members, *external_peers) if name.lower() != server.lower()]
-    lost = Withdrawn.of(server, peers, ledger, distrust)
+    withdrawn = Withdrawn.of(server, peers, ledger, distrust)
     entries: set[TrustEntry] = set()
-    owed = []
+    unrecorded = []
     for peer in peers:
         record = ledger.get(peer)
         if record and record.generations:
             entries |= {entry for entry in entries_of(record) if entry.role == SERVER or model != SHARED_KEYS}
-        elif peer not in lost.names:
-            owed.append(peer)
+        elif peer not in withdrawn.names:
+            unrecorded.append(peer)
     own = {entry for entry in entries_of(ledger[server]) if entry.role == CLIENT} if server in ledger else set()
     recorded = {entry.peer for entry in entries}
     old = set(known or ())
     # A client certificate that the other model accepted is none of those to be kept.
     kept = {
         one
-        for one in unknown_of(old, lost, recorded, peers, allow_shrink)
+        for one in unknown_of(old, withdrawn, recorded, peers, allow_shrink)
         if one.role == SERVER or model != SHARED_KEYS
     }
     entries |= kept
-    if not entries and any(not lost.covers(entry) for entry in old):
+    if not entries and any(not withdrawn.covers(entry) for entry in old):
         raise EsyncError(
             "it would trust nobody any more",
             "Bring the ledger back, or run establish over the whole group; to take servers out use the remove playbook",
@@ -169,7 +169,7 @@ def plan_trust(
         added=tuple(sorted(entries - old)),
         removed=tuple(sorted(old - entries)),
         kept=tuple(sorted({entry.peer for entry in kept} - set(peers))),
-        owed=tuple(owed),
+        unrecorded=tuple(unrecorded),
         changed=entries != old or not intact,
     )
 

@@ -65,7 +65,7 @@
       from, to, code: site ? site[2] : codes[place], site: site ? shown(data.strings[site[1]]) : "",
       cause: text(record[0]), title: text(record[1]), detail: filled(record[2]), remedy: filled(record[3]),
       tls: text(record[4], data.tls), served: text(record[5], data.serves[to]),
-      client: text(record[6], data.shows[from]),
+      client: text(record[6], data.presents[from]),
       time: milliseconds < 0 ? "" : `${milliseconds} ms`,
     };
   };

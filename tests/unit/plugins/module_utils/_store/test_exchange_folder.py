@@ -210,7 +210,7 @@ def test_where_client_sets_are_shared_keys_each_must_be_there_and_open(hostile: 
     assert found.client_sets == tuple(sorted(entries))
     assert found.keys == ()
     # Elsewhere they are not needed, and those of another generation have no place.
-    assert refusals(hostile.path) == {("doubled_file", entries[1])}
+    assert refusals(hostile.path) == {("duplicate_file", entries[1])}
 
 
 @pytest.mark.parametrize(("name", "label"), [("guest", "old"), ("other", "")])
