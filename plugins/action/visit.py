@@ -154,7 +154,7 @@ class ActionModule(Action):
         """
         if C.config.get_config_value("DEFAULT_DEBUG"):
             raise EsyncError(
-                "ANSIBLE_DEBUG prints whatever modules return, and private keys are about to be handed over",
+                "ANSIBLE_DEBUG prints whatever modules return, and private keys are about to be shared",
                 "Run without ANSIBLE_DEBUG",
                 kind="debugging",
                 server=name,
@@ -162,7 +162,7 @@ class ActionModule(Action):
         if C.config.get_config_value("DEFAULT_KEEP_REMOTE_FILES") or not self._is_pipelining_enabled("new"):
             raise EsyncError(
                 "without pipelining Ansible writes what it sends to temporary files, and private keys are about to be "
-                "handed over",
+                "shared",
                 "Let pipelining be used: no ANSIBLE_KEEP_REMOTE_FILES, and a connection and become plugin that can "
                 "(ssh and local with sudo can; su cannot)",
                 kind="no_pipelining",

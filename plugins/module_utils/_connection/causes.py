@@ -314,13 +314,13 @@ def check_answer(pair: PairEvidence, body: bytes, product_version: Optional[str]
             "another_server_answers",
             f"Where {pair.server} looked for {pair.place} a server answered that calls itself {said['server'][:64]!r}.",
         )
-    # Only endpoints of ours tell a generation; services of other makes know nothing of sites.
+    # Only endpoints of ours report a generation; services of other makes know nothing of sites.
     if pair.site and "generation" in said and said.get("site") != pair.site:
         site = said.get("site")
         what = f"its site {str(site)[:64]!r}" if site else "an endpoint that knows of no site"
         return _another_site(pair, f"{what} answered")
     seen = said.get("peer")
-    # An endpoint that handed its own client set to all of its peers does not know who calls.
+    # An endpoint that shares its own client set with all of its peers does not know who calls.
     if isinstance(seen, str) and seen not in ("", UNKNOWN, pair.server):
         return Diagnosis("taken_for_another", f"{pair.place} takes {pair.server} for {seen[:64]!r}.")
     theirs = said.get("product_version")

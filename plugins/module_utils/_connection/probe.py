@@ -42,7 +42,7 @@ _MISDIRECTED = 421
 _REFUSING = (400, 403, 495, 496)
 _ANSWER_LIMIT = 64 * 1024
 
-# How a balancer shows that it knows no member that is up.
+# How a balancer reports that no member is up.
 _NOBODY_THERE = ("endpoint_not_listening", "not_tls")
 _CLUSTER_POLL = 0.25
 
@@ -51,7 +51,7 @@ _CLUSTER_POLL = 0.25
 class Peer:
     """A peer to connect to.
 
-    :param expected: fingerprint to state of the server certificates that it may show.
+    :param expected: fingerprint to state of the server certificates that it may present.
     :param site: the site of it that is meant; None: it has none. :param server_name: what the site is asked for by.
     :param members: if it is a cluster, whose address is its balancer's: server name to what may be expected of it.
     """
@@ -74,15 +74,15 @@ class Peer:
 class ProbeSettings:
     """How to test.
 
-    :param present: what to show the peers, one of PRESENT.
+    :param present: what to present to the peers, one of PRESENT.
     :param refused: whether a refusal is what is to be proved.
     :param require: the generations that a peer may serve.
     :param known: fingerprint to ``NAME role state``, of certificates that the trust on the disk does not hold.
     :param connect_timeout: seconds for each of connecting and the handshake.
     :param answer_timeout: seconds for the answer.
     :param product_version: this server's, to be compared with the peer's; None: not compared.
-    :param trust_model: ``pinned``: this server shows its own client set; ``shared_keys``: to each peer the one that
-        this peer handed to it.
+    :param trust_model: ``pinned``: this server presents its own client set; ``shared_keys``: to each peer the one that
+        this peer shares with it.
     :param cluster_patience: seconds for a balancer to notice that a member of its cluster is up.
     """
 
@@ -102,7 +102,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What one connection showed.
+    """The outcome of one connection.
 
     :param finding: what is wrong; None if bytes went both ways.
     :param refusal: whether the peer refused this caller, as opposed to any other failure.
@@ -156,14 +156,14 @@ def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]
 def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]]:
     """Try to get in at every peer with each thing that it must refuse, one kind after the other.
 
-    A peer that neither answers nor refuses is not tried with each, for it would cost the time-outs of every kind; only
+    A peer that neither answers nor refuses is not tried with each, because that would cost all their time-outs; only
     whether it answers without TLS may be another matter.
 
     :returns: a result for each peer and kind, with ``present``.
     """
     found: List[Dict[str, Any]] = []
     silent: Dict[Tuple[str, Optional[str]], Dict[str, Any]] = {}
-    # Where a server accepts only what it handed out itself, the caller's own client set is nothing to it.
+    # Where a server accepts only its own shared client key, it must refuse the caller's own client set.
     for present in (*MUST_BE_REFUSED, OWN_CLIENT) if settings.trust_model == SHARED_KEYS else MUST_BE_REFUSED:
         tried = [peer for peer in peers if (peer.name, peer.site) not in silent or present == PLAIN]
         results = probe(tried, replace(settings, present=present, refused=True)) if tried else []
@@ -174,7 +174,7 @@ def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[
             {
                 (str(result["to"]), result["site"]): result
                 for result in results
-                # What this server cannot present tells nothing about the peer.
+                # What this server cannot present proves nothing about the peer.
                 if result["verdict"] == "untested" and result["cause"] not in diagnosis.OWN_FILES
             }
         )
@@ -449,7 +449,7 @@ def _callers(peers: Sequence[Peer], settings: ProbeSettings) -> List[Union[_Call
 def _prepared(
     settings: ProbeSettings, peers: Sequence[Optional[str]]
 ) -> Dict[Optional[str], Union[_Caller, Diagnosis]]:
-    """What this server shows to each peer, or why its files cannot be used for that. :param peers: None for all alike.
+    """What this server presents to each peer, or why its files cannot be used. :param peers: None for all alike.
 
     :raises EsyncError: something else than its files is wrong.
     """
@@ -472,7 +472,7 @@ def _prepared(
 def _prepare(
     settings: ProbeSettings, own: Mapping[str, str], trust: Optional[tls.LoadedTrust], peer: Optional[str]
 ) -> _Caller:
-    """What this server shows to all of its peers, or to one of them if they are told apart.
+    """What this server presents to all of its peers, or to one of them if they are told apart.
 
     :param trust: the one in force; None to speak without TLS.
     :raises EsyncError: its files cannot be used.
@@ -511,7 +511,7 @@ def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, presente
         # Only a refusal proves that the peer refuses; a closed port proves nothing.
         if finding is None:
             finding = Diagnosis(
-                "not_refused", f"{peer.name} answered {settings.name}, which showed: {settings.present}."
+                "not_refused", f"{peer.name} answered {settings.name}, which presented: {settings.present}."
             )
             verdict = "failed"
         elif outcome.refusal:

@@ -72,7 +72,7 @@ class LoadedTrust:
         return {entry.fingerprint: entry.peer for entry in self.entries if entry.role == role}
 
     def callers(self) -> Dict[str, str]:
-        """Fingerprint to who calls with it; the server's own client certificate, handed to all, does not tell."""
+        """Fingerprint to caller; the server's own client certificate, shared with all peers, identifies none."""
         pins = self.pins(CLIENT).items()
         return {fingerprint: UNKNOWN if peer == self.server else peer for fingerprint, peer in pins}
 
@@ -137,7 +137,7 @@ def read_credential(directory: str, state: str, role: str) -> Credential:
 
 
 def read_shared_key(directory: str, peer: str, state: str) -> Credential:
-    """Find the client set that a peer handed to this server.
+    """Find the client set that a peer shares with this server.
 
     :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.
     :raises EsyncError: kinds ``not_handed``, ``damaged_file``.
@@ -151,7 +151,7 @@ def read_shared_key(directory: str, peer: str, state: str) -> Credential:
             der = _first_certificate(_read(stem + ".crt"), stem + ".crt")
             return Credential(stem + ".crt", stem + ".key", fingerprint_of(der), der)
     raise EsyncError(
-        f"there is no {state} client set that {peer} handed to this server",
+        f"there is no {state} client set that {peer} shares with this server",
         "Run establish, which hands the client sets over",
         kind="not_handed",
         path=os.path.join(links[0], remote_stem(peer, CLIENT, state) + ".crt"),
@@ -231,7 +231,7 @@ def _read(path: str) -> bytes:
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
-    return EsyncError(cause, "Restore it, or let it be made anew", kind="damaged_file", path=path)
+    return EsyncError(cause, "Restore it, or have it created again", kind="damaged_file", path=path)
 
 
 # -- contexts -------------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def server_context(credential: Credential, trust: LoadedTrust) -> ssl.SSLContext
     context.verify_mode = ssl.CERT_REQUIRED
     load_credential(context, credential)
     _load_trust(context, trust.bundle(CLIENT))
-    # A resumed session would skip the judgement of a certificate that may have been withdrawn meanwhile.
+    # A resumed session would skip the validation of a certificate that may have been withdrawn meanwhile.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context
@@ -293,7 +293,7 @@ def _load_trust(context: ssl.SSLContext, path: str) -> None:
 
 
 def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
-    """Give a context a certificate and key to show.
+    """Give a context a certificate and key to present.
 
     :raises EsyncError: kinds ``damaged_file``, ``key_mismatch``; never with OpenSSL's text.
     """
@@ -310,7 +310,7 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
     if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         raise EsyncError(
             f"it is not the private key of the certificate {credential.certificate}",
-            "Restore both, or let the set be made anew",
+            "Restore both, or have the set created again",
             kind="key_mismatch",
             path=credential.key,
         )
@@ -339,8 +339,8 @@ def alert_of(error: ssl.SSLError) -> Optional[str]:
 def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -> Optional[bytes]:
     """The certificate that an endpoint serves, DER, for the diagnosis only.
 
-    Nothing is verified, so nothing is shown: the connection has no client certificate, and ends without a byte sent.
-    A peer of TLS 1.2 that demands a certificate ends the handshake, but has shown its own in clear by then.
+    Nothing is verified, so nothing is presented: the connection has no client certificate, and sends no byte.
+    A peer of TLS 1.2 that demands a certificate ends the handshake, but has presented its own in clear by then.
 
     :param address: for connect(). :param timeout: seconds for all of it.
     :returns: ``None`` if it could not be read.

@@ -31,7 +31,7 @@ PINNED = "pinned"
 SHARED_KEYS = "shared_keys"
 BOTH = "both"
 MODELS = (PINNED, SHARED_KEYS)
-"""Whose client certificates a server accepts: those of its peers, or its own, which it handed to them. ``both`` only
+"""Whose client certificates a server accepts: those of its peers, or its own, which it shares with them. ``both`` only
 while a mesh goes from one to the other."""
 
 ENDPOINTS = ("temporary", "nginx", "external")

@@ -239,7 +239,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
     if len(data) > MAX_BYTES:
         raise _damaged(path, f"it has {len(data)} bytes, more than one key and one certificate need ({MAX_BYTES})")
     try:
-        # Strictly, for versions of the library differ in what they pass over.
+        # Strictly, because versions of the library differ in what they ignore.
         most = max(_iterations(data))
     except ValueError:
         raise _damaged(path, "its length is not what its header says, or it is no PKCS#12 file in DER") from None
@@ -271,7 +271,7 @@ def encryption_of(data: bytes) -> str:
 
 
 def _digest_identifiers(form: _Form) -> Tuple[bytes, bytes]:
-    # The whole algorithm identifier, without and with the parameter NULL: nothing else protects that part of a file.
+    # The complete algorithm identifier, without and with the parameter NULL: nothing else protects that part of a file.
     digest = der.oid(form.digest_oid)
     return der.sequence(digest), der.sequence(digest, der.null())
 
@@ -335,4 +335,4 @@ def _number(element: der.Element) -> int:
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
-    return EsyncError(cause, "Restore it, or let the set be made anew", kind="damaged_file", path=path)
+    return EsyncError(cause, "Restore it, or have the set created again", kind="damaged_file", path=path)

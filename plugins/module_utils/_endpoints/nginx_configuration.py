@@ -34,7 +34,7 @@ _PROXY = """\
 
 
 def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
-    """The whole file: who calls, then one server block for each site.
+    """The complete file: who calls, then one server block for each site.
 
     :param settings: without sites there is one block, on the eSync port.
     :param ipv6: whether nginx can listen on IPv6 here.
@@ -115,7 +115,7 @@ def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
         lines += [
             "    # The names of too many peers do not fit into the announcement, and nginx wants a file: our own "
             "server certificate",
-            "    # lets nobody in, for it is none of a client.",
+            "    # accepts nobody, because it is none of a client.",
             f"    ssl_client_certificate {settings.directory}/current/server.crt;",
         ]
     return [*lines, "", '    if ($esync_peer = "") {', "        return 403;", "    }"]

@@ -48,7 +48,7 @@ SPEC: Dict[str, Any] = {
 
 
 def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
-    """Do what was asked for, under the lock of the directory.
+    """Do what was requested, under the lock of the directory.
 
     :raises EsyncError: what is wrong with the sets, the settings, the clock or the disk; nothing is changed then.
     """

@@ -87,7 +87,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         require=tuple(options["require"]),
     )
     clusters = [_cluster(one, peers) for one in options["clusters"]]
-    # Before the rest, for a temporary endpoint ends when it was served what it waits for.
+    # Before the rest, because a temporary endpoint ends as soon as all expected peers were served.
     refusals = probe_refusals([peer for peer in peers if peer.name in options["refusals"]], settings)
     balanced = probe_clusters([one for one in clusters if one.members], settings)
     return {"changed": False, "results": probe(peers, settings), "refusals": refusals, "clusters": balanced}

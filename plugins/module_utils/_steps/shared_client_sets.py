@@ -46,7 +46,7 @@ SPEC: Dict[str, Any] = {
 
 
 def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
-    """Read this server's own sets, or put in force what it was handed.
+    """Read this server's own sets, or put in force the sets that its peers share with it.
 
     :raises EsyncError: a set that is not what it should be; what is in force then stays as it is.
     """
@@ -81,7 +81,7 @@ def _take_in(
         _folder_keys(options, entries),
     )
     if entries and not context.check:
-        # What each of these peers has to refuse: its own name, and nothing that it ever handed out.
+        # What each of these peers has to refuse: its own name, and nothing that it ever shared.
         now = clock()
         untrusted.make(base, untrusted.missing(base, [name, *(entry.peer for entry in entries)], now), now)
     installed = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}

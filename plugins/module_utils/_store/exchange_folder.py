@@ -4,9 +4,9 @@
 
 """The folder by which certificates go from one place to another by hand (docs/apply.md).
 
-Private keys are in it only where client sets are handed over (docs/shared-keys.md).
+Private keys are in it only where client sets are shared (docs/shared-keys.md).
 
-It comes from elsewhere, so nothing in it is believed: everything is judged, and everything wrong is told at once.
+It comes from elsewhere, so nothing in it is believed: everything is validated, and all errors are reported at once.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _CHOOSE = "Choose another esync_folder"
 
 @dataclass(frozen=True)
 class FolderRequest:
-    """What the judgement needs to know.
+    """What the validation needs to know.
 
     :param server: the server that the folder lies on; its own certificates have no place in it.
     :param own: fingerprints of the server's own certificates.
     :param now: the time, UTC.
     :param passphrase: of the ``.pfx`` and ``.pvk`` files, if it was given.
-    :param shared_keys: whether every client set must come with its private key, to be shown to the server it is of.
+    :param shared_keys: whether every client set must come with its private key, to be presented to the server it is of.
     """
 
     server: str
@@ -76,7 +76,7 @@ class RemoteSet:
     :param generations: state to role to certificate; the current one is always there.
     :param address: where it listens, None if no manifest says so.
     :param endpoint: what listens there, None if no manifest says so.
-    :param client_sets: state to the client's ``.pfx`` file, of those that are to be handed over.
+    :param client_sets: state to the client's ``.pfx`` file, of those that are to be shared.
     """
 
     name: str
@@ -108,7 +108,7 @@ class RemoteSet:
         }
 
     def fingerprint_lines(self) -> List[str]:
-        """A line for each certificate, to be read to somebody on the telephone."""
+        """A line for each certificate, to be compared by telephone."""
         return [
             f"{self.name} {role} ({state}): {spelled(self.generations[state][role].fingerprint)}"
             for state in names.STATES
@@ -139,7 +139,7 @@ def spelled(fingerprint: str) -> str:
 
 
 def read(path: str, request: FolderRequest, web_roots: Sequence[str]) -> FolderContent:
-    """Judge a folder with the sets of other servers.
+    """Validate a folder with the sets of other servers.
 
     Private keys are read to be compared, and go nowhere.
 
@@ -155,7 +155,7 @@ def read(path: str, request: FolderRequest, web_roots: Sequence[str]) -> FolderC
 def read_client_sets(
     path: str, server: str, peers: Sequence[str], passphrase: bytes, web_roots: Sequence[str]
 ) -> Dict[str, bytes]:
-    """The client sets that some servers hand over in a folder: fingerprint to the ``.pfx`` file.
+    """The client sets that some servers share in a folder: fingerprint to the ``.pfx`` file.
 
     Whoever takes one in compares it with what it should be.
 
@@ -336,13 +336,13 @@ class _Reader:
         return RemoteSet(name, generations)
 
     def _client_sets(self, name: str, states: Sequence[str]) -> None:
-        """Is there what this server is to show to the other one?"""
+        """Is there what this server is to present to the other one?"""
         for state in states:
             entry = client_file(name, state)
             if entry not in self.keys.get(name, {}):
                 self.wrong(
                     entry,
-                    f"it is missing: {name} accepts only callers that show its own client set "
+                    f"it is missing: {name} accepts only callers that present its own client set "
                     "(esync_trust_model: shared_keys), and its private key is in that file",
                     f"Have it exported by {name}, by the export playbook with esync_trust_model: shared_keys, or copy "
                     "it by hand",
@@ -406,7 +406,7 @@ class _Reader:
             if entry.endswith(".pvk"):
                 key = pvk.read_pvk(data, entry, passphrase)
             elif passphrase is None:
-                return  # it cannot be opened, and nobody asked for that
+                return  # it cannot be opened, and that was not requested
             else:
                 key, stored = pkcs12.read_pfx(data, entry, passphrase)
         except EsyncError as error:
@@ -415,7 +415,7 @@ class _Reader:
             self.wrong(entry, error.cause, remedy if needed else _COPY, error.kind)
             return
         if certificate is None:
-            return  # told already
+            return  # reported already
         if stored is not None and stored != certificate.der:
             self.wrong(entry, "it holds another certificate than the .cer file beside it", _COPY, "mismatch")
         elif x509.public_key_of(key) != certificate.public_key or (
@@ -438,7 +438,7 @@ class _Reader:
         for key in sorted({*listed, *certificates}):
             certificate = certificates.get(key)
             if key in certificates and certificate is None:
-                continue  # told already
+                continue  # reported already
             there = certificate.fingerprint if certificate else "no such file"
             if listed.get(key) != there:
                 state, role = key
@@ -516,7 +516,7 @@ def client_file(name: str, state: str) -> str:
 
 
 def render_manifest(one: RemoteSet) -> bytes:
-    """Who it is, where it listens, the fingerprints to be read aloud, and which files hold private keys."""
+    """Who it is, where it listens, the fingerprints to be compared by telephone, and which files hold private keys."""
     manifest: Dict[str, Any] = {
         "version": VERSION,
         "name": one.name,
@@ -588,7 +588,7 @@ def contents(one: RemoteSet) -> Dict[str, bytes]:
 
 
 def write(path: str, one: RemoteSet, web_roots: Sequence[str], check: bool = False) -> bool:
-    """Make a folder with a server's certificates: it appears whole, or not at all.
+    """Make a folder with a server's certificates: it appears complete, or not at all.
 
     With private keys in it, it is for nobody but its owner.
 

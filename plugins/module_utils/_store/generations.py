@@ -181,7 +181,7 @@ class Sets:
 
         :param renew: replace sound ones that are due; else that is only said.
         :param discard: destroy whatever there is, and make new ones.
-        :raises EsyncError: all that is damaged or foreign, file by file; nothing is then changed.
+        :raises EsyncError: everything that is damaged or unexpected, file by file; nothing is then changed.
         """
         if discard:
             self._hold(lock)
@@ -205,7 +205,7 @@ class Sets:
         :param only_due: make none if the current ones need no replacement.
         :raises EsyncError: the current ones are missing or damaged.
         """
-        # A damaged next was never used: it is made anew. A damaged previous only waits for its destruction.
+        # A damaged next was never used: it is created again. A damaged previous only waits for its destruction.
         raise_all(self.found.errors(None, names.CURRENT))
         self._demand_current()
         locked = self._hold(lock)
@@ -318,7 +318,7 @@ class Sets:
             )
         note = {"holder": lock.holder, "since": lock.since, "id": lock.id}
         text = (json.dumps(note, indent=1, sort_keys=True) + "\n").encode("utf-8")
-        # Compared with the file, for the note of a rotation that is over here is not found by the inspection.
+        # Compared with the file, because the inspection does not find the note of a rotation that is over here.
         if self.base and self._exists(layout.ROTATION) and self.base.read(layout.ROTATION) == text:
             return False
         if self._base:

@@ -95,7 +95,7 @@ class _Checker:
         self.entries = frozenset(entries)
         self.state = state
         self.findings = findings
-        # A format that one role has and the other lacks was lost; one that both lack was never asked for.
+        # A format that is missing in one role only was lost; one that is missing in both was never requested.
         self.formats = tuple(
             suffix for suffix in layout.FORMATS if any(self._name(role, suffix) in self.entries for role in names.ROLES)
         )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who is in the mesh: judged whole, before any host is touched."""
+"""Who is in the mesh: validated completely before any host is touched."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def validate(
 
 
 def discarding(members: Sequence[Member], wanted: Mapping[str, Any], group: str) -> tuple[str, ...]:
-    """The names of the servers whose sets are to be destroyed and made anew.
+    """The names of the servers whose sets are to be destroyed and created again.
 
     :param wanted: each host's ``esync_discard_existing``: true, false, or server names, as a list or as text
         with commas.
@@ -201,7 +201,7 @@ def _alone(member: Member) -> Iterable[EsyncError]:
     for root in member.web_roots:
         if _lies_under(member.directory, root):
             yield EsyncError(
-                f"the folder lies under the web root {root}, where the web server could hand out private keys",
+                f"the folder lies under the web root {root}, where the web server could serve private keys",
                 "Set esync_directory to another place",
                 kind="under_web_root",
                 server=member.host,
@@ -306,8 +306,8 @@ def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
     if over:
         yield EsyncError(
             f"{_names(over)} {'is' if len(over) == 1 else 'are'} in a cluster, and esync_trust_model is {SHARED_KEYS}: "
-            "nobody can know which member's client set to show before a member has answered",
-            f"Leave out esync_cluster, or set esync_trust_model to {PINNED} for the whole mesh",
+            "nobody can know which member's client set to present before a member has answered",
+            f"Remove esync_cluster, or set esync_trust_model to {PINNED} for the whole mesh",
             kind="cluster_needs_pins",
         )
     for member in members:

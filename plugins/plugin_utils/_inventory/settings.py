@@ -95,7 +95,7 @@ class Reader:
         return value
 
     def settings(self, host: str) -> dict[str, Any]:
-        """All settings of a host that are set or have a default, typed; secret ones are left out.
+        """All settings of a host that are set or have a default, typed; without the secret ones.
 
         :raises EsyncError: kind ``bad_variable``, everything that is wrong at once.
         """

@@ -29,7 +29,7 @@ class Site:
     """One web site of a server.
 
     :param port: 1 to 65535. :param server_name: the DNS name that it is asked for by, where sites share a port.
-    :param root: the folder that nginx hands out. :param upstream: where nginx passes requests to.
+    :param root: the folder that nginx serves. :param upstream: where nginx passes requests to.
     :param reload: the command that makes a service of the user's own, which serves it, take up new certificates.
     """
 
@@ -49,7 +49,7 @@ def read(host: str, value: Any, port: int) -> tuple[Site, ...]:
     """The sites of a host, as the inventory has them.
 
     :param value: the value of esync_endpoint_sites. :param port: that of a site that names none.
-    :raises EsyncError: kind ``bad_site``; names, ports and the like are judged later, all together.
+    :raises EsyncError: kind ``bad_site``; names, ports and the like are validated later, all together.
     """
     if not isinstance(value, (list, tuple)):
         raise _bad(host, "esync_endpoint_sites is no list of sites")
@@ -167,7 +167,7 @@ def _root_problems(root: str, directory: str) -> Iterator[str]:
         return
     ours, theirs = (posixpath.normpath(path).rstrip("/") + "/" for path in (directory, root))
     if ours.startswith(theirs) or theirs.startswith(ours):
-        yield f"its root {root} and our folder {directory} lie in each other, so that private keys could be handed out"
+        yield f"its root {root} and our folder {directory} lie in each other, so that private keys could be served"
 
 
 def _duplicates(host: str, sites: Sequence[Site]) -> Iterator[EsyncError]:

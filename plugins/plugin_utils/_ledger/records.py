@@ -35,7 +35,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 @dataclass(frozen=True)
 class RecordedGeneration:
-    """One pair of certificates that a server shows.
+    """One pair of certificates that a server presents.
 
     :param state: ``current``, ``next`` or ``previous``.
     :param certificates: role to the certificate's facts.
@@ -93,7 +93,7 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class PresentedSets:
-    """What a server shows in this run, and what the user allows of it."""
+    """What a server presents in this run, and what the user allows of it."""
 
     name: str
     address: str
@@ -104,7 +104,7 @@ class PresentedSets:
 
 
 def read_generations(presented: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
-    """Generations as the modules return them and as the files hold them, judged strictly.
+    """Generations as the modules return them and as the files hold them, validated strictly.
 
     :raises EsyncError: kind ``damaged_ledger``, naming ``path``.
     """
@@ -254,15 +254,15 @@ def render(entry: LedgerRecord) -> str:
 
 
 def recorded(known: LedgerRecord | None, presented: PresentedSets, now: str) -> LedgerRecord:
-    """What the ledger is to hold after a server showed its certificates.
+    """What the ledger is to hold after a server presented its certificates.
 
     A ``next`` that no rotation announced, and a ``previous`` that was already retired, are not recorded.
 
-    :param now: UTC, for what loses trust.
+    :param now: UTC, recorded with what loses trust.
     :raises EsyncError: kind ``changed_certificate``: certificates that nobody announced, with both fingerprints.
     """
     before = known or LedgerRecord(presented.name, presented.address, presented.port)
-    # A server that is new, joins again, or lost all trust may show anything but what lost it.
+    # A server that is new, joins again, or lost all trust may present anything but what lost it.
     fresh = not before.generations
     distrusted = {one.fingerprint: one for one in before.distrusted}
     kept = []
@@ -316,7 +316,7 @@ def _refused_change(before: LedgerRecord, presented: RecordedGeneration) -> Esyn
     known = next((one for one in before.generations if one.state == CURRENT), before.generations[0])
     role = next(role for role in ROLES if presented.certificates[role]["fingerprint"] not in before.fingerprints)
     return EsyncError(
-        f"it shows a {role} certificate that no rotation announced, "
+        f"it presents a {role} certificate that no rotation announced, "
         f"fingerprint {presented.certificates[role]['fingerprint']}; "
         f"the ledger knows {known.certificates[role]['fingerprint']}",
         f"If the host was rebuilt, name it: -e esync_accept_changed={before.name}. If not, find out who changed it",
@@ -327,7 +327,7 @@ def _refused_change(before: LedgerRecord, presented: RecordedGeneration) -> Esyn
 
 def _refused_distrusted(name: str, distrusted: Distrusted) -> EsyncError:
     return EsyncError(
-        f"it shows the {distrusted.role} certificate {distrusted.fingerprint}, "
+        f"it presents the {distrusted.role} certificate {distrusted.fingerprint}, "
         f"which lost all trust at {distrusted.since} ({distrusted.why})",
         f"Give it new certificates: run establish over the whole group with -e esync_discard_existing={name}",
         kind="distrusted_certificate",
@@ -339,7 +339,7 @@ def _damaged(path: str, cause: str) -> EsyncError:
     return EsyncError(
         cause,
         "Restore it (it is public data, git has it if you committed it), "
-        "or delete it and run establish over the whole group, which writes it anew",
+        "or delete it and run establish over the whole group, which writes it again",
         kind="damaged_ledger",
         path=path,
     )

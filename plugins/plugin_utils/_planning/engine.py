@@ -151,7 +151,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
             failed.append(server)
     _let_listeners_end(run, visited)
     if stage.failure == STOP_IF_FAILED:
-        # Nobody waits for a server that is away; it receives later what it lacks.
+        # Nobody waits for a server that is away; it receives later what is missing.
         failed = [server for server in failed if server.state != UNREACHABLE]
     if failed and stage.failure in (STOP_ALL, STOP_IF_FAILED):
         _stop(run, stage, names_of(failed))

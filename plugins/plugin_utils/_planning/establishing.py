@@ -96,7 +96,7 @@ def stop_for_clocks(run: Run) -> None:
 
 
 def record(run: Run) -> None:
-    """Record the public certificates in the ledger, and tell what is due."""
+    """Record the public certificates in the ledger, and report what is due."""
     stages.record_sets(run, run.present, accept=run.mesh["discarding"])
     for server in run.present:
         if server.read.get("due"):
@@ -186,7 +186,7 @@ def end_other_models(run: Run) -> None:
 
 
 def require_external(run: Run) -> None:
-    """Tell how external peers answered; one that did not fails the run."""
+    """Report how external peers answered; one that did not fails the run."""
     stages.report_external(run, must_answer=True)
 
 
@@ -307,7 +307,7 @@ def admit_folder(run: Run) -> None:
     :raises EsyncError: everything that is wrong, at once.
     """
     report_fingerprints(run)
-    # A mesh that is by another trust model than the settings is told before the ledger knows external peers.
+    # A mesh that is by another trust model than the settings is refused before the ledger knows external peers.
     refuse_other_models(run)
     found = [
         AppliedSet.read(server.name, str(server.folder["folder"]), item)
@@ -345,7 +345,7 @@ def call_external(run: Run) -> Visits:
 
 
 def report_external(run: Run) -> None:
-    """Tell how external peers answered; it fails nothing, because the other side may not be ready yet."""
+    """Report how external peers answered; it fails nothing, because the other side may not be ready yet."""
     stages.report_external(run, must_answer=False)
     if _away(run):
         run.notes.append(

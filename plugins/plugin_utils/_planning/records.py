@@ -5,7 +5,7 @@
 """What a host returns, made into records of that host alone: the one place where it enters the control node.
 
 Every step has a shape. What the shape does not name is dropped, whatever it is called; what it names has to be of its
-type, within its size, or the whole visit counts as failed. Nothing here depends on what other hosts say.
+type, within its size, or the entire visit counts as failed. Nothing here depends on what other hosts say.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Malformed(ValueError):
 
 
 def text(limit: int = _TEXT) -> Shape:
-    """A text; control characters in it become question marks, for it is printed."""
+    """A text; control characters in it become question marks, because it is printed."""
 
     def parse(value: Any) -> str:
         if not isinstance(value, str) or len(value) > limit:
@@ -116,7 +116,7 @@ def mapping(key: Shape, shape: Shape, limit: int = _LIMIT) -> Shape:
 def record(needs: str = "", **shapes: Shape) -> Shape:
     """A mapping with these keys, each of its shape, and no other.
 
-    :param needs: the keys that have to be there, with spaces; of the others, what is not there is left out.
+    :param needs: the keys that have to be there, with spaces; of the others, those that are not there are omitted.
     """
     needed = needs.split()
 
@@ -355,7 +355,7 @@ def _said(reply: Mapping[str, Any]) -> Any:
 
 
 def _error_of(reply: Mapping[str, Any]) -> Shape:
-    """An error; of one that nobody foresaw a host tells only its kind, and what it is in the message of the result."""
+    """An error; of an unexpected one a host returns only its kind, and what it is in the message of the result."""
 
     def parse(value: Any) -> dict[str, Any]:
         known = {"cause": reply.get("msg") or "it ended with an error", "remedy": ""}

@@ -40,7 +40,7 @@ REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
 
 
 def read(run: Run) -> Visits:
-    """Read what lies on the hosts; the first test follows at once if a rotation was asked for outright."""
+    """Read what lies on the hosts; the first test follows at once if a rotation was requested outright."""
     listens = not run.check and not run.mesh["esync_only_due"] and not run.mesh["esync_compromised"]
     return {
         one.name: [steps.certificate_info(one), *(stages.listener_steps(run, one) if listens else ())]
@@ -116,7 +116,7 @@ def _compromised(run: Run) -> list[str]:
 
 
 def distrust(run: Run) -> None:
-    """Strike the certificates from the ledger, also those of a server that is not in this run."""
+    """Remove the certificates from the ledger, also those of a server that is not in this run."""
     for name in _compromised(run):
         known = run.ledger.get(name)
         if known:
@@ -148,7 +148,7 @@ def apply_replaced(run: Run) -> Visits:
 
 
 def test_shared_refused(run: Run) -> Visits:
-    """Present to every peer the client set that it handed over before; one that is away cannot refuse it yet."""
+    """Present to every peer the client set that it shared before; one that is away cannot refuse it yet."""
     return _shared_refused(run, run.present) if run.model == SHARED_KEYS else {}
 
 
@@ -165,7 +165,7 @@ def _shared_refused(run: Run, servers: Sequence[Server]) -> Visits:
 
 def demand_shared_refused(run: Run) -> None:
     """No shared client key of before may be accepted any more."""
-    stages.demand_refused(run, "a client set that was handed over", REPAIR_AND_AGAIN)
+    stages.demand_refused(run, "a shared client key", REPAIR_AND_AGAIN)
 
 
 def demand_pairs(run: Run) -> None:
@@ -202,7 +202,7 @@ def make_next(run: Run) -> Visits:
 
 
 def keep_baseline(run: Run) -> None:
-    """Remember which pairs do not work, for the comparisons: the fewer by far."""
+    """Remember which pairs do not work, for the comparisons: they are few."""
     mesh = mesh_of(run)
     run.baseline = broken(mesh)
     run.say(f"Before the rotation: {verdict(mesh)}")
@@ -219,7 +219,7 @@ def apply_next(run: Run) -> Visits:
 
 
 def shares_next_keys(run: Run) -> bool:
-    """Whether the next client sets travel. After the endpoints know them: callers use a set as soon as they have it."""
+    """Whether the next client sets are shared; after the endpoints know them, because callers use a set at once."""
     return is_on(run) and run.model == SHARED_KEYS
 
 
@@ -372,7 +372,7 @@ def leaves_shared_keys(run: Run) -> bool:
 
 
 def withdraw_shared(run: Run) -> Visits:
-    """Before those that were handed to them are refused."""
+    """Before the shared ones are refused."""
     return stages.withdraw_shared(run)
 
 
@@ -453,7 +453,7 @@ def plan_removal(run: Run) -> None:
     if run.changes_model:
         raise EsyncError(
             f"The mesh is by another trust model than esync_trust_model, which is {run.model}, and a server is to be "
-            "removed: that is two runs",
+            "removed: that takes two runs",
             "Run the regenerate playbook first",
             kind="removal_and_model",
         )
@@ -470,7 +470,7 @@ def _plan_replacement(run: Run) -> None:
 
 
 def distrust_removed(run: Run) -> None:
-    """Strike the removed servers from the ledger."""
+    """Remove the removed servers from the ledger."""
     for name in run.mesh["esync_remove"]:
         known = run.ledger.get(name)
         if known:
@@ -484,7 +484,7 @@ def withdraw_removed(run: Run) -> Visits:
 
 
 def test_removed(run: Run) -> Visits:
-    """Let the removed servers show that they get in nowhere. What others shared with them is replaced later."""
+    """Prove that the removed servers are refused everywhere. What others shared with them is replaced later."""
     leaving = [one for one in run.leaving if one.state == OK and one.generations]
     present = "own_client" if run.model == SHARED_KEYS else CURRENT
     # A server that is left alone accepts nobody, and has no temporary endpoint then.
@@ -510,7 +510,7 @@ def demand_removed_refused(run: Run) -> None:
 
 
 def was_pending(run: Run) -> bool:
-    """A pending rotation was handed to the removed server as well, so it replaces nothing; another one follows."""
+    """A pending rotation was shared with the removed server as well, so it replaces nothing; another one follows."""
     return run.rotated and run.pending
 
 

@@ -57,7 +57,7 @@ class RotationServer:
     :param due: why its current certificates should be rotated; empty if they should not.
     :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
     :param clients: state to the fingerprint of its client certificate.
-    :param holds: the fingerprints of the client sets that its peers handed to it.
+    :param holds: the fingerprints of the client sets that its peers share with it.
     :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
     """
 
@@ -73,7 +73,7 @@ class RotationServer:
 
 @dataclass(frozen=True)
 class RotationRequest:
-    """What the user asked for.
+    """What the user requested.
 
     :param names: the servers to rotate; empty means all.
     :param only_due: rotate only those whose certificates are due.
@@ -193,7 +193,7 @@ def plan_rotation(
 
 
 _ALL_COMPROMISED = (
-    "The servers hold each other's client sets (esync_trust_model: shared_keys), so a breach of one compromises all."
+    "The servers share their client keys (esync_trust_model: shared_keys), so a key compromise on one compromises all."
 )
 
 
@@ -203,13 +203,14 @@ def _model_change(servers: Sequence[RotationServer], request: RotationRequest) -
     :raises EsyncError: kinds ``breach_and_model``, ``pending_and_model``.
     """
     found = [server.model for server in servers if server.model]
-    # What was handed over is destroyed last of all, and not before it was shown once more.
+    # Shared client keys are destroyed last of all, and only after they were presented once more.
     left = request.model == PINNED and any(server.holds for server in servers)
     changes = left or any(model != request.model for model in found)
     other = next(model for model in MODELS if model != request.model)
     if changes and request.compromised:
         raise EsyncError(
-            f"the trust model is to change to {request.model}, and a key compromise is to be handled: that takes two runs",
+            f"the trust model is to change to {request.model}, and a key compromise is to be handled: "
+            "that takes two runs",
             f"Handle the key compromise first, with esync_trust_model: {other}",
             kind="breach_and_model",
         )
@@ -219,7 +220,7 @@ def _model_change(servers: Sequence[RotationServer], request: RotationRequest) -
 
 
 def _refuse_sets_that_others_hold(servers: Sequence[RotationServer]) -> None:
-    """What a pending rotation has handed to others must not become what the peers pin."""
+    """What a pending rotation has shared with others must not become what the peers pin."""
     installed = {fingerprint for server in servers for fingerprint in server.holds}
     raise_all(
         [
@@ -243,7 +244,7 @@ def _words_of_change(request: RotationRequest) -> str:
     ) + (
         " From then on every server holds the client keys of all others, and whoever breaks into one can pose as any."
         if request.model == SHARED_KEYS
-        else " The client keys that were handed over are destroyed after it was proved that they are refused."
+        else " The shared client keys are destroyed after it was proved that they are refused."
     )
 
 
@@ -255,7 +256,7 @@ def _needs_next(server: RotationServer, request: RotationRequest, rotation_id: s
     if request.names and server.name not in request.names:
         return False
     if request.compromised and not request.names:
-        return False  # a breach is answered by itself; the others are rotated only if asked for by name
+        return False  # a key compromise is handled by itself; the others are rotated only if named
     return bool(server.due) or not request.only_due
 
 
@@ -302,7 +303,7 @@ def _refuse_locked(
 
 def _refuse_offline(offline: Sequence[str], request: RotationRequest) -> None:
     if request.defer or request.compromised:
-        return  # after a breach nobody waits for an absent server; the others must stop trusting at once
+        return  # after a key compromise nobody waits for an absent server; the others must stop trusting at once
     raise_all(
         [
             EsyncError(
@@ -329,7 +330,7 @@ def _words(
     if request.compromised:
         lines.append(
             f"Compromised: {', '.join(request.compromised)}. First everybody stops trusting their old certificates, "
-            "for whoever holds the keys could use them until then; only then are new ones made and exchanged. "
+            "because whoever holds the keys could use them until then; only then are new ones made and exchanged. "
             "Their pairs are down meanwhile, the others' are not."
         )
     if continued:
@@ -344,7 +345,7 @@ def _words(
             lines.append(f"{server.name}: switched; retire the previous certificates.")
     if offline:
         lines.append(
-            f"Not reached: {', '.join(offline)}. What they are owed is recorded, "
+            f"Not reached: {', '.join(offline)}. Their pending updates are recorded, "
             "and no certificate that they may still need is retired until they are back."
         )
     if not lines:

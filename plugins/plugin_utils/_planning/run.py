@@ -144,7 +144,7 @@ class Run:
     :param servers: name to server; those that are being removed too.
     :param rotation: what regenerate plans, once it did. :param baseline: the labels of what did not work before.
     :param worse: what got worse since, in words. :param failures: what fails the run besides the pairs, in words.
-    :param notes: what the user is told at the end. :param repairs: server name to what repair does there.
+    :param notes: what is reported at the end. :param repairs: server name to what repair does there.
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.
     :param report_mode: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``;
         ``never``: it fails nothing; empty: nothing is reported.
@@ -245,7 +245,7 @@ class Run:
     # -- words --------------------------------------------------------------------------------------------------
 
     def say(self, *lines: str) -> None:
-        """Tell the user now."""
+        """Report something now."""
         self.said += lines
 
     # -- the trust model ----------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class Run:
 
     @property
     def shares_keys(self) -> bool:
-        """Whether shared client keys have to travel, or to go."""
+        """Whether shared client keys have to be distributed or destroyed."""
         return self.model == SHARED_KEYS or any(one.read.get("shared") is not None for one in self.members)
 
     def rotates(self, server: Server) -> bool:
@@ -310,7 +310,7 @@ def names_of(servers: Iterable[Server]) -> list[str]:
 
 
 def next_in_ring(name: str, others: Collection[str]) -> str:
-    """The one of the others that a server tries to get into with what must be refused, so that each is tried once."""
+    """The one of the others to which a server presents what must be refused, so that each is tried once."""
     ring = sorted({*others, name})
     return ring[(ring.index(name) + 1) % len(ring)]
 

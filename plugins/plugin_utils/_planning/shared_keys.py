@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which client sets a server is to hold of its peers, planned from the ledger; only what it lacks is sent."""
+"""Which shared client keys a server is to hold, planned from the ledger; only those that are missing are sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import 
 
 @dataclass(frozen=True)
 class InstalledKeys:
-    """What a server holds.
+    """The shared client keys that a server holds.
 
     :param entries: those that are sound. :param intact: whether nothing of it is damaged, or out of use.
     """
@@ -30,7 +30,7 @@ class InstalledKeys:
 
     @classmethod
     def read(cls, said: Mapping[str, Any] | None) -> InstalledKeys:
-        """What a module returned as C(handed); nothing if it returned nothing.
+        """What a module returned as C(shared); nothing if it returned nothing.
 
         :raises EsyncError: kind ``bad_entry``.
         """
@@ -44,7 +44,7 @@ class InstalledKeys:
 class SharedKeyPlan:
     """The client sets that one server is to hold, and what differs from those it holds.
 
-    :param wanted: all of them, sorted. :param missing: those of them that it has not.
+    :param wanted: all of them, sorted. :param missing: those of them that it does not have.
     """
 
     wanted: tuple[SharedKey, ...]
@@ -52,7 +52,7 @@ class SharedKeyPlan:
     installed: InstalledKeys
 
     def obtainable(self, fetched: Sequence[str]) -> tuple[SharedKey, ...]:
-        """What it can hold now: of a set that it lacks, only those that were fetched, or that lie on the host.
+        """What it can hold now: of the missing sets, only those that were fetched, or that lie on the host.
 
         :param fetched: fingerprints.
         """
@@ -64,9 +64,9 @@ class SharedKeyPlan:
 
 
 def sets_of(record: LedgerRecord, newest: bool = False) -> tuple[SharedKey, ...]:
-    """The client sets that a server hands to its peers.
+    """The client sets that a server shares with its peers.
 
-    :param newest: only the newest generation, while a mesh goes over to this model: the older ones were made to stay
+    :param newest: only the newest generation, while a mesh changes to this model: the older ones were made to stay
         where they are.
     """
     states = [generation.state for generation in record.generations]
@@ -85,7 +85,7 @@ def plan_shared_keys(
     newest: bool = False,
     allow_shrink: bool = False,
 ) -> SharedKeyPlan:
-    """Plan what a server holds: the sets of the other members, and those that external peers handed over in a folder.
+    """Plan what a server holds: the sets of the other members, and those that external peers share in a folder.
 
     As for the trust, what the ledger says of a peer counts, and what it does not know is kept, except what lost all
     trust: keys that are destroyed do not come back, and those of an external peer not even with the ledger.

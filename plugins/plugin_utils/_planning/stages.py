@@ -73,7 +73,7 @@ class Stage:
     :param title: what the user reads while it runs.
     :param visit: the steps of every server; with none at all the stage is passed over.
     :param when: whether the stage takes place.
-    :param announce: what the ledger is told before, visit or not.
+    :param announce: what is written to the ledger before, visit or not.
     :param conclude: what has to be proved by what came back before the run goes on.
     :param failure: what the failure of one server leads to.
     """
@@ -124,7 +124,7 @@ def note_received(run: Run) -> None:
         try:
             plan = planned(run, server, run.accepts)
         except EsyncError:
-            continue  # told where its trust is planned in order to be written
+            continue  # reported where its trust is planned in order to be written
         # A server that nobody is known to yet has received all there is.
         if record and not plan.changed and (server.trust is not None or not plan.entries):
             received = expected_digests(server.name, digests)
@@ -282,8 +282,8 @@ def _report_missing(run: Run, server: Server, peers: Collection[str]) -> None:
     external = sorted(set(peers) & set(external_peers_of(run.names, run.ledger)))
     if external:
         run.say(
-            f"{server.name} lacks the client sets of {', '.join(external)}, who belong to another mesh, "
-            "and cannot call them: copy their folder to it, and run the apply playbook."
+            f"{server.name} cannot call {', '.join(external)} of another mesh, because their shared client keys are "
+            "missing on it: copy their folder to it, and run the apply playbook."
         )
 
 
@@ -398,7 +398,7 @@ def demand_refused(run: Run, what: str, then: str) -> None:
 
 
 def report_external(run: Run, must_answer: bool) -> None:
-    """Tell how external peers answered. :param must_answer: whether one that did not fails the run."""
+    """Report how external peers answered. :param must_answer: whether one that did not fails the run."""
     called = [one for one in run.present if one.external]
     wrong = [
         f"{server.name} -> {pair['to']}: {pair.get('cause')}. {pair.get('detail')} {pair.get('remedy')}"

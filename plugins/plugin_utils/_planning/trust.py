@@ -32,8 +32,8 @@ Kind = TypeVar("Kind", TrustEntry, SharedKey)
 class PendingUpdate:
     """A change that a server has still to receive.
 
-    :param kind: ``trust`` (it lacks changes of the others) or ``certificates`` (its own are not known yet).
-    :param missing: the servers whose certificates it lacks, in their present state.
+    :param kind: ``trust`` (changes of the others are missing) or ``certificates`` (its own are not known yet).
+    :param missing: the servers whose certificates are missing, in their present state.
     """
 
     server: str
@@ -47,7 +47,7 @@ class TrustPlan:
     """The trust that one server is to have, and what differs from the one it has.
 
     :param entries: all of it, sorted.
-    :param send: fingerprints of the certificates that the host lacks.
+    :param send: fingerprints of the certificates that are missing on the host.
     :param kept: peers that are trusted although they are not in the mesh (any more).
     :param unrecorded: members that the ledger has no certificates of.
     """
@@ -87,7 +87,7 @@ class Withdrawn:
         return cls(server, frozenset(distrust) | removed, frozenset(fingerprints))
 
     def covers(self, entry: TrustEntry | SharedKey) -> bool:
-        """Is this one of what is lost?"""
+        """Whether this is one of them."""
         own = entry.peer.lower() == self.server.lower()
         return own or entry.peer in self.names or entry.fingerprint in self.fingerprints
 
@@ -125,11 +125,11 @@ def plan_trust(
     :param members: the names of the mesh, ``server`` among them or not.
     :param ledger: name to record, also of former members.
     :param known: the trust in force; None if there is none, or it cannot be read.
-    :param intact: whether the trust in force is whole; if not, it is written anew even if nothing differs.
+    :param intact: whether the trust in force is intact; if not, it is written again even if nothing differs.
     :param distrust: names that nothing may be kept of.
     :param allow_shrink: whether servers outside the mesh lose trust.
     :param model: whose client certificates are accepted: ``pinned``, those of the peers; ``shared_keys``, the server's
-        own, which it handed to its peers; ``both``.
+        own, which it shares with its peers; ``both``.
     :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and nobody asked for that.
     """
     external_peers = [name for name in external_peers_of(members, ledger) if name not in distrust]
@@ -206,9 +206,9 @@ def refuse_external_peers(members: Sequence[str], ledger: Mapping[str, LedgerRec
     external_peers = external_peers_of(members, ledger)
     if external_peers:
         raise EsyncError(
-            f"the ledger has external peers ({few(external_peers)}), with what they showed or handed over by the old "
+            f"the ledger has external peers ({few(external_peers)}), with what they presented or shared by the old "
             "trust model, and nobody here can give them what the new one needs",
             "Go back to the old esync_trust_model and remove them with the remove playbook; change the model, and "
-            "export and apply anew, both meshes with the same esync_trust_model",
+            "export and apply again, both meshes with the same esync_trust_model",
             kind="external_peers_of_other_model",
         )

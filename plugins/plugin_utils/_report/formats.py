@@ -26,7 +26,7 @@ REPORTS: Mapping[str, Writer] = {
 
 
 def write_reports(mesh: Mesh, folder: Path, now: str) -> None:
-    """Write all files, each replaced as a whole or not at all.
+    """Write all files, each replaced completely or not at all.
 
     :param now: UTC.
     :raises EsyncError: kind ``control_node_file``.

@@ -138,7 +138,7 @@ def _usual(counts: Counter[int], text: Sequence[str | None], others: Iterable[st
 
 
 def _short(milliseconds: float | None) -> float:
-    """-1 for none; a whole number without its point."""
+    """-1 for none; an integer without its point."""
     if milliseconds is None:
         return -1
     return int(milliseconds) if milliseconds == int(milliseconds) else round(milliseconds, 1)

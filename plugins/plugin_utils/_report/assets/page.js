@@ -279,8 +279,8 @@
       if (value) facts.append(make("dt", name), make("dd", value, className));
     };
     fact("Handshake", [pair.time, pair.tls].filter(Boolean).join(", "));
-    fact("Certificate that the called server showed (SHA-256)", pair.served, "print");
-    fact("Certificate that the caller showed (SHA-256)", pair.client, "print");
+    fact("Certificate that the called server presented (SHA-256)", pair.served, "print");
+    fact("Certificate that the caller presented (SHA-256)", pair.client, "print");
     box.append(facts);
   };
 

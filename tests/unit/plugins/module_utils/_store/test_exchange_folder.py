@@ -179,7 +179,7 @@ def test_no_export_under_a_web_root_or_where_others_may_write(tmp_path: Path) ->
 
 
 def packed(name: str, label: str = "") -> bytes:
-    """A client set as it is handed over."""
+    """A client set as it is shared."""
     mine = certificate(name, "client", label)
     return pkcs12.write_pfx(name, key(f"{name}client{label}"), mine.der, PASSPHRASE.encode(), pkcs12.MODERN)
 

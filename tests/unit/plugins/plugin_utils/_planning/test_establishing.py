@@ -190,7 +190,7 @@ def test_client_sets_of_external_peers_come_from_the_folder_and_those_of_members
     model.hosts["a"].shared, model.hosts["a"].folder = None, []
     seen: list[str] = []
     model.stages(model.start("establish", **shared), lambda run, plan: seen.extend(run.said))
-    assert "a lacks the client sets of x" in " ".join(seen)
+    assert "a cannot call x of another mesh" in " ".join(seen)
 
 
 def test_export_shows_fingerprints_and_one_failure_stops_nobody(established: Model) -> None:

@@ -161,7 +161,7 @@ def test_a_certificate_that_nobody_announced_stops_a_rotation_for_all(establishe
     host = established.hosts["b"]
     host.generate("current", None)
     run = established.run("regenerate")
-    assert "it shows a server certificate that no rotation announced" in run.failures[0]
+    assert "it presents a server certificate that no rotation announced" in run.failures[0]
     assert "b could not do its part" in run.failures[1]
     assert all("previous" not in one.generations for one in established.hosts.values())
     assert established.works() >= {("a", "c"), ("c", "a")}

@@ -161,7 +161,7 @@ def test_a_trust_that_is_not_whole_is_written_anew(ledger):
 
 
 def test_certificates_that_lost_trust_leave_nobody_and_that_is_no_accident(ledger):
-    # A breach was answered in the ledger, then the run was killed: the next run is told nothing of it.
+    # A key compromise was recorded in the ledger, then the run was killed: the next run is told nothing of it.
     known = plan_trust("a", ("a", "b"), ledger, None).entries
     ledger["b"] = withdrawn(ledger["b"], "compromised", NOW)
     plan = plan_trust("a", ("a", "b"), ledger, known)
