@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: shared_client_sets
-short_description: Read the client sets that a server hands to its peers, and take in those of its peers
+short_description: Read the client sets that a server shares with its peers, and install those of its peers
 description:
   - Only for meshes with C(esync_trust_model=shared_keys). There a server accepts nobody but callers that present one of
     its own client sets, and so it hands them to all of its peers, private keys included.

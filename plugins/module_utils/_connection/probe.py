@@ -52,7 +52,7 @@ class Peer:
     """A peer to connect to.
 
     :param expected: fingerprint to state of the server certificates that it may present.
-    :param site: the site of it that is meant; None: it has none. :param server_name: what the site is asked for by.
+    :param site: the site of it that is meant; None: it has none. :param server_name: by which it is requested.
     :param members: if it is a cluster, whose address is its balancer's: server name to what may be expected of it.
     """
 

@@ -26,7 +26,7 @@ class Site:
 
     :param name: by the rules of server names.
     :param port: 1 to 65535.
-    :param server_name: the DNS name that the site is asked for by; None: it has the port for itself.
+    :param server_name: the DNS name by which the site is requested; None: it has the port for itself.
     :param root: the folder whose files are served; None: none is.
     :param upstream: the URL that requests are passed to; None: that of the endpoint.
     :param reload: the command that makes a service of the user's own, which serves the site, read its files again.

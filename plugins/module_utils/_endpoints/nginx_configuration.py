@@ -122,7 +122,7 @@ def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
 
 
 def _asked_for(site: Site, has_upstream: bool) -> List[str]:
-    """The name that a site is asked for by, and what its upstream is told of it."""
+    """The name by which a site is requested, and what its upstream receives of it."""
     if not site.server_name:
         return ["    add_header X-Esync-Peer $esync_peer always;", ""]
     lines = [
@@ -134,7 +134,7 @@ def _asked_for(site: Site, has_upstream: bool) -> List[str]:
     if has_upstream:
         pattern = site.server_name.replace(".", r"\.")
         lines += [
-            "    # What the upstream is told: the name that was checked, with the port if the caller gave one. The",
+            "    # What the upstream receives: the name that was checked, with the port if the caller gave one. The",
             "    # header Host itself may hold another name, where the request line has a URL.",
             f"    set $esync_host {site.server_name};",
             f'    if ($http_host ~* "^{pattern}(:[0-9]+)$") {{',

@@ -28,7 +28,7 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._@%+~-]*\Z")
 class Site:
     """One web site of a server.
 
-    :param port: 1 to 65535. :param server_name: the DNS name that it is asked for by, where sites share a port.
+    :param port: 1 to 65535. :param server_name: the DNS name by which it is requested, where sites share a port.
     :param root: the folder that nginx serves. :param upstream: where nginx passes requests to.
     :param reload: the command that makes a service of the user's own, which serves it, take up new certificates.
     """
@@ -130,9 +130,9 @@ def validate(
 
 
 def unknown_to_all(mesh: Mapping[str, tuple[Sequence[Site], Sequence[str] | None]]) -> Iterator[EsyncError]:
-    """What a server without sites is asked for, and none of the others knows.
+    """The names that esync_site requests of a server without sites, and that none of the others knows.
 
-    :param mesh: host to its sites and the names that it is asked for.
+    :param mesh: host to its sites and the names that esync_site requests.
     """
     known = sorted({site.name for sites, _names in mesh.values() for site in sites})
     named = {name for sites, names in mesh.values() if sites for name in names or ()}
