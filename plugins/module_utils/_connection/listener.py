@@ -90,7 +90,7 @@ def start(settings: ListenerSettings) -> Dict[str, Any]:
 
 
 def server_port(settings: ListenerSettings, endpoint: _Endpoint) -> int:
-    """The port that it listens on, also if any free one was asked for."""
+    """The port that it listens on, also if any free one was requested."""
     return settings.port or endpoint.port
 
 
@@ -356,7 +356,7 @@ class _Endpoint:
         with self._changed:
             waiting: Set[str] = self._waiting
             if peer == UNKNOWN and waiting:
-                # Callers that cannot be told apart are counted.
+                # Callers that cannot be distinguished are counted.
                 peer = next(iter(waiting))
             if peer in waiting:
                 waiting.discard(peer)

@@ -36,7 +36,7 @@ OWN_CLIENT = "own_client"
 MUST_BE_REFUSED = (NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
 PRESENT = (*STATES, *MUST_BE_REFUSED, OWN_CLIENT)
 
-# What a site answers that was asked for another name (RFC 9110, section 15.5.20).
+# What a site answers to a request for another name (RFC 9110, section 15.5.20).
 _MISDIRECTED = 421
 # What nginx answers, inside the encrypted connection, to a caller that it does not accept.
 _REFUSING = (400, 403, 495, 496)
@@ -137,8 +137,8 @@ class _Ended(Exception):
 def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]]:
     """Test every peer, many at the same time.
 
-    :returns: a result for each peer, in their order; if this server's own files cannot be used, that is what all of
-        them tell.
+    :returns: a result for each peer, in their order; if this server's own files cannot be used, all of them
+        say so.
     """
     callers = _callers(peers, settings)
 
@@ -182,7 +182,7 @@ def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[
 
 
 def attempts_for(members: int) -> int:
-    """How many connections are made to a cluster: enough for a balancer that distributes to show its members."""
+    """How many connections are made to a cluster: enough for a balancer that distributes to reach all members."""
     return min(16, max(2, 2 * members))
 
 
@@ -324,7 +324,7 @@ class _Caller:
             alert = tls.alert_of(error)
             if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.presented is None):
                 raise _Ended(self._refused(pair, f"with the alert {alert}", alert), refusal=True) from None
-            # Some versions of Python tell an end without a goodbye as an orderly one.
+            # Some versions of Python report an end without a goodbye as an orderly one.
             if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
                 raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
             raise _Ended(diagnosis.diagnose_tls(pair, tls.reason_of(error), alert)) from None
@@ -472,7 +472,7 @@ def _prepared(
 def _prepare(
     settings: ProbeSettings, own: Mapping[str, str], trust: Optional[tls.LoadedTrust], peer: Optional[str]
 ) -> _Caller:
-    """What this server presents to all of its peers, or to one of them if they are told apart.
+    """What this server presents to all of its peers, or to one of them if it depends on the peer.
 
     :param trust: the one in force; None to speak without TLS.
     :raises EsyncError: its files cannot be used.

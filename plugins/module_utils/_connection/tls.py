@@ -42,7 +42,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store import trust_fol
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
 
 HEALTH = "/esync/health"
-"""What is asked for and answered in a test, on every endpoint that speaks HTTP."""
+"""What is requested and answered in a test, on every endpoint that speaks HTTP."""
 
 THROUGH = "X-Esync-Cluster"
 """The header by which a request says that it comes through the balancer of a cluster, and which one."""
@@ -152,7 +152,7 @@ def read_shared_key(directory: str, peer: str, state: str) -> Credential:
             return Credential(stem + ".crt", stem + ".key", fingerprint_of(der), der)
     raise EsyncError(
         f"there is no {state} client set that {peer} shares with this server",
-        "Run establish, which hands the client sets over",
+        "Run establish, which distributes the shared client keys",
         kind="not_handed",
         path=os.path.join(links[0], remote_stem(peer, CLIENT, state) + ".crt"),
     )
@@ -321,14 +321,14 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
 
 
 def reason_of(error: ssl.SSLError) -> str:
-    """OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``, however this Python tells it."""
+    """OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``, however this Python reports it."""
     text = getattr(error, "reason", None) or str(error.args[-1] if error.args else "")
     return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
 
 
 def alert_of(error: ssl.SSLError) -> Optional[str]:
     """The name of the alert received (RFC 8446), such as ``unknown_ca``; ``None`` if it was none."""
-    # Those that came with RFC 6066 are told without the word.
+    # Those that came with RFC 6066 are reported without the word.
     found = re.search(r"(?:ALERT_|TLSV1_(?!ALERT_))([A-Z_]+)", reason_of(error))
     return found.group(1).strip("_").lower() if found else None
 

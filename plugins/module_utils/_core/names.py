@@ -38,7 +38,7 @@ ENDPOINTS = ("temporary", "nginx", "external")
 """The names of the drivers that _endpoints/registry.py has; here, so that who only names one compiles none."""
 
 UNKNOWN = "-"
-"""Who calls, where the certificate does not tell; no server name looks like it."""
+"""Who calls, where the certificate does not identify it; no server name looks like it."""
 
 _SUFFIX = {SERVER: "_SyncServer", CLIENT: "_SyncClient"}
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,52}\Z")

@@ -5,7 +5,7 @@
 """The mesh's certificates: made by one profile, read strictly (docs/formats.md).
 
 The profile works in every consumer tried: OpenSSL, nginx, GnuTLS, NSS, Java, Mono. The authority key identifier equals
-the subject key identifier, because without it a verifier cannot tell the old from the new certificate of one subject.
+the subject key identifier, because without it a verifier cannot distinguish the old and the new one.
 """
 
 from __future__ import annotations

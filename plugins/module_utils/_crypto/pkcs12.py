@@ -75,7 +75,7 @@ class _Form:
 
     :param encrypt: ``(data, passphrase)`` to the algorithm identifier, DER, and what is encrypted by it.
     :param digest: the MAC's hash, as hashlib names it. :param digest_oid: the same as an object identifier.
-    :param cipher_oid: what tells the cipher in a file.
+    :param cipher_oid: what identifies the cipher in a file.
     """
 
     encrypt: Callable[[bytes, str], Tuple[bytes, bytes]]
@@ -128,7 +128,7 @@ def _passphrase_text(passphrase: bytes) -> str:
     if not passphrase:
         raise EsyncError(
             "a .pfx file cannot be made with an empty passphrase",
-            "Set esync_pfx_passphrase, or leave it out to have one made",
+            "Set esync_pfx_passphrase, or remove the setting to have one created",
             kind="bad_passphrase",
         )
     try:
@@ -138,7 +138,7 @@ def _passphrase_text(passphrase: bytes) -> str:
     if "\0" in text:
         raise EsyncError(
             "the passphrase of a .pfx file must be text in UTF-8 without a zero byte, where many programs would cut it",
-            "Set another esync_pfx_passphrase, or leave it out to have one made",
+            "Set another esync_pfx_passphrase, or remove the setting to have one created",
             kind="bad_passphrase",
         )
     return text
@@ -253,7 +253,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
     except Exception:
-        # The library tells a wrong passphrase and a damaged file apart as little as the format does.
+        # Neither the library nor the format distinguishes a wrong passphrase from a damaged file.
         raise _damaged(path, "its passphrase is another one, or the file is damaged") from None
     if key is None or certificate is None or others:
         raise _damaged(path, "it must hold exactly one key and one certificate")
@@ -261,7 +261,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
 
 
 def encryption_of(data: bytes) -> str:
-    """Which form a file has, told by its algorithms: ``modern``, ``compat`` or ``unknown``."""
+    """Which form a file has, by its algorithms: ``modern``, ``compat`` or ``unknown``."""
     traits = {
         name: (der.oid(form.cipher_oid) in data, any(one in data for one in _digest_identifiers(form)))
         for name, form in _FORMS.items()

@@ -109,7 +109,7 @@ class Endpoint(abc.ABC):
     """One product as the endpoint of this server. It remembers nothing between two calls.
 
     :cvar name: the key in ENDPOINTS, and the value of the setting esync_endpoint.
-    :cvar is_resident: whether it serves between runs, so that it has to be told what changed.
+    :cvar is_resident: whether it serves between runs, so that it has to load what changed.
     :cvar remedy: what the user can do if it does not serve what it should.
     """
 

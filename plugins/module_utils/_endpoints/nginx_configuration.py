@@ -45,7 +45,7 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
     head = [
         f"# The eSync endpoint of {settings.name}, written by the collection esync.mesh: changes made here are lost.",
         "",
-        "# Who calls. The bundle below has let in nobody but the pinned peers; this says which of them it is.",
+        "# Who calls. The bundle below accepts only the pinned peers; this says which of them it is.",
         "map $ssl_client_fingerprint $esync_peer {",
         '    default "";',
     ]
@@ -102,7 +102,7 @@ def _certificates(settings: EndpointSettings) -> List[str]:
 
 
 def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
-    """Who is let in, and what is announced to callers."""
+    """Who is accepted, and what is announced to callers."""
     bundle = f"{settings.directory}/trusted/clients.pem;"
     lines = ["    ssl_verify_client on;", "    ssl_verify_depth 0;"]
     lines += [f"    ssl_trusted_certificate {bundle}"] if in_force.peers > 0 else []

@@ -51,7 +51,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     if found.keys:
         context.warn(
             f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not needed "
-            "here, and whoever reads them can pass for these servers: destroy them, and consider new sets there."
+            "here, and whoever reads them can pose as these servers: destroy them, and consider new sets there."
         )
     if found.client_sets:
         context.warn(

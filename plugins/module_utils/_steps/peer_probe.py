@@ -118,7 +118,7 @@ def _peers(given: Sequence[Mapping[str, Any]], directory: str) -> Sequence[Peer]
 
 
 def _cluster(given: Mapping[str, Any], peers: Sequence[Peer]) -> Peer:
-    """A cluster as the peer that the balancer is: it may show what any of its members may."""
+    """A cluster as the peer that the balancer is: it may present what any of its members may."""
     members = {peer.name: peer.expected for peer in peers if peer.name in given["members"]}
     expected = {fingerprint: state for one in members.values() for fingerprint, state in one.items()}
     return Peer(given["name"], given["address"], given["port"], expected, members=members)

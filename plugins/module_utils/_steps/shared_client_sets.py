@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read this server's own client sets for its peers, and take in those of the peers, private keys included."""
+"""Read this server's own client sets for its peers, and install those of the peers, private keys included."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             return {"changed": False, "sets": {key: base64.b64encode(data).decode() for key, data in packed.items()}}
         if state == "withdrawn":
             return {"changed": writer.withdraw(base, context.check)}
-        return _take_in(base, options, entries if state == "present" else (), context)
+        return _install(base, options, entries if state == "present" else (), context)
 
 
-def _take_in(
+def _install(
     base: Folder, options: Mapping[str, Any], entries: Sequence[SharedKey], context: Context
 ) -> Dict[str, Any]:
     name = options["name"]

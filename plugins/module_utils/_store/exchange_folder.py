@@ -157,7 +157,7 @@ def read_client_sets(
 ) -> Dict[str, bytes]:
     """The client sets that some servers share in a folder: fingerprint to the ``.pfx`` file.
 
-    Whoever takes one in compares it with what it should be.
+    Whoever installs one compares it with what it should be.
 
     :param server: the server that the folder lies on. :param passphrase: of the files.
     :raises EsyncError: the folder cannot be used, or a file in it does not open.

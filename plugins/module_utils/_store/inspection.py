@@ -261,7 +261,7 @@ class _Checker:
         readable: List[str],
         closed: List[Tuple[str, EsyncError]],
     ) -> str:
-        # A damaged file and a wrong passphrase look the same. What tells them apart is the other role's file.
+        # A damaged file and a wrong passphrase look the same. The other role's file distinguishes them.
         neither_opens = len(closed) == len(names.ROLES)
         if neither_opens and stored is not None:
             self._wrong(layout.PASSPHRASE, "the passphrase in it opens neither of the .pfx files", "mismatch")

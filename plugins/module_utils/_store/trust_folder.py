@@ -137,7 +137,7 @@ def _read(
 
 
 def _compared(inside: Folder, entries: Sequence[TrustEntry], folder: str, server: str) -> Trust:
-    """What of a trust is sound. A hash tells; nothing has to be parsed, so this also runs without cryptography."""
+    """What of a trust is sound. A hash proves it; nothing has to be parsed, so this also runs without cryptography."""
     ders: Dict[TrustEntry, bytes] = {}
     for entry in entries:
         try:

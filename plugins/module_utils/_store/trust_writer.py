@@ -55,8 +55,8 @@ def apply(
     :param folder_name: the name of the new folder.
     :param allow_empty: whether trusting nobody is intended.
     :raises EsyncError: the server itself among the entries with another certificate than a client's, an empty trust
-        nobody asked for, or a certificate that is missing (kind ``missing_certificates``); the trust in force then
-        stays as it is.
+        that was not requested, or a certificate that is missing (kind ``missing_certificates``); the trust in force
+        then stays as it is.
     """
     wanted = tuple(sorted(entries))
     # It accepts its own client certificates where it shares them with its peers (esync_trust_model: shared_keys).

@@ -29,7 +29,7 @@ class Cluster:
     """Servers that can be reached through one address, that of a load balancer.
 
     :param name: a name by the rules of server names. :param address: the balancer's. :param port: where it listens.
-    :param members: the names of its servers; empty where a member tells to what it belongs.
+    :param members: the names of its servers; empty where a member says to which one it belongs.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Member:
     :param directory: the folder of ours on it.
     :param web_roots: folders that may not hold ours.
     :param machine: where Ansible finds it; two members of one machine need folders of their own. It is not the address,
-        for many machines can be behind one address.
+        because many machines can be behind one address.
     :param sites: its web sites; none: it has one endpoint, on its port.
     :param requested: the names of those that certificates apply to; None for all.
     :param endpoint: what listens there, as esync_endpoint says.
@@ -267,7 +267,7 @@ def _by_model(members: Sequence[Member]) -> Iterable[EsyncError]:
             kind="mixed_trust_models",
         )
         return
-    needs = f"with esync_trust_model: {SHARED_KEYS} the client sets travel as .pfx files under the mesh's passphrase"
+    needs = f"with esync_trust_model: {SHARED_KEYS} the client sets are sent as .pfx files under the mesh's passphrase"
     without = [member for member in over if not member.passphrase]
     if without:
         yield EsyncError(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From stage to stage: take in what the visits returned, conclude, announce, and plan the next visits."""
+"""From stage to stage: record what the visits returned, conclude, announce, and plan the next visits."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def begin(run: Run, in_run: Collection[str], batch: Collection[str], alive: Coll
 
 
 def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -> None:
-    """Take in what came back from the visits of the last stage, and demand what has to be proved.
+    """Record what came back from the visits of the last stage, and demand what has to be proved.
 
     :raises EsyncError: what ends the run for all.
     """
@@ -144,7 +144,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     for server in run.servers.values():
         found = visited.get(server.host)
         if server.state == OK and found is not None:
-            _take_in(run, server, found, stage)
+            _record_visit(run, server, found, stage)
         if server.state == OK and server.host not in alive:
             server.state = FAILED
         if found is not None and server.state != OK:
@@ -159,7 +159,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         stage.conclude(run)
 
 
-def _take_in(run: Run, server: Server, found: Visited, stage: Stage) -> None:
+def _record_visit(run: Run, server: Server, found: Visited, stage: Stage) -> None:
     server.errors = list(found.errors)
     if found.state == UNREACHABLE:
         server.state = UNREACHABLE
@@ -230,7 +230,7 @@ def _let_listeners_end(run: Run, visited: Mapping[str, Visited]) -> None:
 def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
     servers = run.servers
     if any(one.get("step") == "peer_probe" and "tag" not in one for made in visits.values() for one in made):
-        # Results grow with the square of the mesh: those that are about to be replaced are not carried along.
+        # Results grow with the square of the mesh: those that are about to be replaced are not kept.
         for server in servers.values():
             server.results, server.refusals, server.calls = [], [], []
     return Plan(

@@ -30,7 +30,7 @@ class LockHolder:
 
     :param place: ``user@node``.
     :param pid: the process of ansible-playbook.
-    :param started: when it started, in clock ticks since boot, so that a reused pid is told apart.
+    :param started: when it started, in clock ticks since boot, so that a reused pid is recognised.
     """
 
     place: str
@@ -130,11 +130,11 @@ def plan_rotation(
     """Decide what to rotate; refuse, naming every offender, before anything is made.
 
     :param servers: every member of the mesh, reached or not.
-    :param request: what the user asked for.
+    :param request: what the user requested.
     :param me: the process that plans.
     :param new_id: the id of a new rotation, if none is pending.
     :param now: the time to give a new rotation.
-    :param alive: tells whether a holder on this very node still runs.
+    :param alive: returns whether a holder on this node still runs.
     :raises EsyncError: unknown names, somebody else's lock, unreachable servers, or servers without certificates.
     """
     _refuse_unknown(servers, request)
@@ -142,7 +142,7 @@ def plan_rotation(
     if changes:
         # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.
         request = replace(request, names=(), only_due=False)
-    # By the settings too: an answer that was killed may have left nobody with a trust that tells.
+    # By the settings too: after a killed response to a key compromise no trust may record the model.
     shares_keys = request.model == SHARED_KEYS or any(server.model in (SHARED_KEYS, BOTH) for server in servers)
     if request.compromised and shares_keys:
         request = replace(request, names=(), compromised=tuple(server.name for server in servers))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is known in the middle of a run: who is in the mesh, what was asked for, and what every server returned.
+"""What is known in the middle of a run: who is in the mesh, what was requested, and what every server returned.
 
 One stage hands it to the next as JSON. The ledger is no part of it: every stage reads that from its files.
 """
@@ -125,7 +125,7 @@ class Server:
 class Control:
     """What a stage has to know of the control node.
 
-    :param holder: the process that runs it. :param alive: tells whether such a process of this node still runs.
+    :param holder: the process that runs it. :param alive: returns whether such a process of this node still runs.
     :param now: UTC, such as ``2027-11-23T19:00:00Z``.
     """
 
@@ -294,7 +294,7 @@ class Run:
         return bool(self.retired_of(server)) if self.old_model == SHARED_KEYS else server.has(PREVIOUS)
 
     def serves(self, server: Server, wanted: str) -> str:
-        """The generation that a server presents where ``wanted`` is asked for and it may have none."""
+        """The generation that a server presents where ``wanted`` is requested and it may have none."""
         return NEXT if wanted == NEXT and server.has(NEXT) else CURRENT
 
 

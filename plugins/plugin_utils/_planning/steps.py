@@ -138,7 +138,7 @@ def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
 
 
 def endpoint(server: Server, state: str = "present", restart: bool = False, when: Any = None) -> Step:
-    """Let the resident endpoint take up what is in force, or look whether it has."""
+    """Let the resident endpoint load what is in force, or check whether it has."""
     settings = server.settings
     return step(
         "endpoint",

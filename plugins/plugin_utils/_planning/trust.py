@@ -130,7 +130,7 @@ def plan_trust(
     :param allow_shrink: whether servers outside the mesh lose trust.
     :param model: whose client certificates are accepted: ``pinned``, those of the peers; ``shared_keys``, the server's
         own, which it shares with its peers; ``both``.
-    :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and nobody asked for that.
+    :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and that was not requested.
     """
     external_peers = [name for name in external_peers_of(members, ledger) if name not in distrust]
     peers = [name for name in (*members, *external_peers) if name.lower() != server.lower()]

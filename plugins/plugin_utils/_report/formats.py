@@ -40,7 +40,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        # There is none yet; anything else that is wrong with it, writing it will tell.
+        # There is none yet; writing it reports anything else that is wrong with it.
         return ""
 
 
