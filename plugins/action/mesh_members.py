@@ -10,7 +10,11 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import mesh_reader, refuse_debugging
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import clusters_shown, read_mesh, shown
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import (
+    cluster_facts,
+    member_facts,
+    read_mesh,
+)
 
 OPTIONS: dict[str, Any] = {"group": {"type": "str"}}
 
@@ -28,8 +32,8 @@ class ActionModule(ControlAction):
         refuse_debugging(reader, hosts)
         result.update(
             changed=False,
-            members=plain([shown(member) for member in read.members]),
+            members=plain([member_facts(member) for member in read.members]),
             discarding=list(read.discarding),
-            clusters=plain(clusters_shown(read.clusters)),
+            clusters=plain(cluster_facts(read.clusters)),
         )
         return result

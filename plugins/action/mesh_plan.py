@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     refuse_strategy,
     visited,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import clusters_shown, read_mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import cluster_facts, read_mesh
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import run_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, advance, begin
@@ -72,7 +72,7 @@ class ActionModule(ControlAction):
         in_run = [str(host) for host in variables.get("ansible_play_hosts_all") or ()]
         read = read_mesh(reader, group, hosts, [host for host in in_run if host not in hosts])
         refuse_debugging(reader, hosts)
-        run = run_of(operation, read, clusters_shown(read.clusters), bool(self._task.check_mode))
+        run = run_of(operation, read, cluster_facts(read.clusters), bool(self._task.check_mode))
         batch, alive = (
             [str(host) for host in variables.get(f"ansible_play_{name}") or ()] for name in ("batch", "hosts")
         )

@@ -47,12 +47,12 @@ class ActionModule(ControlAction):
             if run.failures:
                 result.update(failed=True, msg="\n".join(run.failures))
             return result
-        mesh = mesh_of(run) if run.judge else None
+        mesh = mesh_of(run) if run.report_mode else None
         if mesh is not None:
             # The verdict first: it must not be lost where the files cannot be written.
             folder = Path(run.mesh["esync_report_directory"])
             # What a repair would do fails nothing, as long as it only is to be seen.
-            found = verdict_of(mesh, "never" if run.check else run.judge, str(folder / "mesh.html"))
+            found = verdict_of(mesh, "never" if run.check else run.report_mode, str(folder / "mesh.html"))
             show(["", *found.lines, ""])
             result.update(found.facts)
             write_reports(mesh, folder, run.control.now)

@@ -80,8 +80,8 @@ class ActionModule(Action):
             result["msg"] = steps[0]["refuse"]
             return list(steps[0]["errors"])
         secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
-        travels = _travels(steps)
-        if travels:
+        shares_keys = _shares_keys(steps)
+        if shares_keys:
             self._refuse_leaks(name)
         arguments = {
             "name": name,
@@ -94,7 +94,7 @@ class ActionModule(Action):
         if missing and mine["install"] and not self._task.check_mode:
             self._install(missing, variables)
             reply = self._call(arguments, variables)
-        found, errors = _understood(name, steps, reply, travels)
+        found, errors = _understood(name, steps, reply, shares_keys)
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
@@ -115,7 +115,7 @@ class ActionModule(Action):
             result["msg"] = str(refused)
             return errors_of(refused)
         if errors:
-            result["msg"] = "\n".join(records.told(error) for error in errors)
+            result["msg"] = "\n".join(records.message_of(error) for error in errors)
         return errors
 
     def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class ActionModule(Action):
         """
         if C.config.get_config_value("DEFAULT_DEBUG"):
             raise EsyncError(
-                "ANSIBLE_DEBUG prints whatever modules return, and private keys are about to be handed over",
+                "ANSIBLE_DEBUG prints whatever modules return, and private keys are about to be shared",
                 "Run without ANSIBLE_DEBUG",
                 kind="debugging",
                 server=name,
@@ -162,7 +162,7 @@ class ActionModule(Action):
         if C.config.get_config_value("DEFAULT_KEEP_REMOTE_FILES") or not self._is_pipelining_enabled("new"):
             raise EsyncError(
                 "without pipelining Ansible writes what it sends to temporary files, and private keys are about to be "
-                "handed over",
+                "shared",
                 "Let pipelining be used: no ANSIBLE_KEEP_REMOTE_FILES, and a connection and become plugin that can "
                 "(ssh and local with sudo can; su cannot)",
                 kind="no_pipelining",
@@ -175,7 +175,7 @@ def _closed(error: EsyncError) -> dict[str, Any]:
     return {"failed": True, "state": "failed", "errors": errors_of(error), "msg": str(error)}
 
 
-def _travels(steps: Sequence[Mapping[str, Any]]) -> bool:
+def _shares_keys(steps: Sequence[Mapping[str, Any]]) -> bool:
     """Whether private keys, encrypted, are sent with these steps, or returned by them."""
     return any(
         step["step"] == "shared_client_sets" and (step["options"].get("state") == "fetched" or step.get("payloads"))

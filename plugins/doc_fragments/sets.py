@@ -26,7 +26,7 @@ options:
   key_size:
     description:
       - Bits of a key; V(2048), V(3072) or V(4096) with V(rsa), V(256) (P-256) or V(384) (P-384) with V(ecdsa).
-      - Left out, 3072 with V(rsa), 256 with V(ecdsa). Keys of the type V(ed25519) have one size; leave it out.
+      - By default 3072 with V(rsa), 256 with V(ecdsa). Keys of the type V(ed25519) have one size; do not set it.
     type: int
     choices: [256, 384, 2048, 3072, 4096]
   renew_before_days:
@@ -40,7 +40,7 @@ options:
     choices: [cer, pfx, pvk]
     default: [cer, pfx, pvk]
   pfx_passphrase:
-    description: The passphrase of the C(.pfx) files; left out, the host makes one and keeps it in C(pfx.passphrase).
+    description: The passphrase of the C(.pfx) files; by default the host creates one and keeps it in C(pfx.passphrase).
     type: str
   pfx_encryption:
     description: V(modern) is AES-256 with SHA-256; V(compat) is 3DES with SHA-1, for Windows Server 2016 and Mono.
@@ -60,6 +60,6 @@ options:
     type: float
     default: 10
   control_clock:
-    description: The control node's time, in seconds since the epoch; left out, the clocks are not compared.
+    description: The control node's time, in seconds since the epoch; by default the clocks are not compared.
     type: float
 """

@@ -45,7 +45,7 @@ def run(
     except Exception as error:
         # The text of an unexpected exception can hold key material, and no_log would not catch it.
         failure = {"msg": unexpected(error), "error": {"kind": "unexpected"}}
-    # Only here, for inside an except clause fail_json adds that exception's text where tracebacks are displayed.
+    # Only here, because inside an except clause fail_json adds that exception's text where tracebacks are displayed.
     if failure:
         module.fail_json(**failure)
     module.exit_json(**result)

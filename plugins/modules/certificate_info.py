@@ -78,7 +78,7 @@ due:
   returned: success
 shared:
   description:
-    - The client sets that the peers handed to this server (C(esync_trust_model=shared_keys)), by peer, state and
+    - The client sets that the peers share with this server (C(esync_trust_model=shared_keys)), by peer, state and
       fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
   type: dict
   returned: success

@@ -12,7 +12,7 @@ description:
   - Makes a server set and a client set if there are none, and keeps them if they are sound.
   - A set is a self-signed certificate with its key as C(.crt) and C(.key) (PEM), C(.cer) (DER), C(.pfx) (PKCS#12) and
     C(.pvk) (Microsoft PVK). The keys never leave the host.
-  - Both sets of a generation are written whole into a folder of their own, and put to use by the rename of a link.
+  - Both sets of a generation are written completely into a folder of their own, and put to use by the rename of a link.
   - A manifest notes what a generation holds. Where every file is still the one that was noted, nothing is parsed, and a
     call that has nothing to make does not even load the library cryptography.
   - Damaged, truncated, mismatched or unexpected files are named and never overwritten, unless O(discard_existing=true).
@@ -155,7 +155,7 @@ repaired:
   returned: success
 shared:
   description:
-    - The client sets that the peers handed to this server (C(esync_trust_model=shared_keys)), by peer, state and
+    - The client sets that the peers share with this server (C(esync_trust_model=shared_keys)), by peer, state and
       fingerprint, with a digest, which is empty if something of them is damaged; null if there are none.
   type: dict
   returned: success

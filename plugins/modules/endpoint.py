@@ -66,7 +66,7 @@ options:
         type: int
         required: true
       server_name:
-        description: The DNS name that it is asked for by, where sites share a port.
+        description: The DNS name by which it is requested, where sites share a port.
         type: str
       root:
         description: A folder whose files accepted peers may read.

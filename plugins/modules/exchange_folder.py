@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: exchange_folder
-short_description: Put a server's certificates into a folder, to be carried elsewhere
+short_description: Put a server's certificates into a folder, to be copied elsewhere
 description:
   - Makes a folder on the host with the server's public certificates of every live generation, and a manifest with its
-    name, its address and the fingerprints, in groups of four digits to be read aloud.
-  - Never writes a private key, unless client sets are to be handed over (O(shared_keys)). Then the folder and its files
+    name, its address and the fingerprints, in groups of four digits, to be compared by telephone.
+  - Never writes a private key, unless client sets are to be shared (O(shared_keys)). Then the folder and its files
     are for their owner only, and the manifest names the files that hold keys.
-  - The folder appears whole or not at all. An earlier export that nobody has changed is replaced, anything else is
+  - The folder appears complete or not at all. An earlier export that nobody has changed is replaced, anything else is
     refused.
 author:
   - The esync.mesh contributors (@esync)

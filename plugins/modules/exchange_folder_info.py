@@ -14,7 +14,7 @@ description:
   - Fails, naming every offender at once, if anything in it is unexpected, incomplete, duplicate, damaged, out of its
     time, in the wrong place, no regular file, or if others could have put it there.
   - Private keys in the folder are read only to be compared with their certificates. They are never copied or returned.
-  - Where client sets are handed over (O(shared_keys)), every client certificate must come with its C(.pfx) file.
+  - Where client sets are shared (O(shared_keys)), every client certificate must come with its C(.pfx) file.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -25,10 +25,10 @@ options:
     type: path
     required: true
   folder_passphrase:
-    description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; left out, no C(.pfx) is opened.
+    description: The passphrase of the C(.pfx) and encrypted C(.pvk) files; by default no C(.pfx) is opened.
     type: str
   shared_keys:
-    description: Whether this server is to present to each of the others the client set that it handed over.
+    description: Whether this server is to present to each of the others the client set that it shares.
     type: bool
     default: false
   web_roots:
@@ -52,7 +52,7 @@ EXAMPLES = r"""
     folder: /root/from-elsewhere
   register: folder
 
-- name: Show the fingerprints, to be compared on the telephone
+- name: Show the fingerprints, to be compared by telephone
   ansible.builtin.debug:
     var: folder.fingerprints
 """

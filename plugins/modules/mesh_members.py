@@ -14,7 +14,7 @@ description:
   - Reads all settings of all members, the variables of the role C(esync.mesh.esync), with their types and choices.
   - Refuses an empty group, a mesh of one, bad or duplicate names, duplicate addresses, folders that two members share,
     folders under a web root, sites that cannot be served or are not known, variables that cannot be evaluated,
-    variables that are no setting but nearly one, and members that differ in what belongs to the mesh as a whole.
+    variables that are no setting but nearly one, and members that differ in what belongs to the entire mesh.
   - Names all offenders at once.
   - Runs on the control node and touches no host.
 author:

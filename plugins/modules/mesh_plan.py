@@ -21,7 +21,7 @@ author:
   - The esync.mesh contributors (@esync)
 options:
   operation:
-    description: The operation that begins; left out, the one that was begun goes on.
+    description: The operation that begins; by default the one that has begun continues.
     type: str
     choices: [establish, verify, check, gate, regenerate, remove, repair, apply, export]
   plan:
@@ -90,11 +90,11 @@ check:
   type: bool
   returned: success
 stage:
-  description: The operation and the number of the stage, by which its visits are told from others.
+  description: The operation and the number of the stage, which distinguish its visits from others.
   type: str
   returned: success
 lines:
-  description: What was told to the user.
+  description: What was reported to the user.
   type: list
   elements: str
   returned: success

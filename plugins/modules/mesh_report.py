@@ -11,7 +11,7 @@ short_description: End an operation with its verdict, and fail if the mesh does 
 description:
   - Shows the verdict in the terminal, as a matrix up to 30 servers, with every cause once.
   - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
-    for the textfile collector of Prometheus' node_exporter. Each file is replaced as a whole or not at all.
+    for the textfile collector of Prometheus' node_exporter. Each file is replaced completely or not at all.
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
   - Fails if a server accepted what it must refuse, if a stage failed, and after a check if a server has a fault.
@@ -60,7 +60,7 @@ problems:
   elements: dict
   returned: with a report, also on failure
 notes:
-  description: What else the user is told.
+  description: What else is reported to the user.
   type: list
   elements: str
   returned: if there is anything

@@ -38,14 +38,14 @@ options:
         required: true
       expected:
         description:
-          - The server certificates that it may present, SHA-256 fingerprint to state; left out, those that the trust in
-            force on this server has of it.
+          - The server certificates that it may present, SHA-256 fingerprint to state; by default those that the trust
+            in force on this server has of it.
         type: dict
       site:
-        description: The site of it that is meant; left out, it has none.
+        description: The site of it that is meant; by default it has none.
         type: str
       server_name:
-        description: The name that the site is asked for by; left out, the peer's own.
+        description: The DNS name by which the site is requested; by default the peer's own.
         type: str
       host:
         description: Its name in the inventory; without effect.
@@ -65,8 +65,8 @@ options:
   trust_model:
     description:
       - Whose client certificate is presented. V(pinned) presents this server's own one to all peers. V(shared_keys)
-        presents to each peer the one that this peer handed to this server (M(esync.mesh.shared_client_sets)). It tries
-        in O(refusals) this server's own one besides, and an untrusted one with the peer's name.
+        presents to each peer the one that this peer shares with this server (M(esync.mesh.shared_client_sets)). It
+        tries in O(refusals) this server's own one besides, and an untrusted one with the peer's name.
     type: str
     choices: [pinned, shared_keys]
     default: pinned
@@ -142,7 +142,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Tests nothing, for in check mode nobody listens.
+    description: Tests nothing, because in check mode nobody listens.
   diff_mode:
     support: none
     description: There is nothing to compare.

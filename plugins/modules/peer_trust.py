@@ -27,7 +27,7 @@ options:
       peer:
         description:
           - Whose certificate it is. Where client keys are shared (C(esync_trust_model=shared_keys)), the client
-            certificates of O(name) itself are trusted, which it handed to its peers.
+            certificates of O(name) itself are trusted, which it shares with its peers.
         type: str
         required: true
       role:

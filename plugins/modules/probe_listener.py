@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: probe_listener
 short_description: Listen with mutual TLS on the eSync port for the length of a test
 description:
-  - Starts a process that shows this server's certificate, demands a pinned client certificate, and answers the test.
+  - Starts a process that presents this server's certificate, demands a pinned client certificate, and answers the test.
   - It ends by itself when all expected peers were served or when its time is up, also if the control node dies.
   - Refuses to start where the port is taken, and names the process that holds it if it can.
 author:
@@ -35,7 +35,7 @@ options:
     elements: str
     default: []
   serve:
-    description: The generation to show.
+    description: The generation to present.
     type: str
     choices: [current, next]
     default: current
@@ -72,7 +72,7 @@ port:
   type: int
   returned: when it was started
 fingerprint:
-  description: SHA-256 of the certificate that it shows.
+  description: SHA-256 of the certificate that it presents.
   type: str
   returned: when it was started
 """

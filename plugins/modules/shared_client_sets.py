@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: shared_client_sets
-short_description: Read the client sets that a server hands to its peers, and take in those of its peers
+short_description: Read the client sets that a server shares with its peers, and install those of its peers
 description:
   - Only for meshes with C(esync_trust_model=shared_keys). There a server accepts nobody but callers that present one of
-    its own client sets, and so it hands them to all of its peers, private keys included.
-  - The sets travel as PKCS#12 files under the mesh's passphrase. A task with O(state=fetched), or with O(payload),
+    its own client sets, and so it shares them with all of its peers, private keys included.
+  - The sets are sent as PKCS#12 files under the mesh's passphrase. A task with O(state=fetched), or with O(payload),
     needs C(no_log) and pipelining, because Ansible would otherwise print what it returns or write it to a temporary
     file.
-  - What is taken in is opened and compared with O(entries) before anything is written.
-  - The sets of external peers are read by the host itself from the folder that they came in, O(folder), and do not
-    travel.
+  - What is to be installed is opened and compared with O(entries) before anything is written.
+  - The sets of external peers are read by the host itself from the folder that they came in, O(folder), and are
+    not sent.
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
@@ -58,7 +58,7 @@ options:
         the peers.
     type: str
   pfx_passphrase:
-    description: The mesh's passphrase, under which the sets travel.
+    description: The mesh's passphrase, under which the sets are sent.
     type: str
   folder:
     description:
@@ -109,7 +109,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sets:
-  description: The sets that were asked for, fingerprint to the PKCS#12 file in base64. Nothing may print or keep this.
+  description: The requested sets, fingerprint to the PKCS#12 file in base64. Nothing may print or keep this.
   type: dict
   returned: with O(state=fetched)
 shared:

@@ -60,7 +60,7 @@ options:
         type: dict
         default: {}
       when:
-        description: Do this step only if all of this is so; left out, it is done in any case.
+        description: Do this step only if all of this is true; by default it is done in any case.
         type: dict
         suboptions:
           unchanged:

@@ -21,7 +21,7 @@ Run = Callable[..., dict[str, Any]]
 
 
 def guarded(run: Run) -> Run:
-    """Turn what the core raises into a failed result; the text of foreign exceptions is never shown."""
+    """Turn what the core raises into a failed result; the text of unexpected exceptions is never shown."""
 
     @functools.wraps(run)
     def guard(*arguments: Any, **options: Any) -> dict[str, Any]:
@@ -66,8 +66,8 @@ class Action(ActionBase):
         """Do the work.
 
         :param result: what Ansible begins every result with. :param variables: those of the task.
-        :returns: the whole result.
-        :raises EsyncError: what is told to the user.
+        :returns: the complete result.
+        :raises EsyncError: what is reported to the user.
         """
         raise NotImplementedError
 

@@ -171,7 +171,7 @@ def hostile() -> Mesh:
 
     pending = [PendingUpdate(name, HOSTILE[0], (name,), f"pending {name}") for name in HOSTILE]
     mesh = make(HOSTILE, decide, {HOSTILE[3]: "unreachable"}, {HOSTILE[2]: HOSTILE[0]}, pending)
-    problems = [Problem(name, f"kind {name}", FAULT, name, name, f"saw {name}", f"mend {name}") for name in HOSTILE]
+    problems = [Problem(name, f"kind {name}", FAULT, name, name, f"saw {name}", f"repair {name}") for name in HOSTILE]
     refusals = [Refusal(HOSTILE[0], name, HOSTILE[1], "failed", HOSTILE[1], name, name) for name in HOSTILE[1:]]
     clusters = [Cluster(name, name, 1, (HOSTILE[0], name)) for name in HOSTILE]
     calls = [ClusterCall(HOSTILE[0], name, "failed", name, name, f"call {name}", ((name, 1),)) for name in HOSTILE]

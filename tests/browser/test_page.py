@@ -62,7 +62,7 @@ def test_hostile_texts_stay_texts(browser):
     assert sorted(browser.texts("#servers tbody th bdi")) == sorted(names)
     assert sorted(browser.texts("#pending tbody th bdi")) == sorted(names)
     assert set(browser.texts("#problems .key bdi")) == {cleaned(f"kind {server.name}") for server in mesh.servers}
-    assert {cleaned(f"mend {server.name}") for server in mesh.servers} == set(browser.texts("#problems .remedy bdi"))
+    assert {cleaned(f"repair {server.name}") for server in mesh.servers} == set(browser.texts("#problems .remedy bdi"))
     assert browser.texts("#clusters tbody th bdi") == names
     assert {cleaned(f"call {name}") for name in meshes.HOSTILE} <= set(browser.texts("#causes .remedy bdi"))
     shown = set(browser.texts("#causes bdi"))

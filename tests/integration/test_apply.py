@@ -188,7 +188,7 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     kept = (folders[there.root] / "y_SyncClient.pfx").read_bytes()
     (folders[there.root] / "y_SyncClient.pfx").unlink()
     result = here.fail("apply", "-e", f"esync_folder={folders[there.root]}")
-    assert "y_SyncClient.pfx: it is missing: y accepts only callers that show its own client set" in result.prose
+    assert "y_SyncClient.pfx: it is missing: y accepts only callers that present its own client set" in result.prose
     assert "x_SyncClient.pfx: it cannot be opened without its passphrase" in result.prose
     assert "y_SyncClient.pfx: it cannot" not in result.prose
     assert here.snapshot() == before
@@ -215,7 +215,7 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     # A member that lost one of their sets is told.
     (here.host("b") / "handed-over" / "y_SyncClient.key").unlink()
     result = here.succeed("establish")
-    assert "b lacks the client sets of y, who belong to another mesh" in result.prose
+    assert "b cannot call y of another mesh, because their shared client keys are missing on it" in result.prose
     assert set(held(here, "b")) == {"a_SyncClient", "x_SyncClient"}
     here.fail("check")
     assert [(one["server"], one["kind"]) for one in here.report()["problems"]] == [("b", "shared_keys_missing")]

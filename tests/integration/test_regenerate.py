@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rotation, breach, absence and removal as a user runs them, on members on this machine."""
+"""Rotation, key compromise, absence and removal as a user runs them, on members on this machine."""
 
 from __future__ import annotations
 

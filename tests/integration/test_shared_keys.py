@@ -39,7 +39,7 @@ def clients(mesh: Mesh) -> dict[str, str]:
 
 
 def held(mesh: Mesh, name: str) -> dict[str, Path]:
-    """Peer to the certificate that it handed to a server."""
+    """Peer to the certificate that it shares with a server."""
     return {path.name.partition("_Sync")[0]: path for path in (mesh.host(name) / "handed-over").glob("*.crt")}
 
 
@@ -142,7 +142,7 @@ def test_a_mesh_goes_over_and_back_also_when_it_is_killed_on_the_way(make_mesh) 
     output = mesh.succeed("regenerate", "-v").output
     assert refused(output) == {("a", pinned["b"]), ("b", pinned["a"])}
     assert shown(mesh) == by_hand(mesh)
-    assert not set(pinned.values()) & set(clients(mesh).values()), "what was made to stay was never handed over"
+    assert not set(pinned.values()) & set(clients(mesh).values()), "what was made to stay was never shared"
     assert set(mesh.succeed("establish").changed.values()) == {0}
     shared_keys = clients(mesh)
     mesh.settings["esync_trust_model"] = "pinned"

@@ -189,12 +189,12 @@ def half_a_next_generation(folder: Hostile) -> None:
     folder.put("guest_SyncServer.next.cer", certificate("guest", "server", "next").der)
 
 
-@case(("doubled_name", ""))
+@case(("duplicate_name", ""))
 def doubled_by_case(folder: Hostile) -> None:
     folder.add("GUEST")
 
 
-@case(("doubled_file", "guest_SyncServer.CER"))
+@case(("duplicate_file", "guest_SyncServer.CER"))
 def a_file_doubled_by_case(folder: Hostile) -> None:
     folder.put("guest_SyncServer.CER", certificate("guest", "server").der)
 
@@ -204,7 +204,7 @@ def misspelt(folder: Hostile) -> None:
     (folder.path / SERVER).rename(folder.path / "guest_syncserver.cer")
 
 
-@case(("doubled_certificate", "guest_SyncServer.next.cer"), ("doubled_certificate", "guest_SyncClient.next.cer"))
+@case(("duplicate_certificate", "guest_SyncServer.next.cer"), ("duplicate_certificate", "guest_SyncClient.next.cer"))
 def the_same_twice(folder: Hostile) -> None:
     folder.add("guest", names.NEXT)
 

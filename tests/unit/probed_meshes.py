@@ -24,7 +24,7 @@ def ok(to):
 
 
 def failed(to, cause="connection_timed_out"):
-    return {"to": to, "verdict": "failed", "cause": cause, "detail": "No answer.", "remedy": f"Mend the {cause}."}
+    return {"to": to, "verdict": "failed", "cause": cause, "detail": "No answer.", "remedy": f"Repair the {cause}."}
 
 
 def all_ok(names, without=()):

@@ -43,7 +43,7 @@ ELSEWHERE = {
         "molecule/sites/tests/test_sites.py",
         "test_a_site_that_is_not_served_is_told_by_its_name",
     ),
-    # Nor are client sets handed over.
+    # Nor are client sets shared.
     "not_handed": ("tests/integration/test_shared_keys.py", "test_damage_is_told_and_repaired"),
 }
 BUT_BRAVO = {"esync_discard_existing": "{{ inventory_hostname == 'bravo' }}", "esync_accept_changed": ["bravo"]}

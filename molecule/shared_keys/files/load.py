@@ -4,7 +4,7 @@
 
 """Calls every peer again and again, over a new connection each time, until /run/load.stop exists: NAME=ADDRESS...
 
-It shows what a caller has to show (docs/shared-keys.md): the client set that the peer handed over if there is one, else
+It presents what a caller must present (docs/shared-keys.md): the client set that the peer shares if there is one, else
 its own. A line for each request goes to /run/load.log: the peer, whose set was shown, the HTTP status, what went wrong.
 """
 

@@ -143,7 +143,7 @@ def test_a_breach_is_answered_while_a_server_is_down() -> None:
         connect(source).check_output(f"rm -rf /root/old && cp -rL {SHARED} /root/old")
     power("charlie", on=False)
     result = fail("regenerate", "-e", "esync_compromised=bravo")
-    assert "a breach of one compromises all" in result.output
+    assert "a key compromise on one compromises all" in result.output
     assert "charlie" in result.output.partition("PLAY RECAP")[0]
     for source, target in both:
         assert not call(source, target, f"/root/old/{target}_SyncClient")

@@ -106,7 +106,7 @@ def pairs() -> dict[tuple[str, str | None], list[dict[str, Any]]]:
 
 
 def is_demanding(place: Place) -> None:
-    """It lets the pinned peer in, with what it showed, and nobody else."""
+    """It lets the pinned peer in, with what it presented, and nobody else."""
     assert served(place) == current(place.server)
     if place.content:
         assert curl(place) == (200, place.content)

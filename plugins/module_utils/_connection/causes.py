@@ -37,7 +37,7 @@ OWN_FILES = frozenset({"no_certificate", "not_handed", "no_trust", "key_mismatch
 """The causes that lie on the caller's own disk."""
 
 
-def judge_own_files(server: str, error: EsyncError) -> Optional[Diagnosis]:
+def diagnose_own_files(server: str, error: EsyncError) -> Optional[Diagnosis]:
     """The caller's own files cannot be used, so none of its peers can be tested.
 
     :returns: ``None`` if ``error`` is about something else than a file.
@@ -50,7 +50,7 @@ def judge_own_files(server: str, error: EsyncError) -> Optional[Diagnosis]:
 # -- before TLS -----------------------------------------------------------------------------------------------
 
 
-def judge_resolution(pair: PairEvidence, error: Optional[BaseException], waited: float) -> Diagnosis:
+def diagnose_resolution(pair: PairEvidence, error: Optional[BaseException], waited: float) -> Diagnosis:
     """The name could not be resolved; without ``error`` nothing came back in ``waited`` seconds."""
     if error is None:
         why = f"the resolver did not answer within {waited:g} s"
@@ -63,7 +63,7 @@ def judge_resolution(pair: PairEvidence, error: Optional[BaseException], waited:
     )
 
 
-def judge_connection(pair: PairEvidence, error: OSError, waited: float) -> Diagnosis:
+def diagnose_connection(pair: PairEvidence, error: OSError, waited: float) -> Diagnosis:
     """No TCP connection came about within ``waited`` seconds."""
     if isinstance(error, socket.timeout) or error.errno == errno.ETIMEDOUT:
         return Diagnosis(
@@ -73,7 +73,7 @@ def judge_connection(pair: PairEvidence, error: OSError, waited: float) -> Diagn
         return Diagnosis("endpoint_not_listening", f"{pair.place} refused the connection of {pair.server}.")
     if error.errno == errno.ECONNRESET:
         # The connection stood, and was cut before a word was said.
-        return judge_cut_handshake(pair, waited, timed_out=False)
+        return diagnose_cut_handshake(pair, waited, timed_out=False)
     why = os.strerror(error.errno).lower() if error.errno else "no reason given"
     return Diagnosis("host_unreachable", f"{pair.server} cannot reach {pair.place}: {why}.")
 
@@ -123,7 +123,7 @@ CERTIFICATE_ALERTS = frozenset(
 """The alerts by which a TLS server refuses the caller's certificate (RFC 8446, section 6.2)."""
 
 
-def judge_cut_handshake(pair: PairEvidence, waited: float, timed_out: bool) -> Diagnosis:
+def diagnose_cut_handshake(pair: PairEvidence, waited: float, timed_out: bool) -> Diagnosis:
     """The peer took the TCP connection and then fell silent, or cut it, in the middle of the handshake."""
     if timed_out:
         what = f"took the connection, but did not answer the TLS handshake within {waited:g} s"
@@ -132,7 +132,7 @@ def judge_cut_handshake(pair: PairEvidence, waited: float, timed_out: bool) -> D
     return Diagnosis("not_tls", f"{pair.place} {what} of {pair.server}.")
 
 
-def judge_tls(pair: PairEvidence, reason: str, alert: Optional[str]) -> Diagnosis:
+def diagnose_tls(pair: PairEvidence, reason: str, alert: Optional[str]) -> Diagnosis:
     """The handshake failed for a reason that is not a certificate.
 
     :param reason: OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``.
@@ -153,7 +153,7 @@ def judge_tls(pair: PairEvidence, reason: str, alert: Optional[str]) -> Diagnosi
     return Diagnosis("tls_failed", f"The TLS handshake of {pair.server} with {pair.place} failed: {shown}.")
 
 
-def judge_served(pair: PairEvidence, fingerprint: str) -> Optional[Diagnosis]:
+def check_served(pair: PairEvidence, fingerprint: str) -> Optional[Diagnosis]:
     """Compare the served certificate with the exact fingerprints expected of the peer.
 
     :param fingerprint: SHA-256 of the served certificate. :returns: ``None`` if it is right.
@@ -190,7 +190,7 @@ def judge_served(pair: PairEvidence, fingerprint: str) -> Optional[Diagnosis]:
     )
 
 
-def judge_unverified(
+def diagnose_unverified(
     pair: PairEvidence,
     code: int,
     served: Optional[str],
@@ -205,7 +205,7 @@ def judge_unverified(
         certificate is not valid yet by the caller's own clock, which is then the one that is wrong.
     """
     if served is not None:
-        finding = judge_served(pair, served)
+        finding = check_served(pair, served)
         if finding is not None and finding.cause != "stale_generation_served":
             return finding
     shown = f" {short(served)}" if served else ""
@@ -231,7 +231,7 @@ def judge_unverified(
     if code == WRONG_PURPOSE:
         return Diagnosis("wrong_role", f"The certificate{shown} that {pair.place} serves is not meant for servers.")
     if served is not None:
-        stale = judge_served(pair, served)
+        stale = check_served(pair, served)
         if stale is not None:
             return stale
         return Diagnosis(
@@ -256,20 +256,20 @@ WRONG_PURPOSE = 26
 # -- after the handshake --------------------------------------------------------------------------------------
 
 
-def judge_refusal(
+def diagnose_refusal(
     pair: PairEvidence,
     how: str,
     alert: Optional[str],
-    shown: Optional[str],
+    presented: Optional[str],
     validity: Optional[Validity],
     now: datetime.datetime,
 ) -> Diagnosis:
     """The peer refused the caller's certificate.
 
     :param how: the evidence in words, such as ``with the alert unknown_ca``. :param alert: the alert, if it was one.
-    :param shown: the fingerprint of the certificate that was presented; :param validity: its dates, if known.
+    :param presented: the fingerprint of the certificate that was presented; :param validity: its dates, if known.
     """
-    what = f"the client certificate {short(shown)} of {pair.server}" if shown else f"{pair.server}"
+    what = f"the client certificate {short(presented)} of {pair.server}" if presented else f"{pair.server}"
     if validity and now > validity.not_after:
         return Diagnosis(
             "client_certificate_expired",
@@ -294,13 +294,13 @@ def judge_refusal(
     return Diagnosis("client_certificate_refused", f"{pair.place} refused {what} {how}.")
 
 
-def judge_silence(pair: PairEvidence, waited: float, timed_out: bool) -> Diagnosis:
+def diagnose_silence(pair: PairEvidence, waited: float, timed_out: bool) -> Diagnosis:
     """The handshake went well, and then no byte came back."""
     what = f"sent nothing within {waited:g} s" if timed_out else "closed the connection without a byte"
     return Diagnosis("no_answer_after_handshake", f"{pair.place} {what} after the handshake with {pair.server}.")
 
 
-def judge_answer(pair: PairEvidence, body: bytes, product_version: Optional[str]) -> Optional[Diagnosis]:
+def check_answer(pair: PairEvidence, body: bytes, product_version: Optional[str]) -> Optional[Diagnosis]:
     """Compare what the peer says of itself, if it speaks our JSON, with what is expected.
 
     :param body: the body of the answer. :param product_version: the caller's own, if it has one.
@@ -314,13 +314,13 @@ def judge_answer(pair: PairEvidence, body: bytes, product_version: Optional[str]
             "another_server_answers",
             f"Where {pair.server} looked for {pair.place} a server answered that calls itself {said['server'][:64]!r}.",
         )
-    # Only endpoints of ours tell a generation; services of other makes know nothing of sites.
+    # Only endpoints of ours report a generation; services of other makes know nothing of sites.
     if pair.site and "generation" in said and said.get("site") != pair.site:
         site = said.get("site")
         what = f"its site {str(site)[:64]!r}" if site else "an endpoint that knows of no site"
         return _another_site(pair, f"{what} answered")
     seen = said.get("peer")
-    # An endpoint that handed its own client set to all of its peers does not know who calls.
+    # An endpoint that shares its own client set with all of its peers does not know who calls.
     if isinstance(seen, str) and seen not in ("", UNKNOWN, pair.server):
         return Diagnosis("taken_for_another", f"{pair.place} takes {pair.server} for {seen[:64]!r}.")
     theirs = said.get("product_version")
@@ -331,7 +331,7 @@ def judge_answer(pair: PairEvidence, body: bytes, product_version: Optional[str]
     return None
 
 
-def judge_misdirected(pair: PairEvidence) -> Diagnosis:
+def diagnose_misdirected(pair: PairEvidence) -> Diagnosis:
     """The peer says that the site is none that it serves there."""
     return _another_site(pair, "another site, which knows nothing of it, answered")
 
@@ -359,7 +359,7 @@ def answering(pair: PairEvidence, fingerprint: str) -> PairEvidence:
     return pair
 
 
-def judge_balanced(finding: Diagnosis, cluster: str, peer: Optional[str]) -> Diagnosis:
+def diagnose_balanced(finding: Diagnosis, cluster: str, peer: Optional[str]) -> Diagnosis:
     """What a finding means if the connection went through a cluster's load balancer.
 
     :param peer: the member whose certificate was served, if one was.

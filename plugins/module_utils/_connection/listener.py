@@ -4,7 +4,7 @@
 
 """A mutual TLS endpoint for the length of a test: a process of its own that ends by itself.
 
-It answers the test's request to those who show a pinned client certificate, and to nobody else. It ends when all
+It answers the test's request to callers that present a pinned client certificate, and to nobody else. It ends when all
 expected peers were served, or when its time is up, whatever became of the control node; a newer one for the same
 directory replaces it.
 """
@@ -47,7 +47,7 @@ class ListenerSettings:
     """What to listen for.
 
     :param address: to bind to. :param lifetime: seconds after which it ends in any case.
-    :param serve: the generation to show, ``current`` or ``next``.
+    :param serve: the generation to present, ``current`` or ``next``.
     :param expected: the peers after which it may end; empty: only the lifetime counts.
     """
 
@@ -90,7 +90,7 @@ def start(settings: ListenerSettings) -> Dict[str, Any]:
 
 
 def server_port(settings: ListenerSettings, endpoint: _Endpoint) -> int:
-    """The port that it listens on, also if any free one was asked for."""
+    """The port that it listens on, also if any free one was requested."""
     return settings.port or endpoint.port
 
 
@@ -128,7 +128,7 @@ def _take_lock(directory: str) -> _Lock:
         except BlockingIOError:
             with contextlib.suppress(OSError, ValueError):
                 holder = int(os.pread(descriptor, 32, 0))
-                # Numbers below that mean whole groups of processes, or all.
+                # Numbers below that mean process groups, or all processes.
                 if holder > 1:
                     os.kill(holder, signal.SIGTERM)
             if time.monotonic() > deadline:
@@ -261,7 +261,7 @@ def _end(endpoint: _Endpoint, lock: _Lock) -> NoReturn:
 
 
 class _Endpoint:
-    """Accepts, judges and answers, with a bounded number of threads, so that a silent caller keeps nobody waiting."""
+    """Accepts, validates and answers with a bounded number of threads, so that a silent caller keeps nobody waiting."""
 
     def __init__(
         self,
@@ -356,7 +356,7 @@ class _Endpoint:
         with self._changed:
             waiting: Set[str] = self._waiting
             if peer == UNKNOWN and waiting:
-                # Callers that cannot be told apart are counted.
+                # Callers that cannot be distinguished are counted.
                 peer = next(iter(waiting))
             if peer in waiting:
                 waiting.discard(peer)

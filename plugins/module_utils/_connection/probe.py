@@ -36,13 +36,13 @@ OWN_CLIENT = "own_client"
 MUST_BE_REFUSED = (NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
 PRESENT = (*STATES, *MUST_BE_REFUSED, OWN_CLIENT)
 
-# What a site answers that was asked for another name (RFC 9110, section 15.5.20).
+# What a site answers to a request for another name (RFC 9110, section 15.5.20).
 _MISDIRECTED = 421
 # What nginx answers, inside the encrypted connection, to a caller that it does not accept.
 _REFUSING = (400, 403, 495, 496)
 _ANSWER_LIMIT = 64 * 1024
 
-# How a balancer shows that it knows no member that is up.
+# How a balancer reports that no member is up.
 _NOBODY_THERE = ("endpoint_not_listening", "not_tls")
 _CLUSTER_POLL = 0.25
 
@@ -51,8 +51,8 @@ _CLUSTER_POLL = 0.25
 class Peer:
     """A peer to connect to.
 
-    :param expected: fingerprint to state of the server certificates that it may show.
-    :param site: the site of it that is meant; None: it has none. :param server_name: what the site is asked for by.
+    :param expected: fingerprint to state of the server certificates that it may present.
+    :param site: the site of it that is meant; None: it has none. :param server_name: by which it is requested.
     :param members: if it is a cluster, whose address is its balancer's: server name to what may be expected of it.
     """
 
@@ -74,15 +74,15 @@ class Peer:
 class ProbeSettings:
     """How to test.
 
-    :param present: what to show the peers, one of PRESENT.
+    :param present: what to present to the peers, one of PRESENT.
     :param refused: whether a refusal is what is to be proved.
     :param require: the generations that a peer may serve.
     :param known: fingerprint to ``NAME role state``, of certificates that the trust on the disk does not hold.
     :param connect_timeout: seconds for each of connecting and the handshake.
     :param answer_timeout: seconds for the answer.
     :param product_version: this server's, to be compared with the peer's; None: not compared.
-    :param trust_model: ``pinned``: this server shows its own client set; ``shared_keys``: to each peer the one that
-        this peer handed to it.
+    :param trust_model: ``pinned``: this server presents its own client set; ``shared_keys``: to each peer the one that
+        this peer shares with it.
     :param cluster_patience: seconds for a balancer to notice that a member of its cluster is up.
     """
 
@@ -102,7 +102,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What one connection showed.
+    """The outcome of one connection.
 
     :param finding: what is wrong; None if bytes went both ways.
     :param refusal: whether the peer refused this caller, as opposed to any other failure.
@@ -137,8 +137,8 @@ class _Ended(Exception):
 def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]]:
     """Test every peer, many at the same time.
 
-    :returns: a result for each peer, in their order; if this server's own files cannot be used, that is what all of
-        them tell.
+    :returns: a result for each peer, in their order; if this server's own files cannot be used, all of them
+        say so.
     """
     callers = _callers(peers, settings)
 
@@ -148,7 +148,7 @@ def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]
     with ThreadPoolExecutor(max_workers=max(1, min(settings.concurrency, len(peers)))) as pool:
         outcomes = list(pool.map(call, callers, peers))
     return [
-        _result(peer, outcome, settings, caller.shown if isinstance(caller, _Caller) else None)
+        _result(peer, outcome, settings, caller.presented if isinstance(caller, _Caller) else None)
         for peer, outcome, caller in zip(peers, outcomes, callers)
     ]
 
@@ -156,14 +156,14 @@ def probe(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]
 def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[str, Any]]:
     """Try to get in at every peer with each thing that it must refuse, one kind after the other.
 
-    A peer that neither answers nor refuses is not tried with each, for it would cost the time-outs of every kind; only
+    A peer that neither answers nor refuses is not tried with each, because that would cost all their time-outs; only
     whether it answers without TLS may be another matter.
 
     :returns: a result for each peer and kind, with ``present``.
     """
     found: List[Dict[str, Any]] = []
     silent: Dict[Tuple[str, Optional[str]], Dict[str, Any]] = {}
-    # Where a server accepts only what it handed out itself, the caller's own client set is nothing to it.
+    # Where a server accepts only its own shared client key, it must refuse the caller's own client set.
     for present in (*MUST_BE_REFUSED, OWN_CLIENT) if settings.trust_model == SHARED_KEYS else MUST_BE_REFUSED:
         tried = [peer for peer in peers if (peer.name, peer.site) not in silent or present == PLAIN]
         results = probe(tried, replace(settings, present=present, refused=True)) if tried else []
@@ -174,7 +174,7 @@ def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[
             {
                 (str(result["to"]), result["site"]): result
                 for result in results
-                # What this server cannot present tells nothing about the peer.
+                # What this server cannot present proves nothing about the peer.
                 if result["verdict"] == "untested" and result["cause"] not in diagnosis.OWN_FILES
             }
         )
@@ -182,7 +182,7 @@ def probe_refusals(peers: Sequence[Peer], settings: ProbeSettings) -> List[Dict[
 
 
 def attempts_for(members: int) -> int:
-    """How many connections are made to a cluster: enough for a balancer that distributes to show its members."""
+    """How many connections are made to a cluster: enough for a balancer that distributes to reach all members."""
     return min(16, max(2, 2 * members))
 
 
@@ -211,7 +211,7 @@ def _cluster_result(cluster: Peer, outcomes: Sequence[ProbeOutcome]) -> Dict[str
     bad = [outcome for outcome in outcomes if outcome.finding]
     finding = bad[0].finding if bad else None
     if finding:
-        finding = diagnosis.judge_balanced(finding, cluster.name, bad[0].peer)
+        finding = diagnosis.diagnose_balanced(finding, cluster.name, bad[0].peer)
     answered = Counter(str(outcome.peer) for outcome in outcomes if not outcome.finding)
     some = f" {len(bad)} of {len(outcomes)} connections failed." if 0 < len(bad) < len(outcomes) else ""
     return {
@@ -228,14 +228,14 @@ def _cluster_result(cluster: Peer, outcomes: Sequence[ProbeOutcome]) -> Dict[str
 class _Caller:
     """What all connections share.
 
-    :param context: None to speak without TLS. :param shown: the fingerprint of what is presented.
+    :param context: None to speak without TLS. :param presented: the fingerprint of what is presented.
     :param known: whose a certificate is: fingerprint to ``NAME role state``.
     """
 
     settings: ProbeSettings
     context: Optional[ssl.SSLContext]
     own: Mapping[str, str]
-    shown: Optional[str] = None
+    presented: Optional[str] = None
     validity: Optional[Validity] = None
     known: Mapping[str, str] = field(default_factory=dict)
 
@@ -285,7 +285,7 @@ class _Caller:
             except OSError as error:
                 raw.close()
                 problem = error
-        raise _Ended(diagnosis.judge_connection(pair, problem, waited))
+        raise _Ended(diagnosis.diagnose_connection(pair, problem, waited))
 
     def _plain(self, raw: socket.socket, pair: PairEvidence, peer: Peer) -> ProbeOutcome:
         """Speak without TLS: whatever is not a proper answer is a refusal."""
@@ -306,7 +306,7 @@ class _Caller:
             version = secured.version()
             pair = diagnosis.answering(pair, served)
             # Nothing is sent to a server that is not the pinned one.
-            finding = diagnosis.judge_served(pair, served)
+            finding = diagnosis.check_served(pair, served)
             refusal = False
             if finding is None:
                 finding, refusal = self._converse(secured, pair, peer)
@@ -322,16 +322,16 @@ class _Caller:
             raise self._unverified(pair, peer, error.verify_code, family, address) from None
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
-            if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.shown is None):
+            if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.presented is None):
                 raise _Ended(self._refused(pair, f"with the alert {alert}", alert), refusal=True) from None
-            # Some versions of Python tell an end without a goodbye as an orderly one.
+            # Some versions of Python report an end without a goodbye as an orderly one.
             if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-                raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
-            raise _Ended(diagnosis.judge_tls(pair, tls.reason_of(error), alert)) from None
+                raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
+            raise _Ended(diagnosis.diagnose_tls(pair, tls.reason_of(error), alert)) from None
         except socket.timeout:
-            raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=True)) from None
+            raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=True)) from None
         except OSError:
-            raise _Ended(diagnosis.judge_cut_handshake(pair, waited, timed_out=False)) from None
+            raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
 
     def _unverified(self, pair: PairEvidence, peer: Peer, code: int, family: int, address: Any) -> _Ended:
         der = self._unaccepted(pair, peer, family, address)
@@ -340,7 +340,7 @@ class _Caller:
         validity = tls.validity_of(der) if der else None
         now = _now()
         own_not_yet = bool(self.validity and now < self.validity.not_before)
-        finding = diagnosis.judge_unverified(pair, code, served, validity, now, own_not_yet)
+        finding = diagnosis.diagnose_unverified(pair, code, served, validity, now, own_not_yet)
         return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None, peer=pair.peer)
 
     def _unaccepted(self, pair: PairEvidence, peer: Peer, family: int, address: Any) -> Optional[bytes]:
@@ -355,7 +355,7 @@ class _Caller:
                 break
             fingerprint, validity, now = tls.fingerprint_of(der), tls.validity_of(der), _now()
             timely = validity is not None and validity.not_before <= now <= validity.not_after
-            if not timely or diagnosis.judge_served(diagnosis.answering(pair, fingerprint), fingerprint):
+            if not timely or diagnosis.check_served(diagnosis.answering(pair, fingerprint), fingerprint):
                 return der
             seen.append(der)
         return seen[0] if len(set(seen)) == 1 else None
@@ -369,9 +369,9 @@ class _Caller:
             alert = tls.alert_of(error)
             if alert:
                 return self._refused(pair, f"with the alert {alert}", alert), True
-            return diagnosis.judge_silence(pair, waited, timed_out=False), False
+            return diagnosis.diagnose_silence(pair, waited, timed_out=False), False
         except socket.timeout:
-            return diagnosis.judge_silence(pair, waited, timed_out=True), False
+            return diagnosis.diagnose_silence(pair, waited, timed_out=True), False
         except OSError:
             # Reset after the handshake: how some servers end what they do not accept.
             return self._cut(pair), True
@@ -381,16 +381,16 @@ class _Caller:
         if status in _REFUSING:
             return self._refused(pair, f"with HTTP {status}", None), True
         if status == _MISDIRECTED and pair.site:
-            return diagnosis.judge_misdirected(pair), False
-        return diagnosis.judge_answer(pair, body, self.settings.product_version), False
+            return diagnosis.diagnose_misdirected(pair), False
+        return diagnosis.check_answer(pair, body, self.settings.product_version), False
 
     def _cut(self, pair: PairEvidence) -> Diagnosis:
         if self.settings.refused:
             return self._refused(pair, "by closing the connection", None)
-        return diagnosis.judge_silence(pair, self.settings.answer_timeout, timed_out=False)
+        return diagnosis.diagnose_silence(pair, self.settings.answer_timeout, timed_out=False)
 
     def _refused(self, pair: PairEvidence, how: str, alert: Optional[str]) -> Diagnosis:
-        return diagnosis.judge_refusal(pair, how, alert, self.shown, self.validity, _now())
+        return diagnosis.diagnose_refusal(pair, how, alert, self.presented, self.validity, _now())
 
     def _ask(self, connection: socket.socket, peer: Peer) -> bytes:
         connection.settimeout(self.settings.answer_timeout)
@@ -434,7 +434,7 @@ def _resolve(pair: PairEvidence, waited: float) -> Sequence[Any]:
     looking.join(waited)
     answer = found[0] if found else None
     if answer is None or isinstance(answer, Exception):
-        raise _Ended(diagnosis.judge_resolution(pair, answer, waited))
+        raise _Ended(diagnosis.diagnose_resolution(pair, answer, waited))
     addresses: Sequence[Any] = answer
     return addresses
 
@@ -449,7 +449,7 @@ def _callers(peers: Sequence[Peer], settings: ProbeSettings) -> List[Union[_Call
 def _prepared(
     settings: ProbeSettings, peers: Sequence[Optional[str]]
 ) -> Dict[Optional[str], Union[_Caller, Diagnosis]]:
-    """What this server shows to each peer, or why its files cannot be used for that. :param peers: None for all alike.
+    """What this server presents to each peer, or why its files cannot be used. :param peers: None for all alike.
 
     :raises EsyncError: something else than its files is wrong.
     """
@@ -463,7 +463,7 @@ def _prepared(
                 trust = tls.read_trust(settings.directory)
             prepared[peer] = _prepare(settings, own, trust, strangers, peer)
         except EsyncError as error:
-            finding = diagnosis.judge_own_files(settings.name, error)
+            finding = diagnosis.diagnose_own_files(settings.name, error)
             if finding is None:
                 raise
             prepared[peer] = finding
@@ -477,7 +477,7 @@ def _prepare(
     strangers: tls.Untrusted,
     peer: Optional[str],
 ) -> _Caller:
-    """What this server shows to all of its peers, or to one of them if they are told apart.
+    """What this server presents to all of its peers, or to one of them if it depends on the peer.
 
     :param trust: the one in force; None to speak without TLS.
     :raises EsyncError: its files cannot be used.
@@ -507,18 +507,18 @@ def _credential(settings: ProbeSettings, strangers: tls.Untrusted, peer: Optiona
         return strangers.own(settings.name) if peer is None else strangers.of_peer(peer)
     state, role = (present, CLIENT) if present in STATES else (CURRENT, SERVER)
     if peer is not None:
-        return tls.read_handed(directory, peer, state)
+        return tls.read_shared_key(directory, peer, state)
     return tls.read_credential(directory, state, CLIENT if present == OWN_CLIENT else role)
 
 
-def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, shown: Optional[str]) -> Dict[str, Any]:
+def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, presented: Optional[str]) -> Dict[str, Any]:
     finding = outcome.finding
     verdict = "failed" if finding else "ok"
     if settings.refused:
         # Only a refusal proves that the peer refuses; a closed port proves nothing.
         if finding is None:
             finding = Diagnosis(
-                "not_refused", f"{peer.name} answered {settings.name}, which showed: {settings.present}."
+                "not_refused", f"{peer.name} answered {settings.name}, which presented: {settings.present}."
             )
             verdict = "failed"
         elif outcome.refusal:
@@ -536,7 +536,7 @@ def _result(peer: Peer, outcome: ProbeOutcome, settings: ProbeSettings, shown: O
         "handshake_ms": outcome.handshake_ms,
         "tls": outcome.version,
         "server_fingerprint": outcome.served,
-        "client_fingerprint": shown,
+        "client_fingerprint": presented,
         "served": peer.expected.get(outcome.served or ""),
         "served_subject": outcome.subject,
     }

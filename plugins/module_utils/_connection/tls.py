@@ -44,7 +44,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store import trust_fol
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
 
 HEALTH = "/esync/health"
-"""What is asked for and answered in a test, on every endpoint that speaks HTTP."""
+"""What is requested and answered in a test, on every endpoint that speaks HTTP."""
 
 THROUGH = "X-Esync-Cluster"
 """The header by which a request says that it comes through the balancer of a cluster, and which one."""
@@ -74,7 +74,7 @@ class LoadedTrust:
         return {entry.fingerprint: entry.peer for entry in self.entries if entry.role == role}
 
     def callers(self) -> Dict[str, str]:
-        """Fingerprint to who calls with it; the server's own client certificate, handed to all, does not tell."""
+        """Fingerprint to caller; the server's own client certificate, shared with all peers, identifies none."""
         pins = self.pins(CLIENT).items()
         return {fingerprint: UNKNOWN if peer == self.server else peer for fingerprint, peer in pins}
 
@@ -143,8 +143,8 @@ def read_credential(directory: str, state: str, role: str) -> Credential:
     return Credential(path, os.path.join(folder, role + ".key"), fingerprint_of(der), der)
 
 
-def read_handed(directory: str, peer: str, state: str) -> Credential:
-    """Find the client set that a peer handed to this server.
+def read_shared_key(directory: str, peer: str, state: str) -> Credential:
+    """Find the client set that a peer shares with this server.
 
     :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.
     :raises EsyncError: kinds ``not_handed``, ``damaged_file``.
@@ -156,8 +156,8 @@ def read_handed(directory: str, peer: str, state: str) -> Credential:
             der = _first_certificate(_read(stem + ".crt"), stem + ".crt")
             return Credential(stem + ".crt", stem + ".key", fingerprint_of(der), der)
     raise EsyncError(
-        f"there is no {state} client set that {peer} handed to this server",
-        "Run establish, which hands the client sets over",
+        f"there is no {state} client set that {peer} shares with this server",
+        "Run establish, which distributes the shared client keys",
         kind="not_handed",
         path=os.path.join(directory, HANDED_OVER, remote_stem(peer, CLIENT, state) + ".crt"),
     )
@@ -262,7 +262,7 @@ def _read(path: str) -> bytes:
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
-    return EsyncError(cause, "Restore it, or let it be made anew", kind="damaged_file", path=path)
+    return EsyncError(cause, "Restore it, or have it created again", kind="damaged_file", path=path)
 
 
 # -- contexts -------------------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def server_context(credential: Credential, trust: LoadedTrust) -> ssl.SSLContext
     context.verify_mode = ssl.CERT_REQUIRED
     load_credential(context, credential)
     _load_trust(context, trust.bundle(CLIENT))
-    # A resumed session would skip the judgement of a certificate that may have been withdrawn meanwhile.
+    # A resumed session would skip the validation of a certificate that may have been withdrawn meanwhile.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context
@@ -324,7 +324,7 @@ def _load_trust(context: ssl.SSLContext, path: str) -> None:
 
 
 def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
-    """Give a context a certificate and key to show.
+    """Give a context a certificate and key to present.
 
     :raises EsyncError: kinds ``damaged_file``, ``key_mismatch``; never with OpenSSL's text.
     """
@@ -342,7 +342,7 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
     if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         raise EsyncError(
             f"it is not the private key of the certificate {credential.certificate}",
-            "Restore both, or let the set be made anew",
+            "Restore both, or have the set created again",
             kind="key_mismatch",
             path=credential.key,
         )
@@ -367,14 +367,14 @@ def _paths(credential: Credential) -> Iterator[Tuple[str, str]]:
 
 
 def reason_of(error: ssl.SSLError) -> str:
-    """OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``, however this Python tells it."""
+    """OpenSSL's reason, such as ``WRONG_VERSION_NUMBER``, however this Python reports it."""
     text = getattr(error, "reason", None) or str(error.args[-1] if error.args else "")
     return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
 
 
 def alert_of(error: ssl.SSLError) -> Optional[str]:
     """The name of the alert received (RFC 8446), such as ``unknown_ca``; ``None`` if it was none."""
-    # Those that came with RFC 6066 are told without the word.
+    # Those that came with RFC 6066 are reported without the word.
     found = re.search(r"(?:ALERT_|TLSV1_(?!ALERT_))([A-Z_]+)", reason_of(error))
     return found.group(1).strip("_").lower() if found else None
 
@@ -385,8 +385,8 @@ def alert_of(error: ssl.SSLError) -> Optional[str]:
 def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -> Optional[bytes]:
     """The certificate that an endpoint serves, DER, for the diagnosis only.
 
-    Nothing is verified, so nothing is shown: the connection has no client certificate, and ends without a byte sent.
-    A peer of TLS 1.2 that demands a certificate ends the handshake, but has shown its own in clear by then.
+    Nothing is verified, so nothing is presented: the connection has no client certificate, and sends no byte.
+    A peer of TLS 1.2 that demands a certificate ends the handshake, but has presented its own in clear by then.
 
     :param address: for connect(). :param timeout: seconds for all of it.
     :returns: ``None`` if it could not be read.

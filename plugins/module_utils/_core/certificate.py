@@ -120,7 +120,7 @@ def _alt_name(text: str) -> Tuple[str, str]:
     import ipaddress
 
     try:
-        # From the packed form, for a certificate holds no zone of a link-local address (fe80::1%eth0).
+        # From the packed form, because a certificate holds no zone of a link-local address (fe80::1%eth0).
         return IP_ADDRESS, str(ipaddress.ip_address(ipaddress.ip_address(text).packed))
     except ValueError:
         pass

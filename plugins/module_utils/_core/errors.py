@@ -57,7 +57,7 @@ class EsyncError(Exception):
 
 
 class EsyncErrors(EsyncError):
-    """Several failures told at once, so that nobody has to run again to learn of the next one.
+    """Several failures reported at once, so that nobody has to run again to learn of the next one.
 
     :param errors: at least one error.
     """
@@ -87,7 +87,7 @@ def raise_all(errors: Sequence[EsyncError]) -> None:
 def unexpected(error: BaseException) -> str:
     """A fixed text for an exception nobody foresaw: its type and place, never its message.
 
-    The message of a foreign exception may hold key material (see the security document), so it is not shown.
+    The message of an unexpected exception may hold key material (see the security document), so it is not shown.
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = "an unknown place"
@@ -96,7 +96,7 @@ def unexpected(error: BaseException) -> str:
         place = f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}"
     return (
         f"Unexpected {type(error).__name__} at {place}. "
-        "Nothing of the error's own text is shown, for it could hold a secret. "
+        "The error's own text is not shown, because it could hold a secret. "
         "Run again; if it comes back, report this line."
     )
 

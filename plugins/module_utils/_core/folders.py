@@ -57,7 +57,7 @@ def os_error(error: OSError, path: str, doing: str) -> EsyncError:
     """
     kind, cause, remedy = _KINDS.get(
         error.errno or 0,
-        ("io_error", os.strerror(error.errno or 0).lower(), "Mend the cause"),
+        ("io_error", os.strerror(error.errno or 0).lower(), "Repair the cause"),
     )
     return EsyncError(f"cannot {doing}: {cause}", f"{remedy}, and run again", kind=kind, path=path)
 
@@ -255,7 +255,7 @@ class Folder:
     # -- changing ---------------------------------------------------------------------------------------------
 
     def write(self, name: str, data: bytes, mode: int, gid: Optional[int] = None) -> None:
-        """Write a file whole: it appears complete, durable, and with its final mode, or not at all.
+        """Write a file atomically: it appears complete, durable, and with its final mode, or not at all.
 
         :param gid: the group to give it to; the mode is widened only after that.
         :raises EsyncError: kinds ``no_space``, ``read_only``, ``not_a_file``, ``io_error``, ...; nothing is left then.
@@ -574,7 +574,8 @@ def _check_parent(status: os.stat_result, here: str, path: str) -> None:
     # In a folder that others may write to, they can rename ours away and put theirs there; the sticky bit prevents it.
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         raise EsyncError(
-            f"anybody may replace it, for others may write to its parent {here} ({stat.S_IMODE(status.st_mode):04o})",
+            f"anybody may replace it, because others may write to its parent {here} "
+            f"({stat.S_IMODE(status.st_mode):04o})",
             f"Take that right away (chmod o-w {here}), or choose another esync_directory",
             kind="unsafe_parent",
             path=path,

@@ -21,7 +21,7 @@ MINIMUM = (3, 3)
 WANTED = ".".join(str(part) for part in MINIMUM)
 
 FOUND: Optional[str] = None
-"""The version that is installed, empty if there is none; None as long as nobody asked, for importing it takes time."""
+"""The version that is installed, empty if there is none; None until it is needed, because importing it takes time."""
 
 PLACE = ""
 
@@ -92,7 +92,7 @@ def _utc(certificate: Any, name: str) -> datetime.datetime:
 
 
 def load_pem_key(data: bytes) -> Any:
-    """An unencrypted private key in PEM, without the slow test of an RSA key's primes where it can be left out.
+    """An unencrypted private key in PEM, without the slow test of an RSA key's primes where it can be omitted.
 
     :raises Exception: of many types, as the library does.
     """
@@ -106,7 +106,7 @@ def load_pem_key(data: bytes) -> Any:
 
 
 def rsa_key(numbers: Any) -> Any:
-    """A key from RSAPrivateNumbers, without the slow test of its primes where it can be left out.
+    """A key from RSAPrivateNumbers, without the slow test of its primes where it can be omitted.
 
     :raises Exception: of many types, as the library does.
     """

@@ -28,14 +28,14 @@ PINNED = "pinned"
 SHARED_KEYS = "shared_keys"
 BOTH = "both"
 MODELS = (PINNED, SHARED_KEYS)
-"""Whose client certificates a server accepts: those of its peers, or its own, which it handed to them. ``both`` only
+"""Whose client certificates a server accepts: those of its peers, or its own, which it shares with them. ``both`` only
 while a mesh goes from one to the other."""
 
 ENDPOINTS = ("temporary", "nginx", "external")
 """The names of the drivers that _endpoints/registry.py has; here, so that who only names one compiles none."""
 
 UNKNOWN = "-"
-"""Who calls, where the certificate does not tell; no server name looks like it."""
+"""Who calls, where the certificate does not identify it; no server name looks like it."""
 
 _SUFFIX = {SERVER: "_SyncServer", CLIENT: "_SyncClient"}
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,52}\Z")

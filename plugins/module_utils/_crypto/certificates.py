@@ -5,7 +5,7 @@
 """The mesh's certificates: made by one profile, read strictly (docs/formats.md).
 
 The profile works in every consumer tried: OpenSSL, nginx, GnuTLS, NSS, Java, Mono. The authority key identifier equals
-the subject key identifier, for without it a verifier cannot tell the old from the new certificate of one subject.
+the subject key identifier, because without it a verifier cannot distinguish the old and the new one.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def self_sign(key: Any, role: str, profile: Profile, now: datetime.datetime) -> 
     """A self-signed certificate by the mesh's profile.
 
     :param now: the time to count from, with a time zone.
-    :raises EsyncError: kind ``bad_name`` or ``bad_valid_days``, for what no certificate can hold.
+    :raises EsyncError: kind ``bad_name`` or ``bad_valid_days``: no certificate can hold it.
     """
     if not 1 <= len(profile.name) <= 64 or "\0" in profile.name:
         raise EsyncError("the common name must have 1 to 64 characters", "Choose a shorter name", kind="bad_name")
@@ -223,7 +223,7 @@ def key_from_pem(data: bytes, path: str) -> Any:
     if not _PEM_KEY.fullmatch(data):
         raise _damaged(path, "it must hold exactly one PEM private key and nothing else")
     try:
-        # Whoever reads a key compares it with the certificate's public key, so the slow test of the primes is left out.
+        # Every reader compares a key with the certificate's public key, so the slow test of the primes is omitted.
         return libraries.load_pem_key(data)
     except Exception:
         raise _damaged(path, "it is no private key in PEM, or damaged") from None
@@ -271,7 +271,7 @@ def _role_of(certificate: Any, path: str, wanted: Optional[str]) -> str:
         shown = " and ".join(found) or "neither"
         raise EsyncError(
             f"its place is that of a {place} certificate, but its extended key usage says {shown}",
-            "Put the right file there, or let the set be made anew",
+            "Put the right file there, or have the set created again",
             kind="wrong_role",
             path=path,
         )
@@ -298,4 +298,4 @@ def _general_names(alt_names: Tuple[str, ...]) -> List[Any]:
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
-    return EsyncError(cause, "Restore it, or let the set be made anew", kind="damaged_file", path=path)
+    return EsyncError(cause, "Restore it, or have the set created again", kind="damaged_file", path=path)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The types of keys that a set can have: KEY_TYPES, a row for each. Nothing else in the collection tells types apart.
+"""The types of keys that a set can have: KEY_TYPES, a row for each. Nothing else in the collection distinguishes types.
 
 A new type is a row here, its test, and its line in docs/formats.md. Sizes are bits; 0 stands for "it has none".
 
@@ -295,7 +295,7 @@ def wanted_size(key_type: str, key_size: Optional[int]) -> int:
         allowed = ", ".join(str(size) for size in row.sizes)
         raise EsyncError(
             f"a key of the type {key_type} (esync_key_type) cannot have the size {key_size} (esync_key_size)",
-            f"Set esync_key_size to one of {allowed}, or leave it out" if row.sizes else "Leave esync_key_size out",
+            f"Set esync_key_size to one of {allowed}, or do not set it" if row.sizes else "Do not set esync_key_size",
             kind="bad_key_type",
         )
     return key_size
@@ -334,7 +334,7 @@ def generate(key_type: str, key_size: Optional[int]) -> Any:
 def consistent(key: Any) -> bool:
     """Do the parts of a private key fit each other? Readers skip this because testing the primes of RSA is slow."""
     row = type_of(key.public_key())
-    # Of a type that is never made here: its public half tells that it is none of ours.
+    # Of a type that is never made here: its public half proves that it is none of ours.
     return row is None or row.consistent(key)
 
 

@@ -75,7 +75,7 @@ class _Form:
 
     :param encrypt: ``(data, passphrase)`` to the algorithm identifier, DER, and what is encrypted by it.
     :param digest: the MAC's hash, as hashlib names it. :param digest_oid: the same as an object identifier.
-    :param cipher_oid: what tells the cipher in a file.
+    :param cipher_oid: what identifies the cipher in a file.
     """
 
     encrypt: Callable[[bytes, str], Tuple[bytes, bytes]]
@@ -128,7 +128,7 @@ def _passphrase_text(passphrase: bytes) -> str:
     if not passphrase:
         raise EsyncError(
             "a .pfx file cannot be made with an empty passphrase",
-            "Set esync_pfx_passphrase, or leave it out to have one made",
+            "Set esync_pfx_passphrase, or remove the setting to have one created",
             kind="bad_passphrase",
         )
     try:
@@ -138,7 +138,7 @@ def _passphrase_text(passphrase: bytes) -> str:
     if "\0" in text:
         raise EsyncError(
             "the passphrase of a .pfx file must be text in UTF-8 without a zero byte, where many programs would cut it",
-            "Set another esync_pfx_passphrase, or leave it out to have one made",
+            "Set another esync_pfx_passphrase, or remove the setting to have one created",
             kind="bad_passphrase",
         )
     return text
@@ -239,7 +239,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
     if len(data) > MAX_BYTES:
         raise _damaged(path, f"it has {len(data)} bytes, more than one key and one certificate need ({MAX_BYTES})")
     try:
-        # Strictly, for versions of the library differ in what they pass over.
+        # Strictly, because versions of the library differ in what they ignore.
         most = max(_iterations(data))
     except ValueError:
         raise _damaged(path, "its length is not what its header says, or it is no PKCS#12 file in DER") from None
@@ -253,7 +253,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
     except Exception:
-        # The library tells a wrong passphrase and a damaged file apart as little as the format does.
+        # Neither the library nor the format distinguishes a wrong passphrase from a damaged file.
         raise _damaged(path, "its passphrase is another one, or the file is damaged") from None
     if key is None or certificate is None or others:
         raise _damaged(path, "it must hold exactly one key and one certificate")
@@ -261,7 +261,7 @@ def read_pfx(data: bytes, path: str, passphrase: bytes) -> Tuple[Any, bytes]:
 
 
 def encryption_of(data: bytes) -> str:
-    """Which form a file has, told by its algorithms: ``modern``, ``compat`` or ``unknown``."""
+    """Which form a file has, by its algorithms: ``modern``, ``compat`` or ``unknown``."""
     traits = {
         name: (der.oid(form.cipher_oid) in data, any(one in data for one in _digest_identifiers(form)))
         for name, form in _FORMS.items()
@@ -271,7 +271,7 @@ def encryption_of(data: bytes) -> str:
 
 
 def _digest_identifiers(form: _Form) -> Tuple[bytes, bytes]:
-    # The whole algorithm identifier, without and with the parameter NULL: nothing else protects that part of a file.
+    # The complete algorithm identifier, without and with the parameter NULL: nothing else protects that part of a file.
     digest = der.oid(form.digest_oid)
     return der.sequence(digest), der.sequence(digest, der.null())
 
@@ -335,4 +335,4 @@ def _number(element: der.Element) -> int:
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
-    return EsyncError(cause, "Restore it, or let the set be made anew", kind="damaged_file", path=path)
+    return EsyncError(cause, "Restore it, or have the set created again", kind="damaged_file", path=path)

@@ -4,7 +4,7 @@
 
 """Microsoft PVK files: a header and a PRIVATEKEYBLOB, all little-endian (docs/formats.md has the table).
 
-Written unencrypted, for the format's only cipher is RC4 and it has no checksum; the file's mode protects it.
+Written unencrypted, because the format's only cipher is RC4 and it has no checksum; the file's mode protects it.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ def write_pvk(key: Any) -> bytes:
         )
     numbers = key.private_numbers()
     size = key.key_size
-    whole, half = size // 8, size // 16
+    full, half = size // 8, size // 16
     blob = (
         _BLOB_HEADER.pack(7, 2, 0, _ALGORITHMS[_KEY_EXCHANGE])
         + _RSA_HEADER.pack(b"RSA2", size, numbers.public_numbers.e)
-        + numbers.public_numbers.n.to_bytes(whole, "little")
+        + numbers.public_numbers.n.to_bytes(full, "little")
         + b"".join(
             part.to_bytes(half, "little") for part in (numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
         )
-        + numbers.d.to_bytes(whole, "little")
+        + numbers.d.to_bytes(full, "little")
     )
     data: bytes = _HEADER.pack(_MAGIC, 0, _KEY_EXCHANGE, 0, 0, len(blob)) + blob
     return data
@@ -83,17 +83,17 @@ def read_pvk(data: bytes, path: str, passphrase: Optional[bytes] = None) -> Any:
         raise _damaged(path, "it holds no RSA private key, or its passphrase is another one")
     if not 512 <= bits <= _MAX_BITS or bits % 16 or len(blob) != 20 + 9 * bits // 16:
         raise _damaged(path, "its length does not fit the size of its key")
-    whole, half = bits // 8, bits // 16
+    full, half = bits // 8, bits // 16
     numbers = []
     offset = 20
-    for length in (whole, half, half, half, half, half, whole):
+    for length in (full, half, half, half, half, half, full):
         numbers.append(int.from_bytes(blob[offset : offset + length], "little"))
         offset += length
     n, p, q, dmp1, dmq1, iqmp, d = numbers
     if not key_types.rsa_numbers_fit(n, exponent, d, p, q, dmp1, dmq1, iqmp):
         raise _damaged(path, "its numbers are no RSA key")
     try:
-        # They fit, which catches every flipped bit, so the slow test of the primes is left out.
+        # They fit, which catches every flipped bit, so the slow test of the primes is omitted.
         return rsa_key(rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, rsa.RSAPublicNumbers(exponent, n)))
     except Exception:
         raise _damaged(path, "its numbers are no RSA key") from None
@@ -149,4 +149,4 @@ def _rc4(key: bytes, data: bytes) -> bytes:
 
 
 def _damaged(path: str, cause: str) -> EsyncError:
-    return EsyncError(cause, "Restore it, or let the set be made anew", kind="damaged_file", path=path)
+    return EsyncError(cause, "Restore it, or have the set created again", kind="damaged_file", path=path)

@@ -26,8 +26,8 @@ class Site:
 
     :param name: by the rules of server names.
     :param port: 1 to 65535.
-    :param server_name: the DNS name that the site is asked for by; None: it has the port for itself.
-    :param root: a folder whose files are handed out; None: none is.
+    :param server_name: the DNS name by which the site is requested; None: it has the port for itself.
+    :param root: the folder whose files are served; None: none is.
     :param upstream: the URL that requests are passed to; None: that of the endpoint.
     :param reload: the command that makes a service of the user's own, which serves the site, read its files again.
     """
@@ -109,7 +109,7 @@ class Endpoint(abc.ABC):
     """One product as the endpoint of this server. It remembers nothing between two calls.
 
     :cvar name: the key in ENDPOINTS, and the value of the setting esync_endpoint.
-    :cvar is_resident: whether it serves between runs, so that it has to be told what changed.
+    :cvar is_resident: whether it serves between runs, so that it has to load what changed.
     :cvar remedy: what the user can do if it does not serve what it should.
     """
 

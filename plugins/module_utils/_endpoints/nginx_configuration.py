@@ -34,7 +34,7 @@ _PROXY = """\
 
 
 def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
-    """The whole file: who calls, then one server block for each site.
+    """The complete file: who calls, then one server block for each site.
 
     :param settings: without sites there is one block, on the eSync port.
     :param ipv6: whether nginx can listen on IPv6 here.
@@ -45,7 +45,7 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
     head = [
         f"# The eSync endpoint of {settings.name}, written by the collection esync.mesh: changes made here are lost.",
         "",
-        "# Who calls. The bundle below has let in nobody but the pinned peers; this says which of them it is.",
+        "# Who calls. The bundle below accepts only the pinned peers; this says which of them it is.",
         "map $ssl_client_fingerprint $esync_peer {",
         '    default "";',
     ]
@@ -102,7 +102,7 @@ def _certificates(settings: EndpointSettings) -> List[str]:
 
 
 def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
-    """Who is let in, and what is announced to callers."""
+    """Who is accepted, and what is announced to callers."""
     bundle = f"{settings.directory}/trusted/clients.pem;"
     lines = ["    ssl_verify_client on;", "    ssl_verify_depth 0;"]
     lines += [f"    ssl_trusted_certificate {bundle}"] if in_force.peers > 0 else []
@@ -115,14 +115,14 @@ def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
         lines += [
             "    # The names of too many peers do not fit into the announcement, and nginx wants a file: our own "
             "server certificate",
-            "    # lets nobody in, for it is none of a client.",
+            "    # accepts nobody, because it is none of a client.",
             f"    ssl_client_certificate {settings.directory}/current/server.crt;",
         ]
     return [*lines, "", '    if ($esync_peer = "") {', "        return 403;", "    }"]
 
 
 def _asked_for(site: Site, has_upstream: bool) -> List[str]:
-    """The name that a site is asked for by, and what its upstream is told of it."""
+    """The name by which a site is requested, and what its upstream receives of it."""
     if not site.server_name:
         return ["    add_header X-Esync-Peer $esync_peer always;", ""]
     lines = [
@@ -134,7 +134,7 @@ def _asked_for(site: Site, has_upstream: bool) -> List[str]:
     if has_upstream:
         pattern = site.server_name.replace(".", r"\.")
         lines += [
-            "    # What the upstream is told: the name that was checked, with the port if the caller gave one. The",
+            "    # What the upstream receives: the name that was checked, with the port if the caller gave one. The",
             "    # header Host itself may hold another name, where the request line has a URL.",
             f"    set $esync_host {site.server_name};",
             f'    if ($http_host ~* "^{pattern}(:[0-9]+)$") {{',

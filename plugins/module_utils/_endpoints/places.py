@@ -24,7 +24,7 @@ _LIMIT = 16 << 20
 
 @dataclass(frozen=True)
 class Place:
-    """Where something of this server is served: a port, and of a site the name that it is asked for by.
+    """Where something of this server is served: a port, and of a site the name by which it is requested.
 
     :param site: the name of the site; None: the server has none. :param server_name: a DNS name.
     """

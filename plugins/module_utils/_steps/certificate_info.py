@@ -37,7 +37,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             stack.enter_context(base)
         found = inspect(base, settings.expected, deep) if base else Inspection()
         trust, damage = shared.read_trust(base, settings.name)
-        held, spoilt = shared.handed_of(base, settings.name, settings.gid, deep)
+        installed, spoilt = shared.shared_keys_of(base, settings.name, settings.gid, deep)
     current = live(found).get(names.CURRENT)
     problems = [*found.errors(), *damage, *spoilt]
     version, unknown = shared.product_version(options)
@@ -51,7 +51,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "readable": all(error.kind != "no_permission" for error in problems),
         "due": list(due_reasons(current, settings, now)) if current else [],
         "trust": trust,
-        "shared": held,
+        "shared": installed,
         "clock": now.timestamp(),
         "clock_skew": shared.skew_of(now, options["control_clock"]),
         "rotation": found.rotation,

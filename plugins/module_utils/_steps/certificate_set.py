@@ -48,7 +48,7 @@ SPEC: Dict[str, Any] = {
 
 
 def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
-    """Do what was asked for, under the lock of the directory.
+    """Do what was requested, under the lock of the directory.
 
     :raises EsyncError: what is wrong with the sets, the settings, the clock or the disk; nothing is changed then.
     """
@@ -67,7 +67,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             stack.enter_context(base)
             if not context.check:
                 stack.enter_context(base.lock())
-        handed = shared.handed_of(base, name, settings.gid, options["deep"])[0]
+        installed = shared.shared_keys_of(base, name, settings.gid, options["deep"])[0]
         # Without the directory there is nothing to switch, retire or destroy.
         sets = Sets(base, settings, now, context.check or base is None, options["deep"])
         before = sets.found
@@ -81,7 +81,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             "due": list(outcome.due),
             "repaired": list(outcome.repaired),
             "trust": shared.trust_of(base, name, warnings),
-            "shared": handed if options["state"] != "absent" or context.check else None,
+            "shared": installed if options["state"] != "absent" or context.check else None,
             "clock": now.timestamp(),
             "rotation": outcome.inspection.rotation,
             "product_version": version,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every step of a visit has in common: the options that say which server, and what it is told of the call."""
+"""What every step of a visit has in common: the options that say which server, and what it knows of the call."""
 
 from __future__ import annotations
 

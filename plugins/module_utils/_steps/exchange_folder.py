@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Put a server's certificates into a folder, to be carried elsewhere."""
+"""Put a server's certificates into a folder, to be copied elsewhere."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     if one.private:
         context.warn(
             f"{name}: {options['folder']} holds private keys ({', '.join(sorted(one.private))}). Whoever has them and "
-            "the passphrase can call this server as one of its peers: carry the folder so that nobody else can read "
+            "the passphrase can call this server as one of its peers: copy the folder so that nobody else can read "
             "it, and destroy it here and there when it was applied."
         )
     return {
@@ -85,7 +85,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "folder": options["folder"],
         "files": sorted(contents(one)),
         "private": sorted(one.private),
-        "fingerprints": one.aloud(),
+        "fingerprints": one.fingerprint_lines(),
     }
 
 

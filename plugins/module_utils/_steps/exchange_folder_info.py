@@ -36,7 +36,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     with ExitStack() as stack:
         base = Folder.find(options["directory"], any_owner=True)
         own = inspect(stack.enter_context(base), Expected(options["name"], any_group=True)) if base else Inspection()
-    asked = FolderRequest(
+    request = FolderRequest(
         server=options["name"],
         own=frozenset(
             certificate.fingerprint
@@ -47,11 +47,11 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         passphrase=passphrase.encode("utf-8") if passphrase else None,
         shared_keys=options["shared_keys"],
     )
-    found = read(options["folder"], asked, options["web_roots"])
+    found = read(options["folder"], request, options["web_roots"])
     if found.keys:
         context.warn(
             f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not needed "
-            "here, and whoever reads them can pass for these servers: destroy them, and consider new sets there."
+            "here, and whoever reads them can pose as these servers: destroy them, and consider new sets there."
         )
     if found.client_sets:
         context.warn(
@@ -63,7 +63,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "name": options["name"],
         "folder": options["folder"],
         "sets": [one.facts() for one in found.sets],
-        "fingerprints": [line for one in found.sets for line in one.aloud()],
+        "fingerprints": [line for one in found.sets for line in one.fingerprint_lines()],
         "keys": list(found.keys),
         "client_sets": list(found.client_sets),
     }

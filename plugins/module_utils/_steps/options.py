@@ -34,9 +34,9 @@ SPEC: Dict[str, Any] = {
     "product_version_timeout": {"type": "float", "default": 10},
     "control_clock": {"type": "float"},
 }
-"""Without ``deep``, whose default differs: a reader looks closely unless told otherwise."""
+"""Without ``deep``, whose default differs: a reader checks everything by default."""
 
-_HANDED = (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE)
+_SHARED_FOLDERS = (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE)
 _VERSION_LIMIT = 200
 
 
@@ -73,7 +73,7 @@ def gid_of(group: Optional[str], server: str) -> Optional[int]:
     except KeyError:
         raise EsyncError(
             f"there is no group {group} on this host",
-            "Make it, or correct esync_file_group",
+            "Create it, or correct esync_file_group",
             kind="unknown_group",
             server=server,
         ) from None
@@ -96,7 +96,7 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
         return None, []
     errors = [
         EsyncError(
-            "it is damaged, missing or unexpected, or its mode is not the one it was made with",
+            "it is damaged, missing or unexpected, or its mode is not the one it was created with",
             "Run establish: it is public data and is written again from the ledger",
             kind="damaged_trust",
             server=server,
@@ -107,10 +107,10 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
     return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]}, errors
 
 
-def handed_of(
+def shared_keys_of(
     base: Optional[Folder], server: str, gid: Optional[int], deep: bool = True
 ) -> Tuple[Optional[Dict[str, Any]], List[EsyncError]]:
-    """The client sets that the peers handed over, names and fingerprints only, and what is wrong with them.
+    """The client sets that the peers share with this server, names and fingerprints only, and what is wrong with them.
 
     :param deep: parse every certificate and key, too.
     :raises EsyncError: kind ``missing_dependency``.
@@ -118,12 +118,12 @@ def handed_of(
     if base is None:
         return None, []
     try:
-        if all(base.status(name) is None for name in _HANDED):
+        if all(base.status(name) is None for name in _SHARED_FOLDERS):
             return None, []
         # Only here, because most meshes share no keys.
-        from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets as handed
+        from ansible_collections.esync.mesh.plugins.module_utils._store import shared_sets
 
-        found = handed.read(base, server, gid, deep)
+        found = shared_sets.read(base, server, gid, deep)
     except EsyncError as error:
         if error.kind == "missing_dependency":
             raise
@@ -133,8 +133,8 @@ def handed_of(
         return None, []
     errors = [
         EsyncError(
-            "it is damaged, missing or unexpected, or its mode is not the one it was made with",
-            "Run establish, which has the peer's client set handed over again",
+            "it is damaged, missing or unexpected, or its mode is not the one it was created with",
+            "Run establish, which distributes the peer's shared client key again",
             kind="damaged_shared_keys",
             server=server,
             path=f"{base.path}/{names.SHARED}"
@@ -185,7 +185,7 @@ def product_version(options: Mapping[str, Any]) -> Tuple[Optional[str], Optional
 
 
 def skew_of(now: datetime.datetime, control: Optional[float]) -> Optional[float]:
-    """By how many seconds the host's clock is ahead of the control node's; None if that one was not told."""
+    """By how many seconds the host's clock is ahead of the control node's; None if that one is unknown."""
     return None if control is None else round(now.timestamp() - control, 3)
 
 

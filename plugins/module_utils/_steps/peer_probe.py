@@ -87,7 +87,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         require=tuple(options["require"]),
     )
     clusters = [_cluster(one, peers) for one in options["clusters"]]
-    # Before the rest, for a temporary endpoint ends when it was served what it waits for.
+    # Before the rest, because a temporary endpoint ends as soon as all expected peers were served.
     refusals = probe_refusals([peer for peer in peers if peer.name in options["refusals"]], settings)
     balanced = probe_clusters([one for one in clusters if one.members], settings)
     return {"changed": False, "results": probe(peers, settings), "refusals": refusals, "clusters": balanced}
@@ -118,7 +118,7 @@ def _peers(given: Sequence[Mapping[str, Any]], directory: str) -> Sequence[Peer]
 
 
 def _cluster(given: Mapping[str, Any], peers: Sequence[Peer]) -> Peer:
-    """A cluster as the peer that the balancer is: it may show what any of its members may."""
+    """A cluster as the peer that the balancer is: it may present what any of its members may."""
     members = {peer.name: peer.expected for peer in peers if peer.name in given["members"]}
     expected = {fingerprint: state for one in members.values() for fingerprint, state in one.items()}
     return Peer(given["name"], given["address"], given["port"], expected, members=members)

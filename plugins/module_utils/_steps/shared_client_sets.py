@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read this server's own client sets for its peers, and take in those of the peers, private keys included."""
+"""Read this server's own client sets for its peers, and install those of the peers, private keys included."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SPEC: Dict[str, Any] = {
 
 
 def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
-    """Read this server's own sets, or put in force what it was handed.
+    """Read this server's own sets, or put in force the sets that its peers share with it.
 
     :raises EsyncError: a set that is not what it should be; what is in force then stays as it is.
     """
@@ -60,10 +60,10 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             return {"changed": False, "sets": {key: base64.b64encode(data).decode() for key, data in packed.items()}}
         if state == "withdrawn":
             return {"changed": writer.withdraw(base, context.check)}
-        return _take_in(base, options, entries if state == "present" else (), context)
+        return _install(base, options, entries if state == "present" else (), context)
 
 
-def _take_in(
+def _install(
     base: Folder, options: Mapping[str, Any], entries: Sequence[SharedKey], context: Context
 ) -> Dict[str, Any]:
     name = options["name"]
@@ -77,12 +77,12 @@ def _take_in(
         folder_name(),
         gid_of(options["file_group"], name),
         context.check,
-        _carried(options, entries),
+        _folder_keys(options, entries),
     )
-    held = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
+    installed = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
     result: Dict[str, Any] = {
         "changed": change.changed,
-        "shared": held if entries else None,
+        "shared": installed if entries else None,
         "added": [entry.stem for entry in change.added],
         "removed": [entry.stem for entry in change.removed],
     }
@@ -101,7 +101,7 @@ def _lines(entries: Iterable[SharedKey]) -> str:
     return "".join(f"{entry.stem} {entry.fingerprint}\n" for entry in sorted(entries))
 
 
-def _carried(options: Mapping[str, Any], entries: Sequence[SharedKey]) -> writer.FolderKeys:
+def _folder_keys(options: Mapping[str, Any], entries: Sequence[SharedKey]) -> writer.FolderKeys:
     """What lies in the folder of the servers whose sets are wanted."""
     if not options["folder"]:
         return writer.FolderKeys()

@@ -4,7 +4,7 @@
 
 """Several steps on one host in one call: in their order, each with its own options, until one fails.
 
-A step is a module of the same name. It is imported only when it is asked for, because compiling what is not needed
+A step is a module of the same name. It is imported only when it is requested, because compiling what is not needed
 would cost more than a call that finds nothing to do. A new step is a file here, a function and a row of STEPS below,
 its module, and its tests.
 """
@@ -84,7 +84,7 @@ def _exchange_folder() -> Step:
     return Step(SPEC, run)
 
 
-# Imports inside functions, so that Ansible finds what to send, and nothing is compiled that is not asked for.
+# Imports inside functions, so that Ansible finds what to send, and nothing is compiled that is not requested.
 STEPS: Dict[str, Callable[[], Step]] = {
     "certificate_set": _certificate_set,
     "certificate_info": _certificate_info,
@@ -152,8 +152,8 @@ class _Visit:
     """What later steps depend on.
 
     :param changed: whether a step changed something, or would have. :param trust: the digest of the trust in force, as
-        far as a step told it. :param readable: whether the server's own files could be read.
-    :param product_version: that of the product on this host, as far as a step told it.
+        far as a step returned it. :param readable: whether the server's own files could be read.
+    :param product_version: that of the product on this host, as far as a step returned it.
     """
 
     results: List[Dict[str, Any]] = field(default_factory=list)

@@ -4,9 +4,9 @@
 
 """The folder by which certificates go from one place to another by hand (docs/apply.md).
 
-Private keys are in it only where client sets are handed over (docs/shared-keys.md).
+Private keys are in it only where client sets are shared (docs/shared-keys.md).
 
-It comes from elsewhere, so nothing in it is believed: everything is judged, and everything wrong is told at once.
+It comes from elsewhere, so nothing in it is believed: everything is validated, and all errors are reported at once.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _CHOOSE = "Choose another esync_folder"
 
 @dataclass(frozen=True)
 class FolderRequest:
-    """What the judgement needs to know.
+    """What the validation needs to know.
 
     :param server: the server that the folder lies on; its own certificates have no place in it.
     :param own: fingerprints of the server's own certificates.
     :param now: the time, UTC.
     :param passphrase: of the ``.pfx`` and ``.pvk`` files, if it was given.
-    :param shared_keys: whether every client set must come with its private key, to be shown to the server it is of.
+    :param shared_keys: whether every client set must come with its private key, to be presented to the server it is of.
     """
 
     server: str
@@ -76,7 +76,7 @@ class RemoteSet:
     :param generations: state to role to certificate; the current one is always there.
     :param address: where it listens, None if no manifest says so.
     :param endpoint: what listens there, None if no manifest says so.
-    :param client_sets: state to the client's ``.pfx`` file, of those that are to be handed over.
+    :param client_sets: state to the client's ``.pfx`` file, of those that are to be shared.
     """
 
     name: str
@@ -107,8 +107,8 @@ class RemoteSet:
             ],
         }
 
-    def aloud(self) -> List[str]:
-        """A line for each certificate, to be read to somebody on the telephone."""
+    def fingerprint_lines(self) -> List[str]:
+        """A line for each certificate, to be compared by telephone."""
         return [
             f"{self.name} {role} ({state}): {spelled(self.generations[state][role].fingerprint)}"
             for state in names.STATES
@@ -138,15 +138,15 @@ def spelled(fingerprint: str) -> str:
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def read(path: str, asked: FolderRequest, web_roots: Sequence[str]) -> FolderContent:
-    """Judge a folder with the sets of other servers.
+def read(path: str, request: FolderRequest, web_roots: Sequence[str]) -> FolderContent:
+    """Validate a folder with the sets of other servers.
 
     Private keys are read to be compared, and go nowhere.
 
     :raises EsyncError: everything that is wrong with it, at once.
     """
-    with _opened(path, asked.server, web_roots) as folder:
-        reader = _Reader(folder, asked)
+    with _opened(path, request.server, web_roots) as folder:
+        reader = _Reader(folder, request)
         found = reader.read()
         raise_all(reader.errors)
     return found
@@ -155,9 +155,9 @@ def read(path: str, asked: FolderRequest, web_roots: Sequence[str]) -> FolderCon
 def read_client_sets(
     path: str, server: str, peers: Sequence[str], passphrase: bytes, web_roots: Sequence[str]
 ) -> Dict[str, bytes]:
-    """The client sets that some servers hand over in a folder: fingerprint to the ``.pfx`` file.
+    """The client sets that some servers share in a folder: fingerprint to the ``.pfx`` file.
 
-    Whoever takes one in compares it with what it should be.
+    Whoever installs one compares it with what it should be.
 
     :param server: the server that the folder lies on. :param passphrase: of the files.
     :raises EsyncError: the folder cannot be used, or a file in it does not open.
@@ -216,9 +216,9 @@ def _opened(path: str, server: str, web_roots: Sequence[str]) -> Folder:
 class _Reader:
     """Collects what is wrong while it reads."""
 
-    def __init__(self, folder: Folder, asked: FolderRequest) -> None:
+    def __init__(self, folder: Folder, request: FolderRequest) -> None:
         self.folder = folder
-        self.asked = asked
+        self.request = request
         self.entries = folder.entries()
         self.errors: List[EsyncError] = []
         self.public: Dict[str, Dict[Tuple[str, str], str]] = {}
@@ -227,7 +227,7 @@ class _Reader:
 
     def wrong(self, entry: Optional[str], cause: str, remedy: str, kind: str) -> None:
         place = f"{self.folder.path}/{_printable(entry)}" if entry else self.folder.path
-        self.errors.append(EsyncError(cause, remedy, kind=kind, server=self.asked.server, path=place))
+        self.errors.append(EsyncError(cause, remedy, kind=kind, server=self.request.server, path=place))
 
     def read(self) -> FolderContent:
         if not self.entries:
@@ -235,13 +235,13 @@ class _Reader:
         for entry in self.entries:
             self._sort_in(entry)
         servers = sorted({*self.public, *self.keys, *self.manifests})
-        self._doubled_names(servers)
+        self._duplicate_names(servers)
         sets = [self._set(name) for name in servers]
         found = tuple(one for one in sets if one)
-        self._doubled_certificates(found)
+        self._duplicate_certificates(found)
         keys = {entry for files in self.keys.values() for entry in files}
         needed = {client_file(one.name, state) for one in found for state in one.generations} & keys
-        if not self.asked.shared_keys:
+        if not self.request.shared_keys:
             needed = set()
         return FolderContent(found, tuple(sorted(keys - needed)), tuple(sorted(needed)))
 
@@ -265,13 +265,13 @@ class _Reader:
             spelling = manifest_file(name)
         elif suffix == "cer":
             spelling = names.remote_file(name, role, state)
-        elif self.asked.shared_keys and suffix == "pfx" and role == names.CLIENT:
+        elif self.request.shared_keys and suffix == "pfx" and role == names.CLIENT:
             spelling = client_file(name, state)
         else:
             spelling = f"{names.set_name(name, role)}.{suffix}"
         if entry != spelling:
             if spelling in self.entries:
-                cause, kind = f"it is there a second time, as {spelling}", "doubled_file"
+                cause, kind = f"it is there a second time, as {spelling}", "duplicate_file"
             else:
                 cause, kind = f"such a file is called {_printable(spelling)}", "unexpected_file"
             self.wrong(entry, cause, "Keep the right one, under its right name", kind)
@@ -280,7 +280,7 @@ class _Reader:
             self.wrong(entry, f"{_printable(name)!r} is no server name: {problem}", _COPY, "bad_name")
         if names.problems(name):
             return
-        if name.lower() == self.asked.server.lower():
+        if name.lower() == self.request.server.lower():
             self.wrong(
                 entry,
                 "it belongs to this very server, which never trusts itself as a peer",
@@ -295,7 +295,7 @@ class _Reader:
         else:
             self.keys.setdefault(name, {})[entry] = state, role
 
-    def _doubled_names(self, servers: Sequence[str]) -> None:
+    def _duplicate_names(self, servers: Sequence[str]) -> None:
         seen: Dict[str, str] = {}
         for name in servers:
             other = seen.setdefault(name.lower(), name)
@@ -304,7 +304,7 @@ class _Reader:
                     None,
                     f"it holds sets of {other} and of {name}, and upper and lower case count as the same",
                     "Find out which one is right, and take the other out",
-                    "doubled_name",
+                    "duplicate_name",
                 )
 
     def _set(self, name: str) -> Optional[RemoteSet]:
@@ -324,7 +324,7 @@ class _Reader:
         certificates = {key: self._certificate(name, key[1], entry) for key, entry in files.items()}
         for entry, key in self.keys.get(name, {}).items():
             self._key(entry, certificates.get(key))
-        if self.asked.shared_keys:
+        if self.request.shared_keys:
             self._client_sets(name, states)
         manifest = self._manifest(name, certificates) if name in self.manifests and not missing else None
         if len(self.errors) > before:
@@ -336,19 +336,19 @@ class _Reader:
         return RemoteSet(name, generations)
 
     def _client_sets(self, name: str, states: Sequence[str]) -> None:
-        """Is there what this server is to show to the other one?"""
+        """Is there what this server is to present to the other one?"""
         for state in states:
             entry = client_file(name, state)
             if entry not in self.keys.get(name, {}):
                 self.wrong(
                     entry,
-                    f"it is missing: {name} accepts only callers that show its own client set "
+                    f"it is missing: {name} accepts only callers that present its own client set "
                     "(esync_trust_model: shared_keys), and its private key is in that file",
                     f"Have it exported by {name}, by the export playbook with esync_trust_model: shared_keys, or copy "
                     "it by hand",
                     "missing_client_set",
                 )
-            elif self.asked.passphrase is None:
+            elif self.request.passphrase is None:
                 self.wrong(
                     entry,
                     "it cannot be opened without its passphrase, and this server needs the private key in it",
@@ -383,14 +383,14 @@ class _Reader:
             return None
         if certificate.subject != name:
             self.wrong(entry, f"it is issued to {certificate.subject!r}, not to {name!r}", _COPY, "wrong_name")
-        if certificate.fingerprint in self.asked.own:
+        if certificate.fingerprint in self.request.own:
             self.wrong(
                 entry,
                 f"it is this server's own {role} certificate, {certificate.fingerprint}",
                 "Take it out: a folder holds the sets of other servers",
                 "own_certificate",
             )
-        for kind, cause in _unfit(certificate, self.asked.now):
+        for kind, cause in _unfit(certificate, self.request.now):
             self.wrong(entry, cause, "Have new sets made on the server that it belongs to, and copy those", kind)
         return certificate
 
@@ -398,7 +398,7 @@ class _Reader:
         data = self._content(entry)
         if data is None:
             return
-        passphrase = self.asked.passphrase
+        passphrase = self.request.passphrase
         stored = None
         try:
             if not data:
@@ -406,7 +406,7 @@ class _Reader:
             if entry.endswith(".pvk"):
                 key = pvk.read_pvk(data, entry, passphrase)
             elif passphrase is None:
-                return  # it cannot be opened, and nobody asked for that
+                return  # it cannot be opened, and that was not requested
             else:
                 key, stored = pkcs12.read_pfx(data, entry, passphrase)
         except EsyncError as error:
@@ -415,11 +415,11 @@ class _Reader:
             self.wrong(entry, error.cause, remedy if needed else _COPY, error.kind)
             return
         if certificate is None:
-            return  # told already
+            return  # reported already
         if stored is not None and stored != certificate.der:
             self.wrong(entry, "it holds another certificate than the .cer file beside it", _COPY, "mismatch")
         elif x509.public_key_of(key) != certificate.public_key or (
-            self.asked.shared_keys and not key_types.consistent(key)
+            self.request.shared_keys and not key_types.consistent(key)
         ):
             self.wrong(entry, "its private key does not belong to the .cer file beside it", _COPY, "mismatch")
 
@@ -438,7 +438,7 @@ class _Reader:
         for key in sorted({*listed, *certificates}):
             certificate = certificates.get(key)
             if key in certificates and certificate is None:
-                continue  # told already
+                continue  # reported already
             there = certificate.fingerprint if certificate else "no such file"
             if listed.get(key) != there:
                 state, role = key
@@ -456,7 +456,7 @@ class _Reader:
                 self.wrong(key_file, f"it is not the file that {entry} says it is", _COPY, "manifest_differs")
         return manifest
 
-    def _doubled_certificates(self, sets: Sequence[RemoteSet]) -> None:
+    def _duplicate_certificates(self, sets: Sequence[RemoteSet]) -> None:
         seen: Dict[str, str] = {}
         for one in sets:
             for state, certificates in one.generations.items():
@@ -464,7 +464,7 @@ class _Reader:
                     entry = names.remote_file(one.name, role, state)
                     other = seen.setdefault(certificate.fingerprint, entry)
                     if other != entry:
-                        self.wrong(entry, f"it holds the same certificate as {other}", _COPY, "doubled_certificate")
+                        self.wrong(entry, f"it holds the same certificate as {other}", _COPY, "duplicate_certificate")
 
 
 def _unfit(certificate: x509.Certificate, now: datetime.datetime) -> Iterator[Tuple[str, str]]:
@@ -516,7 +516,7 @@ def client_file(name: str, state: str) -> str:
 
 
 def render_manifest(one: RemoteSet) -> bytes:
-    """Who it is, where it listens, the fingerprints to be read aloud, and which files hold private keys."""
+    """Who it is, where it listens, the fingerprints to be compared by telephone, and which files hold private keys."""
     manifest: Dict[str, Any] = {
         "version": VERSION,
         "name": one.name,
@@ -588,7 +588,7 @@ def contents(one: RemoteSet) -> Dict[str, bytes]:
 
 
 def write(path: str, one: RemoteSet, web_roots: Sequence[str], check: bool = False) -> bool:
-    """Make a folder with a server's certificates: it appears whole, or not at all.
+    """Make a folder with a server's certificates: it appears complete, or not at all.
 
     With private keys in it, it is for nobody but its owner.
 

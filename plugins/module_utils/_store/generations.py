@@ -126,8 +126,8 @@ def due_reasons(generation: LocalGeneration, settings: SetSettings, now: datetim
     certificates = list(generation.certificates.values())
     end = min(certificate.not_after for certificate in certificates)
     # Those of a certificate are normal already, which saves the rest of the work nearly always.
-    held = set(certificates[0].alt_names)
-    wanted = held if held == set(settings.alt_names) else set(normal_alt_names(settings.alt_names))
+    present = set(certificates[0].alt_names)
+    wanted = present if present == set(settings.alt_names) else set(normal_alt_names(settings.alt_names))
     size = key_types.wanted_size(settings.key_type, settings.key_size)
     reasons = {
         "expired": end <= now,
@@ -178,18 +178,18 @@ class Sets:
 
         :param renew: replace sound ones that are due; else that is only said.
         :param discard: destroy whatever there is, and make new ones.
-        :raises EsyncError: all that is damaged or foreign, file by file; nothing is then changed.
+        :raises EsyncError: everything that is damaged or unexpected, file by file; nothing is then changed.
         """
         if discard:
             self._hold(lock)
             return self._discard()
         raise_all(self.found.errors())
-        held = self._hold(lock)
+        locked = self._hold(lock)
         current = live(self.found).get(names.CURRENT)
         if current is None and not self.found.adopt:
             self._tidy()
             return self._made(("absent",), names.CURRENT, lock)
-        changed = self._tidy(repair=True) or held
+        changed = self._tidy(repair=True) or locked
         current = live(self.found).get(names.CURRENT)
         due = due_reasons(current, self.settings, self.now) if current else ()
         if due and renew:
@@ -202,11 +202,11 @@ class Sets:
         :param only_due: make none if the current ones need no replacement.
         :raises EsyncError: the current ones are missing or damaged.
         """
-        # A damaged next was never used: it is made anew. A damaged previous only waits for its destruction.
+        # A damaged next was never used: it is created again. A damaged previous only waits for its destruction.
         raise_all(self.found.errors(None, names.CURRENT))
         self._demand_current()
-        held = self._hold(lock)
-        changed = self._tidy(repair=True) or held
+        locked = self._hold(lock)
+        changed = self._tidy(repair=True) or locked
         found = live(self.found)
         due = due_reasons(found[names.CURRENT], self.settings, self.now)
         if names.PREVIOUS in found:
@@ -305,17 +305,17 @@ class Sets:
         """
         if lock is None:
             return False
-        held = self.found.rotation
-        if held and held["holder"] != lock.holder and not lock.take_over:
+        found = self.found.rotation
+        if found and found["holder"] != lock.holder and not lock.take_over:
             raise EsyncError(
-                f"{held['holder'] or 'somebody'} has been rotating it since {held['since'] or 'an unknown time'}",
+                f"{found['holder'] or 'somebody'} has been rotating it since {found['since'] or 'an unknown time'}",
                 "Wait until that run has ended, or take the lock over with -e esync_take_over_lock=true",
                 kind="locked",
                 server=self.settings.name,
             )
         note = {"holder": lock.holder, "since": lock.since, "id": lock.id}
         text = (json.dumps(note, indent=1, sort_keys=True) + "\n").encode("utf-8")
-        # Compared with the file, for the note of a rotation that is over here is not found by the inspection.
+        # Compared with the file, because the inspection does not find the note of a rotation that is over here.
         if self.base and self._exists(layout.ROTATION) and self.base.read(layout.ROTATION) == text:
             return False
         if self._base:

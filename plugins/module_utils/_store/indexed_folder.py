@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Folders that are written whole and then never changed, with an index of what belongs to which peer.
+"""Folders that are written completely and then never changed, with an index of what belongs to which peer.
 
-The trust of a server is one, and so are the client sets that its peers handed to it.
+The trust of a server is one, and so are the client sets that its peers share with it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def digest_of(entries: Iterable[Any]) -> str:
 
 
 def entries_from(items: Iterable[Mapping[str, Any]], kind: Any) -> Tuple[Any, ...]:
-    """Entries from JSON, judged: known roles and states, sound names, nothing doubled; sorted.
+    """Entries from JSON, validated: known roles and states, valid names, no duplicates; sorted.
 
     :param kind: a dataclass with ``peer``, ``state`` and ``fingerprint``, ``role`` if it is not the client's, and
         ``called``, the words for an entry in a message.
@@ -57,7 +57,7 @@ def entries_from(items: Iterable[Mapping[str, Any]], kind: Any) -> Tuple[Any, ..
         stem = names.remote_stem(entry.peer, role, entry.state).lower() if sound else ""
         if not sound or stem in files:
             raise EsyncError(
-                f"{entry.called} is malformed or doubled", "Run establish over the whole group", kind="bad_entry"
+                f"{entry.called} is malformed or duplicate", "Run establish over the whole group", kind="bad_entry"
             )
         files.add(stem)
         found.add(entry)
@@ -76,16 +76,16 @@ def target_in(target: str, parent: str) -> str:
 
 
 def read_index(
-    inside: Folder, name: str, server: Optional[str], judge: Callable[[Any], Tuple[Any, ...]]
+    inside: Folder, name: str, server: Optional[str], parse_entries: Callable[[Any], Tuple[Any, ...]]
 ) -> Tuple[Mapping[str, Any], Tuple[Any, ...]]:
     """The index of a folder, and its entries.
 
-    :param server: whose index it must be; None: anybody's. :param judge: makes entries of those in the index.
+    :param server: whose index it must be; None: anybody's. :param parse_entries: makes entries of those in the index.
     :raises EsyncError: it cannot be read, or an entry is malformed.
     :raises ValueError: it is no index of this server's, or changed; likewise KeyError, TypeError and AttributeError.
     """
     data = json.loads(inside.read(name, LIMIT).decode("utf-8"))
-    entries = judge(data["entries"])
+    entries = parse_entries(data["entries"])
     if (
         data["version"] != VERSION
         or data["server"] != (server or data["server"])

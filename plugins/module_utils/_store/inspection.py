@@ -95,7 +95,7 @@ class _Checker:
         self.entries = frozenset(entries)
         self.state = state
         self.findings = findings
-        # A format that one role has and the other lacks was lost; one that both lack was never asked for.
+        # A format that is missing in one role only was lost; one that is missing in both was never requested.
         self.formats = tuple(
             suffix for suffix in layout.FORMATS if any(self._name(role, suffix) in self.entries for role in names.ROLES)
         )
@@ -261,7 +261,7 @@ class _Checker:
         readable: List[str],
         closed: List[Tuple[str, EsyncError]],
     ) -> str:
-        # A damaged file and a wrong passphrase look the same. What tells them apart is the other role's file.
+        # A damaged file and a wrong passphrase look the same. The other role's file distinguishes them.
         neither_opens = len(closed) == len(names.ROLES)
         if neither_opens and stored is not None:
             self._wrong(layout.PASSPHRASE, "the passphrase in it opens neither of the .pfx files", "mismatch")

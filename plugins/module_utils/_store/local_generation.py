@@ -33,7 +33,7 @@ class Expected:
     :param name: the server name.
     :param passphrase: of the ``.pfx`` files, if the user gave one.
     :param gid: the group that may read the keys, if any.
-    :param any_group: accept the modes with and without a group, for readers who were not told.
+    :param any_group: accept the modes with and without a group, because the reader does not know the group.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Findings:
     ) -> None:
         status = folder.status(name)
         if status is None or status.st_uid != folder.owner or stat.S_ISREG(status.st_mode) != bool(name):
-            return  # told elsewhere, or to be told: it cannot be corrected
+            return  # reported elsewhere, or to be reported: it cannot be corrected
         found = stat.S_IMODE(status.st_mode)
         wrong_group = gid is not None and status.st_gid != gid
         # A group's modes have exactly the group's read (and search) bits more.

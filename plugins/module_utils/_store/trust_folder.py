@@ -4,7 +4,7 @@
 
 """The trust of one server: which certificates of which peers it accepts (docs/files-on-the-host.md).
 
-A trust is a folder of its own, written whole and then never changed; a link says which one is in force.
+A trust is a folder of its own, written completely and then never changed; a link says which one is in force.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Trust:
 
     :param entries: those whose certificates are there and sound.
     :param folder: the name of its folder.
-    :param damaged: the files in it that are damaged, missing or foreign, or have another mode than 0644.
+    :param damaged: the files in it that are damaged, missing or unexpected, or have another mode than 0644.
     """
 
     entries: Tuple[TrustEntry, ...]
@@ -66,7 +66,7 @@ class Trust:
 
     @property
     def digest(self) -> str:
-        """The digest of the entries; empty, hence equal to none, if the trust is not whole."""
+        """The digest of the entries; empty, hence equal to none, if the trust is not intact."""
         return "" if self.damaged else digest_of(self.entries)
 
 
@@ -91,7 +91,7 @@ def model_of(server: str, entries: Iterable[TrustEntry]) -> Optional[str]:
 
 
 def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[TrustEntry, ...]:
-    """Entries from JSON, judged: known roles and states, sound names, nothing doubled.
+    """Entries from JSON, validated: known roles and states, valid names, no duplicates.
 
     :raises EsyncError: kind ``bad_entry``.
     """
@@ -137,7 +137,7 @@ def _read(
 
 
 def _compared(inside: Folder, entries: Sequence[TrustEntry], folder: str, server: str) -> Trust:
-    """What of a trust is sound. A hash tells; nothing has to be parsed, so this also runs without cryptography."""
+    """What of a trust is sound. A hash proves it; nothing has to be parsed, so this also runs without cryptography."""
     ders: Dict[TrustEntry, bytes] = {}
     for entry in entries:
         try:
@@ -177,8 +177,8 @@ def derived_files(ders: Mapping[TrustEntry, bytes], server: str) -> Dict[str, by
 def _map(ders: Mapping[TrustEntry, bytes], server: str) -> bytes:
     """Which peer a client certificate is, for nginx's map directive: its $ssl_client_fingerprint is SHA-1.
 
-    It only names a certificate that the bundle, which pins all of it, has let in. The server's own one, which it handed
-    to all of its peers, does not tell who calls.
+    It only names a certificate that the bundle, which pins all of it, accepts. The server's own one, which it shares
+    with all of its peers, does not identify the caller.
     """
     peers: Dict[str, str] = {}
     for entry in sorted(ders):

@@ -51,15 +51,15 @@ def apply(
 ) -> TrustChange:
     """Put exactly ``entries`` in force; call it under the lock of ``base``.
 
-    :param pems: the certificates that the host may lack; the others are taken from the trust in force.
+    :param pems: the certificates that may be missing on the host; the others are taken from the trust in force.
     :param folder_name: the name of the new folder.
     :param allow_empty: whether trusting nobody is intended.
     :raises EsyncError: the server itself among the entries with another certificate than a client's, an empty trust
-        nobody asked for, or a certificate that is missing (kind ``missing_certificates``); the trust in force then
-        stays as it is.
+        that was not requested, or a certificate that is missing (kind ``missing_certificates``); the trust in force
+        then stays as it is.
     """
     wanted = tuple(sorted(entries))
-    # Its own client certificates it accepts where it handed them to its peers (esync_trust_model: shared_keys).
+    # It accepts its own client certificates where it shares them with its peers (esync_trust_model: shared_keys).
     if any(entry.peer.lower() == server.lower() and entry.role != names.CLIENT for entry in wanted):
         raise EsyncError(
             "a server never trusts itself as a peer", "Give every server another name", kind="own_name", server=server
@@ -74,7 +74,7 @@ def apply(
     try:
         before = read(base, server)
     except EsyncError:
-        before = None  # public data: written anew
+        before = None  # public data: written again
     old = set(before.entries) if before else set()
     change = TrustChange(
         changed=before is None or bool(before.damaged) or before.entries != wanted,
@@ -99,16 +99,16 @@ def _collect(
     for number, pem in enumerate(pems, 1):
         certificate = parse_certificate(pem.encode("ascii", "replace"), f"certificate {number} of those sent")
         found[certificate.fingerprint] = certificate
-    lacking = {entry.fingerprint for entry in wanted} - set(found)
-    if before and lacking:
+    unsent = {entry.fingerprint for entry in wanted} - set(found)
+    if before and unsent:
         with base.child(names.REMOTE) as top, top.child(before.folder) as inside:
             for entry in before.entries:
-                if entry.fingerprint in lacking:
+                if entry.fingerprint in unsent:
                     path = f"{inside.path}/{entry.file_name}"
                     try:
                         certificate = parse_certificate(inside.read(entry.file_name), path, entry.role)
                     except EsyncError:
-                        continue  # told below, by its fingerprint
+                        continue  # reported below, by its fingerprint
                     found[certificate.fingerprint] = certificate
     missing = [entry for entry in wanted if entry.fingerprint not in found]
     if missing:

@@ -71,7 +71,7 @@ def connect(
 
     :param states: server name to its state in the run, as in the report.
     :param found: server name to what its probe found of the clusters.
-    :param both_ends: whether the members, too, must be in the run to be tested, for only then they listen.
+    :param both_ends: whether the members, too, must be in the run to be tested, because only then they listen.
     """
     results = {(source, str(result["cluster"])): result for source, one in found.items() for result in one}
     return tuple(

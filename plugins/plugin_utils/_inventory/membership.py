@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who is in the mesh: judged whole, before any host is touched."""
+"""Who is in the mesh: validated completely before any host is touched."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Cluster:
     """Servers that can be reached through one address, that of a load balancer.
 
     :param name: a name by the rules of server names. :param address: the balancer's. :param port: where it listens.
-    :param members: the names of its servers; empty where a member tells to what it belongs.
+    :param members: the names of its servers; empty where a member says to which one it belongs.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Member:
     :param directory: the folder of ours on it.
     :param web_roots: folders that may not hold ours.
     :param machine: where Ansible finds it; two members of one machine need folders of their own. It is not the address,
-        for many machines can be behind one address.
+        because many machines can be behind one address.
     :param sites: its web sites; none: it has one endpoint, on its port.
-    :param asked: the names of those that certificates apply to; None for all.
+    :param requested: the names of those that certificates apply to; None for all.
     :param endpoint: what listens there, as esync_endpoint says.
     :param trust_model: ``pinned`` or ``shared_keys``. :param formats: of its sets' files.
     :param passphrase: a digest of its passphrase for ``.pfx`` files that only serves to compare it with the others';
@@ -72,7 +72,7 @@ class Member:
     web_roots: tuple[str, ...] = ()
     machine: str = ""
     sites: tuple[Site, ...] = ()
-    asked: tuple[str, ...] | None = None
+    requested: tuple[str, ...] | None = None
     endpoint: str = "temporary"
     trust_model: str = PINNED
     formats: tuple[str, ...] = ("pfx",)
@@ -82,7 +82,7 @@ class Member:
     @property
     def chosen(self) -> tuple[Site, ...]:
         """The sites that certificates apply to."""
-        return websites.chosen(self.sites, self.asked)
+        return websites.chosen(self.sites, self.requested)
 
 
 def clusters_of(members: Iterable[Member]) -> list[Cluster]:
@@ -95,7 +95,7 @@ def clusters_of(members: Iterable[Member]) -> list[Cluster]:
     return [found[name] for name in sorted(found)]
 
 
-def judge(
+def validate(
     members: Sequence[Member], group: str, leaving: Sequence[str] = (), unreadable: Sequence[EsyncError] = ()
 ) -> None:
     """Refuse a mesh that cannot work.
@@ -126,14 +126,14 @@ def judge(
     errors += _together(members)
     if not leaving:
         # Whoever leaves may be the only one that knows a site.
-        errors += websites.unknown_to_all({member.host: (member.sites, member.asked) for member in members})
+        errors += websites.unknown_to_all({member.host: (member.sites, member.requested) for member in members})
     errors += _by_model(members)
     errors += _clustered(members)
     raise_all(errors)
 
 
 def discarding(members: Sequence[Member], wanted: Mapping[str, Any], group: str) -> tuple[str, ...]:
-    """The names of the servers whose sets are to be destroyed and made anew.
+    """The names of the servers whose sets are to be destroyed and created again.
 
     :param wanted: each host's ``esync_discard_existing``: true, false, or server names, as a list or as text
         with commas.
@@ -201,13 +201,13 @@ def _alone(member: Member) -> Iterable[EsyncError]:
     for root in member.web_roots:
         if _lies_under(member.directory, root):
             yield EsyncError(
-                f"the folder lies under the web root {root}, where the web server could hand out private keys",
+                f"the folder lies under the web root {root}, where the web server could serve private keys",
                 "Set esync_directory to another place",
                 kind="under_web_root",
                 server=member.host,
                 path=member.directory,
             )
-    yield from websites.judge(member.host, member.sites, member.asked, member.directory, member.endpoint)
+    yield from websites.validate(member.host, member.sites, member.requested, member.directory, member.endpoint)
 
 
 def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
@@ -224,7 +224,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
             yield EsyncError(
                 f"the hosts {_hosts(same)} have the same server name (upper and lower case count as the same)",
                 "Give each another esync_server_name",
-                kind="doubled_name",
+                kind="duplicate_name",
                 server=same[0].name,
             )
     for (address, port), same in endpoints.items():
@@ -232,7 +232,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
             yield EsyncError(
                 f"the hosts {_hosts(same)} have the same address and port, {address} port {port}",
                 "Give each another esync_address or esync_port",
-                kind="doubled_address",
+                kind="duplicate_address",
                 server=same[0].name,
             )
     for (_machine, directory), same in folders.items():
@@ -240,7 +240,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
             yield EsyncError(
                 f"the hosts {_hosts(same)} are one machine, and have the same folder there",
                 "Give each another esync_directory",
-                kind="doubled_directory",
+                kind="duplicate_directory",
                 server=same[0].name,
                 path=directory,
             )
@@ -267,7 +267,7 @@ def _by_model(members: Sequence[Member]) -> Iterable[EsyncError]:
             kind="mixed_trust_models",
         )
         return
-    needs = f"with esync_trust_model: {SHARED_KEYS} the client sets travel as .pfx files under the mesh's passphrase"
+    needs = f"with esync_trust_model: {SHARED_KEYS} the client sets are sent as .pfx files under the mesh's passphrase"
     without = [member for member in over if not member.passphrase]
     if without:
         yield EsyncError(
@@ -306,8 +306,8 @@ def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
     if over:
         yield EsyncError(
             f"{_names(over)} {'is' if len(over) == 1 else 'are'} in a cluster, and esync_trust_model is {SHARED_KEYS}: "
-            "nobody can know which member's client set to show before a member has answered",
-            f"Leave out esync_cluster, or set esync_trust_model to {PINNED} for the whole mesh",
+            "nobody can know which member's client set to present before a member has answered",
+            f"Remove esync_cluster, or set esync_trust_model to {PINNED} for the whole mesh",
             kind="cluster_needs_pins",
         )
     for member in members:
@@ -332,7 +332,7 @@ def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
                 f"the clusters {' and '.join(different.values())} have the same address and port, "
                 f"{same[0].cluster.address} port {same[0].cluster.port}",
                 "Give each another address or port in esync_cluster",
-                kind="doubled_cluster_address",
+                kind="duplicate_cluster_address",
                 server=same[0].host,
             )
     for member in members:

@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
     Member,
     clusters_of,
     discarding,
-    judge,
+    validate,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, mesh_wide, unreadable
 
@@ -64,7 +64,7 @@ def read_mesh(reader: Reader, group: str, hosts: Sequence[str], others: Sequence
     removed = sorted({name for own in settings.values() for name in own.get("esync_remove") or ()})
     leaving = [one for one in members if one.name in removed]
     members = sorted((one for one in members if one.name not in removed), key=lambda one: one.name)
-    judge(members, group, [one.name for one in leaving], errors)
+    validate(members, group, [one.name for one in leaving], errors)
     for host in others if removed else ():
         settings[host] = reader.settings(host)
         one = _member(host, settings[host], reader, salt)
@@ -95,7 +95,7 @@ def _member(host: str, settings: Mapping[str, Any], reader: Reader, salt: bytes)
         directory=str(settings["esync_directory"]),
         web_roots=tuple(settings["esync_web_roots"]),
         sites=sites.read(host, settings["esync_endpoint_sites"], settings["esync_port"]),
-        asked=sites.asked(settings["esync_site"]),
+        requested=sites.requested(settings["esync_site"]),
         endpoint=str(settings["esync_endpoint"]),
         machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
         trust_model=model,
@@ -124,9 +124,9 @@ def _cluster(host: str, said: Mapping[str, Any], port: int) -> Cluster | None:
     return Cluster(str(given["name"]), str(given["address"]), int(given.get("port", port)))
 
 
-def shown(member: Member) -> dict[str, Any]:
+def member_facts(member: Member) -> dict[str, Any]:
     """A member as the mesh_members module returns it."""
-    chosen = [site.shown() for site in member.chosen]
+    chosen = [site.facts() for site in member.chosen]
     cluster = member.cluster
     return {
         "host": member.host,
@@ -140,6 +140,6 @@ def shown(member: Member) -> dict[str, Any]:
     }
 
 
-def clusters_shown(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
+def cluster_facts(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
     """Clusters as the mesh_members module returns them."""
     return [asdict(cluster) for cluster in clusters]

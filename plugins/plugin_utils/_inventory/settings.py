@@ -20,7 +20,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 
 SECRET = ("esync_pfx_passphrase", "esync_folder_passphrase")
-"""Never a part of what a stage hands to the next."""
+"""Never a part of what a stage passes to the next."""
 
 MESH_WIDE = (
     "esync_group",
@@ -40,7 +40,7 @@ MESH_WIDE = (
     "esync_remove",
     "esync_visit_timeout",
 )
-"""What belongs to the mesh as a whole: one value for all members."""
+"""What belongs to the entire mesh: one value for all members."""
 
 CONTROL_PATHS = ("esync_ledger", "esync_report_directory")
 """Paths on the control node: only in these it expands ~ and variables of its environment."""
@@ -95,7 +95,7 @@ class Reader:
         return value
 
     def settings(self, host: str) -> dict[str, Any]:
-        """All settings of a host that are set or have a default, typed; secret ones are left out.
+        """All settings of a host that are set or have a default, typed; without the secret ones.
 
         :raises EsyncError: kind ``bad_variable``, everything that is wrong at once.
         """

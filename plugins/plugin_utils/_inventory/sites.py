@@ -28,8 +28,8 @@ _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._@%+~-]*\Z")
 class Site:
     """One web site of a server.
 
-    :param port: 1 to 65535. :param server_name: the DNS name that it is asked for by, where sites share a port.
-    :param root: the folder that nginx hands out. :param upstream: where nginx passes requests to.
+    :param port: 1 to 65535. :param server_name: the DNS name by which it is requested, where sites share a port.
+    :param root: the folder that nginx serves. :param upstream: where nginx passes requests to.
     :param reload: the command that makes a service of the user's own, which serves it, take up new certificates.
     """
 
@@ -40,7 +40,7 @@ class Site:
     upstream: str | None = None
     reload: tuple[str, ...] = ()
 
-    def shown(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """The site as the role gets it."""
         return {**asdict(self), "reload": list(self.reload)}
 
@@ -49,7 +49,7 @@ def read(host: str, value: Any, port: int) -> tuple[Site, ...]:
     """The sites of a host, as the inventory has them.
 
     :param value: the value of esync_endpoint_sites. :param port: that of a site that names none.
-    :raises EsyncError: kind ``bad_site``; names, ports and the like are judged later, all together.
+    :raises EsyncError: kind ``bad_site``; names, ports and the like are validated later, all together.
     """
     if not isinstance(value, (list, tuple)):
         raise _bad(host, "esync_endpoint_sites is no list of sites")
@@ -81,7 +81,7 @@ def _read_one(host: str, index: int, site: Any, port: int) -> Site:
     )
 
 
-def asked(value: Any) -> tuple[str, ...] | None:
+def requested(value: Any) -> tuple[str, ...] | None:
     """The names in esync_site: one, several with commas, or a list; None for all sites."""
     words = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
     names = tuple(dict.fromkeys(str(word).strip() for word in words if str(word).strip()))
@@ -89,16 +89,17 @@ def asked(value: Any) -> tuple[str, ...] | None:
 
 
 def chosen(sites: Sequence[Site], names: Sequence[str] | None) -> tuple[Site, ...]:
-    """The sites that certificates apply to, in their order. :param names: as :func:`asked` returns them."""
+    """The sites that certificates apply to, in their order. :param names: as :func:`requested` returns them."""
     return tuple(site for site in sites if names is None or site.name in names)
 
 
-def judge(
+def validate(
     host: str, sites: Sequence[Site], names: Sequence[str] | None, directory: str, endpoint: str
 ) -> Iterator[EsyncError]:
     """What is wrong with the sites of one server.
 
-    :param names: as :func:`asked` returns them. :param directory: the folder of ours. :param endpoint: esync_endpoint.
+    :param names: as :func:`requested` returns them. :param directory: the folder of ours.
+    :param endpoint: esync_endpoint.
     """
     if not sites:
         return
@@ -112,13 +113,13 @@ def judge(
     for site in sites:
         for problem in _problems(site, directory, endpoint):
             yield _bad(host, f"the site {site.name!r}: {problem}")
-    yield from _doubled(host, sites)
+    yield from _duplicates(host, sites)
     if names is None:
         return
     known = [site.name for site in sites]
-    lacking = [name for name in names if name not in known]
-    if lacking:
-        yield _unknown(host, lacking, known)
+    missing = [name for name in names if name not in known]
+    if missing:
+        yield _unknown(host, missing, known)
     if not names:
         yield EsyncError(
             f"esync_site names no site; its sites are {', '.join(known)}",
@@ -129,18 +130,18 @@ def judge(
 
 
 def unknown_to_all(mesh: Mapping[str, tuple[Sequence[Site], Sequence[str] | None]]) -> Iterator[EsyncError]:
-    """What a server without sites is asked for, and none of the others knows.
+    """The names that esync_site requests of a server without sites, and that none of the others knows.
 
-    :param mesh: host to its sites and the names that it is asked for.
+    :param mesh: host to its sites and the names that esync_site requests.
     """
     known = sorted({site.name for sites, _names in mesh.values() for site in sites})
-    told = {name for sites, names in mesh.values() if sites for name in names or ()}
+    named = {name for sites, names in mesh.values() if sites for name in names or ()}
     seen: set[str] = set()
     for host, (sites, names) in mesh.items():
-        lacking = [name for name in names or () if not sites and name not in {*known, *told, *seen}]
-        seen.update(lacking)
-        if lacking:
-            yield _unknown(host, lacking, known)
+        missing = [name for name in names or () if not sites and name not in {*known, *named, *seen}]
+        seen.update(missing)
+        if missing:
+            yield _unknown(host, missing, known)
 
 
 def _problems(site: Site, directory: str, endpoint: str) -> Iterator[str]:
@@ -166,10 +167,10 @@ def _root_problems(root: str, directory: str) -> Iterator[str]:
         return
     ours, theirs = (posixpath.normpath(path).rstrip("/") + "/" for path in (directory, root))
     if ours.startswith(theirs) or theirs.startswith(ours):
-        yield f"its root {root} and our folder {directory} lie in each other, so that private keys could be handed out"
+        yield f"its root {root} and our folder {directory} lie in each other, so that private keys could be served"
 
 
-def _doubled(host: str, sites: Sequence[Site]) -> Iterator[EsyncError]:
+def _duplicates(host: str, sites: Sequence[Site]) -> Iterator[EsyncError]:
     by_name: dict[str, list[Site]] = defaultdict(list)
     by_place: dict[tuple[int, str | None], list[Site]] = defaultdict(list)
     by_port: dict[int, list[Site]] = defaultdict(list)
@@ -197,10 +198,10 @@ def _bad(host: str, cause: str) -> EsyncError:
     return EsyncError(cause, "Correct esync_endpoint_sites of this host", kind="bad_site", server=host)
 
 
-def _unknown(host: str, lacking: Sequence[str], known: Sequence[str]) -> EsyncError:
+def _unknown(host: str, missing: Sequence[str], known: Sequence[str]) -> EsyncError:
     those = f"the known ones are {', '.join(known)}" if known else "no server of the mesh has sites"
     return EsyncError(
-        f"esync_site asks for {', '.join(lacking)}, which is none of its sites: {those}",
+        f"esync_site asks for {', '.join(missing)}, which is none of its sites: {those}",
         f"Set esync_site to {ALL} or to names that are known, or add the site to esync_endpoint_sites",
         kind="unknown_site",
         server=host,

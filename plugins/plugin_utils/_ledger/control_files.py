@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files on the control node, replaced whole or not at all."""
+"""Files on the control node, replaced completely or not at all."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def admit(
     :param members: name to address and port of every member of the mesh.
     :param ledger: name to record.
     :param accepted: names whose certificates may differ from the ledger's.
-    :param now: UTC, for what loses trust.
+    :param now: UTC, recorded with what loses trust.
     :raises EsyncError: everything that is wrong, at once.
     """
     errors: list[EsyncError] = []
@@ -89,7 +89,7 @@ def admit(
     known_names = {name.lower(): name for name in (*ledger, *members)}
     owners = {
         fingerprint: record.name for record in ledger.values() for fingerprint in record.fingerprints
-    }  # never two: what a server shows must be issued to its name
+    }  # never two: what a server presents must be issued to its name
     for one in by_name.values():
         try:
             known_as = known_names.get(one.name.lower(), one.name)
@@ -138,9 +138,9 @@ def _shown(generations: Sequence[RecordedGeneration]) -> str:
 
 def _refused(found: AppliedSet, cause: str) -> EsyncError:
     return EsyncError(
-        f"{found.name} cannot be taken in: {cause}",
-        "Give it another name, or leave it out",
-        kind="doubled_name",
+        f"{found.name} cannot be applied: {cause}",
+        "Give it another name, or remove it from the folder",
+        kind="duplicate_name",
         server=found.host,
         path=found.path,
     )

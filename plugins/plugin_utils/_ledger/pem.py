@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Public certificates judged without any library: the control node needs none but Ansible."""
+"""Public certificates validated without any library: the control node needs none but Ansible."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _der(pem: str, path: str) -> bytes:
         pass
     raise EsyncError(
         "it holds something else where one certificate in PEM should be",
-        "Restore it, or delete it and run establish over the whole group, which writes it anew",
+        "Restore it, or delete it and run establish over the whole group, which writes it again",
         kind="damaged_ledger",
         path=path,
     )

@@ -42,7 +42,7 @@ def digests_of(members: Sequence[str], ledger: Mapping[str, LedgerRecord]) -> di
     }
 
 
-def asked(server: str, digests: Mapping[str, str]) -> dict[str, str]:
+def expected_digests(server: str, digests: Mapping[str, str]) -> dict[str, str]:
     """What the ledger alone asks a server to trust, in short: peer to the digest of that peer's certificates.
 
     It is noted in the server's record when the server received it.
@@ -71,7 +71,7 @@ def pending_updates_of(members: Sequence[str], ledger: Mapping[str, LedgerRecord
     digests = digests_of(members, ledger)
     for name in members:
         record = ledger.get(name)
-        now = asked(name, digests)
+        now = expected_digests(name, digests)
         if record is None or not record.generations:
             found.append(PendingUpdate(name, "certificates", tuple(now), _why_unknown(record)))
         elif record.trust != now:

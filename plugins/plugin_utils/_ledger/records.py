@@ -35,7 +35,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 @dataclass(frozen=True)
 class RecordedGeneration:
-    """One pair of certificates that a server shows.
+    """One pair of certificates that a server presents.
 
     :param state: ``current``, ``next`` or ``previous``.
     :param certificates: role to the certificate's facts.
@@ -69,7 +69,8 @@ class LedgerRecord:
     """What the ledger knows of one server.
 
     :param generations: in the order current, next, previous.
-    :param trust: what it last received, None before: peer to the digest of that peer's certificates (plan.asked).
+    :param trust: what it last received, None before: peer to the digest of that peer's certificates (see
+        pending.expected_digests).
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust before their end.
     :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
@@ -92,7 +93,7 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class PresentedSets:
-    """What a server shows in this run, and what the user allows of it."""
+    """What a server presents in this run, and what the user allows of it."""
 
     name: str
     address: str
@@ -102,13 +103,13 @@ class PresentedSets:
     rotation: bool = False
 
 
-def read_generations(shown: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
-    """Generations as the modules return them and as the files hold them, judged strictly.
+def read_generations(presented: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
+    """Generations as the modules return them and as the files hold them, validated strictly.
 
     :raises EsyncError: kind ``damaged_ledger``, naming ``path``.
     """
     found: list[RecordedGeneration] = []
-    for item in shown:
+    for item in presented:
         if item.get("state") not in STATES:
             raise _damaged(path, "a generation has no known state")
         if item["state"] in [one.state for one in found]:
@@ -252,36 +253,36 @@ def render(entry: LedgerRecord) -> str:
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def recorded(known: LedgerRecord | None, shown: PresentedSets, now: str) -> LedgerRecord:
-    """What the ledger is to hold after a server showed its certificates.
+def recorded(known: LedgerRecord | None, presented: PresentedSets, now: str) -> LedgerRecord:
+    """What the ledger is to hold after a server presented its certificates.
 
     A ``next`` that no rotation announced, and a ``previous`` that was already retired, are not recorded.
 
-    :param now: UTC, for what loses trust.
+    :param now: UTC, recorded with what loses trust.
     :raises EsyncError: kind ``changed_certificate``: certificates that nobody announced, with both fingerprints.
     """
-    before = known or LedgerRecord(shown.name, shown.address, shown.port)
-    # A server that is new, joins again, or lost all trust may show anything but what lost it.
+    before = known or LedgerRecord(presented.name, presented.address, presented.port)
+    # A server that is new, joins again, or lost all trust may present anything but what lost it.
     fresh = not before.generations
     distrusted = {one.fingerprint: one for one in before.distrusted}
     kept = []
-    for generation in shown.generations:
+    for generation in presented.generations:
         unknown = [one for one in generation.fingerprints if one not in before.fingerprints]
         bad = [one for one in generation.fingerprints if one in distrusted]
-        if generation.state == NEXT and unknown and not shown.rotation and not shown.accept_changed:
+        if generation.state == NEXT and unknown and not presented.rotation and not presented.accept_changed:
             continue
         if generation.state == PREVIOUS and unknown:
             continue
-        if bad and not shown.accept_changed:
-            raise _refused_distrusted(shown.name, distrusted[bad[0]])
-        if generation.state == CURRENT and unknown and not fresh and not shown.accept_changed:
+        if bad and not presented.accept_changed:
+            raise _refused_distrusted(presented.name, distrusted[bad[0]])
+        if generation.state == CURRENT and unknown and not fresh and not presented.accept_changed:
             raise _refused_change(before, generation)
         kept.append(generation)
     live = {fingerprint for generation in kept for fingerprint in generation.fingerprints}
     return LedgerRecord(
-        name=shown.name,
-        address=shown.address,
-        port=shown.port,
+        name=presented.name,
+        address=presented.address,
+        port=presented.port,
         generations=tuple(kept) or before.generations,
         trust=before.trust,
         removed_at=None,
@@ -311,12 +312,12 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
     )
 
 
-def _refused_change(before: LedgerRecord, shown: RecordedGeneration) -> EsyncError:
+def _refused_change(before: LedgerRecord, presented: RecordedGeneration) -> EsyncError:
     known = next((one for one in before.generations if one.state == CURRENT), before.generations[0])
-    role = next(role for role in ROLES if shown.certificates[role]["fingerprint"] not in before.fingerprints)
+    role = next(role for role in ROLES if presented.certificates[role]["fingerprint"] not in before.fingerprints)
     return EsyncError(
-        f"it shows a {role} certificate that no rotation announced, "
-        f"fingerprint {shown.certificates[role]['fingerprint']}; "
+        f"it presents a {role} certificate that no rotation announced, "
+        f"fingerprint {presented.certificates[role]['fingerprint']}; "
         f"the ledger knows {known.certificates[role]['fingerprint']}",
         f"If the host was rebuilt, name it: -e esync_accept_changed={before.name}. If not, find out who changed it",
         kind="changed_certificate",
@@ -326,7 +327,7 @@ def _refused_change(before: LedgerRecord, shown: RecordedGeneration) -> EsyncErr
 
 def _refused_distrusted(name: str, distrusted: Distrusted) -> EsyncError:
     return EsyncError(
-        f"it shows the {distrusted.role} certificate {distrusted.fingerprint}, "
+        f"it presents the {distrusted.role} certificate {distrusted.fingerprint}, "
         f"which lost all trust at {distrusted.since} ({distrusted.why})",
         f"Give it new certificates: run establish over the whole group with -e esync_discard_existing={name}",
         kind="distrusted_certificate",
@@ -338,7 +339,7 @@ def _damaged(path: str, cause: str) -> EsyncError:
     return EsyncError(
         cause,
         "Restore it (it is public data, git has it if you committed it), "
-        "or delete it and run establish over the whole group, which writes it anew",
+        "or delete it and run establish over the whole group, which writes it again",
         kind="damaged_ledger",
         path=path,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Member
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, shown
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, member_facts
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import MESH_WIDE, nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 
@@ -44,10 +44,10 @@ def run_of(operation: str, read: MeshRead, clusters: Sequence[dict[str, Any]], c
 
 
 def _server(member: Member, settings: Mapping[str, Any], stays: bool) -> Server:
-    told = shown(member)
+    facts = member_facts(member)
     own = {name: value for name, value in settings.items() if name not in MESH_WIDE}
     return Server(
-        member.name, member.host, member.address, int(told["port"]), stays, sites=list(told["sites"]), settings=own
+        member.name, member.host, member.address, int(facts["port"]), stays, sites=list(facts["sites"]), settings=own
     )
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From stage to stage: take in what the visits returned, conclude, announce, and plan the next visits."""
+"""From stage to stage: record what the visits returned, conclude, announce, and plan the next visits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning imp
     refuse_bad_batch,
     refuse_unknown_names,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import JUDGES, OPERATIONS, stage_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS, REPORT_MODES, stage_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     FAILED,
     NOT_IN_RUN,
@@ -105,16 +105,16 @@ def _prepared(run: Run, stage: Stage) -> Visits:
     there = names_of(run.present)
     stage.announce(run)
     visits = {name: made for name, made in stage.visit(run).items() if made} if not run.ended else {}
-    lost = [name for name in there if run.servers[name].state != OK]
-    if lost and stage.failure in (STOP_ALL, STOP_IF_FAILED):
-        _stop(run, stage, lost)
+    failed = [name for name in there if run.servers[name].state != OK]
+    if failed and stage.failure in (STOP_ALL, STOP_IF_FAILED):
+        _stop(run, stage, failed)
     return {} if run.ended else visits
 
 
-def _stop(run: Run, stage: Stage, lost: Sequence[str]) -> None:
+def _stop(run: Run, stage: Stage, failed: Sequence[str]) -> None:
     run.ended = True
     run.failures.append(
-        f"{', '.join(lost)} could not do its part ({stage.title}), so the run stops here for all servers; what "
+        f"{', '.join(failed)} could not do its part ({stage.title}), so the run stops here for all servers; what "
         "served before goes on serving. Repair the cause and run the playbook again."
     )
 
@@ -125,7 +125,7 @@ def begin(run: Run, in_run: Collection[str], batch: Collection[str], alive: Coll
     :param in_run: the hosts of the play. :param batch: those of them whose turn it is (``serial``).
     :param alive: those of the play that have not failed before; None: all of them.
     """
-    run.judge = JUDGES[run.operation]
+    run.report_mode = REPORT_MODES[run.operation]
     for server in run.servers.values():
         server.state = OK if server.host in in_run and server.host in batch else NOT_IN_RUN
         if server.host in in_run and alive is not None and server.host not in alive:
@@ -133,33 +133,33 @@ def begin(run: Run, in_run: Collection[str], batch: Collection[str], alive: Coll
 
 
 def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -> None:
-    """Take in what came back from the visits of the last stage, and demand what has to be proved.
+    """Record what came back from the visits of the last stage, and demand what has to be proved.
 
     :raises EsyncError: what ends the run for all.
     """
     if run.position < 0 or run.ended:
         return
     stage = stage_of(run)
-    lost = []
+    failed = []
     for server in run.servers.values():
         found = visited.get(server.host)
         if server.state == OK and found is not None:
-            _take_in(run, server, found, stage)
+            _record_visit(run, server, found, stage)
         if server.state == OK and server.host not in alive:
             server.state = FAILED
         if found is not None and server.state != OK:
-            lost.append(server)
+            failed.append(server)
     _let_listeners_end(run, visited)
     if stage.failure == STOP_IF_FAILED:
-        # Nobody waits for a server that is away; it receives later what it lacks.
-        lost = [server for server in lost if server.state != UNREACHABLE]
-    if lost and stage.failure in (STOP_ALL, STOP_IF_FAILED):
-        _stop(run, stage, names_of(lost))
+        # Nobody waits for a server that is away; it receives later what is missing.
+        failed = [server for server in failed if server.state != UNREACHABLE]
+    if failed and stage.failure in (STOP_ALL, STOP_IF_FAILED):
+        _stop(run, stage, names_of(failed))
     else:
         stage.conclude(run)
 
 
-def _take_in(run: Run, server: Server, found: Visited, stage: Stage) -> None:
+def _record_visit(run: Run, server: Server, found: Visited, stage: Stage) -> None:
     server.errors = list(found.errors)
     if found.state == UNREACHABLE:
         server.state = UNREACHABLE
@@ -230,7 +230,7 @@ def _let_listeners_end(run: Run, visited: Mapping[str, Visited]) -> None:
 def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
     servers = run.servers
     if any(one.get("step") == "peer_probe" and "tag" not in one for made in visits.values() for one in made):
-        # Results grow with the square of the mesh: those that are about to be replaced are not carried along.
+        # Results grow with the square of the mesh: those that are about to be replaced are not kept.
         for server in servers.values():
             server.results, server.refusals, server.calls = [], [], []
     return Plan(

@@ -96,7 +96,7 @@ def stop_for_clocks(run: Run) -> None:
 
 
 def record(run: Run) -> None:
-    """Record the public certificates in the ledger, and tell what is due."""
+    """Record the public certificates in the ledger, and report what is due."""
     stages.record_sets(run, run.present, accept=run.mesh["discarding"])
     for server in run.present:
         if server.read.get("due"):
@@ -133,7 +133,7 @@ def read(run: Run) -> Visits:
 def examine(run: Run) -> Visits:
     """Read everything deeply, whatever goes wrong, and test like :func:`read`."""
     visits: Visits = {}
-    run.judge = "all_and_fail"
+    run.report_mode = "all_and_fail"
     for server in run.present:
         server.errors = []
         made: list[Step] = [steps.certificate_info(server, deep=True)]
@@ -185,9 +185,9 @@ def end_other_models(run: Run) -> None:
             run.fail(server, error)
 
 
-def tell_external_judged(run: Run) -> None:
-    """Tell how external peers answered; one that did not fails the run."""
-    stages.tell_external(run, judge=True)
+def require_external(run: Run) -> None:
+    """Report how external peers answered; one that did not fails the run."""
+    stages.report_external(run, must_answer=True)
 
 
 # -- gate -----------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def pass_gate(run: Run) -> Visits:
         others = [one.name for one in run.members if one.name != server.name]
         # A list of peers may be the same for all servers, so a server's own name in it means nothing.
         named = server.settings["esync_gate_peers"]
-        asked = [name for name in named if name != server.name] if named else others
+        called = [name for name in named if name != server.name] if named else others
         try:
             if not server.resident:
                 raise EsyncError(
@@ -210,7 +210,7 @@ def pass_gate(run: Run) -> Visits:
                     kind="gate_needs_endpoint",
                     server=server.name,
                 )
-            unknown = [name for name in asked if name not in others]
+            unknown = [name for name in called if name not in others]
             if unknown:
                 raise EsyncError(
                     f"esync_gate_peers names {', '.join(unknown)}, which is no other server of the mesh",
@@ -223,7 +223,7 @@ def pass_gate(run: Run) -> Visits:
             visits[server.name] = [{"refuse": str(error), "errors": server.errors}]
             continue
         entries = steps.trust_of(run, server, known=False).entries
-        peers = steps.peers_of(run, server, asked, entries)
+        peers = steps.peers_of(run, server, called, entries)
         probe = steps.peer_probe(run, server, peers)
         probe["options"]["clusters"] = []
         visits[server.name] = [steps.certificate_info(server), {**probe, "tag": "gate"}]
@@ -268,9 +268,9 @@ def _folder_of(server: Server) -> str:
     return str(folder)
 
 
-def tell_exported(run: Run) -> None:
+def report_exported(run: Run) -> None:
     """Show the fingerprints, and fail the run where nothing could be exported."""
-    tell_fingerprints(run)
+    report_fingerprints(run)
     run.failures += [f"{name}: the control node cannot reach it, so nothing is exported." for name in _away(run)]
 
 
@@ -278,7 +278,7 @@ def _away(run: Run) -> list[str]:
     return [one.name for one in run.members if one.state == UNREACHABLE]
 
 
-def tell_fingerprints(run: Run) -> None:
+def report_fingerprints(run: Run) -> None:
     """Show the fingerprints, to be compared with those that whoever sent the certificates has."""
     for server in run.present:
         for line in (server.folder or {}).get("fingerprints") or ():
@@ -306,8 +306,8 @@ def admit_folder(run: Run) -> None:
 
     :raises EsyncError: everything that is wrong, at once.
     """
-    tell_fingerprints(run)
-    # A mesh that is by another trust model than the settings is told before the ledger knows external peers.
+    report_fingerprints(run)
+    # A mesh that is by another trust model than the settings is refused before the ledger knows external peers.
     refuse_other_models(run)
     found = [
         AppliedSet.read(server.name, str(server.folder["folder"]), item)
@@ -344,9 +344,9 @@ def call_external(run: Run) -> Visits:
     return visits
 
 
-def tell_external(run: Run) -> None:
-    """Tell how external peers answered; it fails nothing, because the other side may not be ready yet."""
-    stages.tell_external(run, judge=False)
+def report_external(run: Run) -> None:
+    """Report how external peers answered; it fails nothing, because the other side may not be ready yet."""
+    stages.report_external(run, must_answer=False)
     if _away(run):
         run.notes.append(
             f"Not reached: {', '.join(_away(run))}. Run establish when they are back; it applies the same there."

@@ -15,7 +15,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHAR
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import HeldKeys, plan_handed
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import InstalledKeys, plan_shared_keys
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import plan_trust
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import ReportBuilder
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
@@ -30,7 +30,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 def mesh_of(run: Run) -> Mesh:
     """Every pair, tested or not, and everything that is wrong with servers."""
-    checked = run.judge not in ("in_part", "never", "")
+    checked = run.report_mode not in ("in_part", "never", "")
     builder = ReportBuilder(
         [_server(run, one) for one in run.members], _endpoint_of(run), [_cluster(one) for one in run.clusters]
     )
@@ -117,13 +117,13 @@ def _planned(run: Run, server: Server) -> dict[str, Any]:
 
 def _shared(run: Run, server: Server) -> tuple[Sequence[str], Sequence[str]]:
     """The shared client keys that a server should hold and does not, and those that it should not hold."""
-    held = HeldKeys.read(server.read.get("shared"))
+    installed = InstalledKeys.read(server.read.get("shared"))
     if run.model != SHARED_KEYS:
-        return [], [entry.stem for entry in held.entries]
-    plan = plan_handed(server.name, run.names, run.ledger, held)
+        return [], [entry.stem for entry in installed.entries]
+    plan = plan_shared_keys(server.name, run.names, run.ledger, installed)
     wanted = {entry.fingerprint for entry in plan.wanted}
-    surplus = [entry.stem for entry in held.entries if entry.fingerprint not in wanted]
-    return [entry.stem for entry in plan.lacking], surplus
+    surplus = [entry.stem for entry in installed.entries if entry.fingerprint not in wanted]
+    return [entry.stem for entry in plan.missing], surplus
 
 
 def _cluster(given: dict[str, Any]) -> Cluster:

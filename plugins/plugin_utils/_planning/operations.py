@@ -58,7 +58,7 @@ VERIFY = (
     Stage(
         "Test every pair, and that everything else is refused",
         establishing.test_temporary,
-        conclude=establishing.tell_external_judged,
+        conclude=establishing.require_external,
     ),
 )
 
@@ -73,7 +73,7 @@ EXPORT = (
     Stage(
         "Put the certificates into a folder on the host",
         establishing.export,
-        conclude=establishing.tell_exported,
+        conclude=establishing.report_exported,
     ),
 )
 
@@ -96,7 +96,7 @@ APPLY = (
         "Connect to the external peers",
         establishing.call_external,
         announce=note_received,
-        conclude=establishing.tell_external,
+        conclude=establishing.report_external,
     ),
 )
 
@@ -116,8 +116,8 @@ ROTATION = (
         announce=rotating.announce,
         failure=STOP_ALL,
     ),
-    replace(FETCH, when=rotating.hands_over, failure=STOP_ALL),
-    replace(HOLD, when=rotating.hands_over, failure=STOP_ALL),
+    replace(FETCH, when=rotating.shares_next_keys, failure=STOP_ALL),
+    replace(HOLD, when=rotating.shares_next_keys, failure=STOP_ALL),
     Stage(
         "Test that every peer accepts the next certificates",
         rotating.test_next,
@@ -134,7 +134,7 @@ ROTATION = (
         conclude=rotating.record_switch,
     ),
     # Everybody has them all by now; they are only filed by what they are.
-    replace(HOLD, when=rotating.hands_over_switched),
+    replace(HOLD, when=rotating.shares_switched_keys),
     Stage(
         "Test every pair with the new certificates",
         rotating.test_current,
@@ -147,18 +147,18 @@ ROTATION = (
         when=rotating.got_worse,
         conclude=rotating.record_roll_back,
     ),
-    replace(HOLD, when=rotating.hands_over_rolled_back),
+    replace(HOLD, when=rotating.shares_rolled_back_keys),
     Stage(
         "Test every pair with the old certificates",
         rotating.test_old,
         when=rotating.got_worse,
-        conclude=rotating.tell_roll_back,
+        conclude=rotating.report_roll_back,
     ),
     Stage(
         "Keep the previous certificates for absent servers",
         rotating.keep_previous,
         when=rotating.waits_for_absent,
-        conclude=rotating.tell_kept,
+        conclude=rotating.report_kept,
     ),
     Stage(
         "Take shared client keys out of use",
@@ -223,7 +223,7 @@ REMOVE = (
     Stage(
         "Stop trusting the removed servers",
         rotating.withdraw_removed,
-        announce=rotating.strike_removed,
+        announce=rotating.distrust_removed,
     ),
     Stage(
         "Test that the removed servers are refused",
@@ -239,7 +239,9 @@ REMOVE = (
         conclude=rotating.plan_second_rotation,
     ),
     *ROTATION,
-    Stage("Let the removed servers know the others once more", rotating.tell_removed, when=rotating.is_on_removed),
+    Stage(
+        "Let the removed servers know the others once more", rotating.restore_removed_trust, when=rotating.is_on_removed
+    ),
     Stage(
         "Test that what the removed servers hold of the others is refused",
         rotating.test_removed_shared,
@@ -247,7 +249,7 @@ REMOVE = (
         conclude=rotating.demand_shared_refused,
     ),
     Stage("Destroy the removed servers' own files", rotating.destroy_removed),
-    Stage("Test every pair that is left", lambda run: prove(run), conclude=rotating.tell_removed_done),
+    Stage("Test every pair that is left", lambda run: prove(run), conclude=rotating.report_removed_done),
 )
 
 REPAIR = (
@@ -295,7 +297,7 @@ OPERATIONS: Mapping[str, tuple[Stage, ...]] = {
     "export": EXPORT,
 }
 
-JUDGES: Mapping[str, str] = {
+REPORT_MODES: Mapping[str, str] = {
     "establish": "in_part",
     "verify": "all",
     "check": "all_and_fail",

@@ -5,7 +5,7 @@
 """What a host returns, made into records of that host alone: the one place where it enters the control node.
 
 Every step has a shape. What the shape does not name is dropped, whatever it is called; what it names has to be of its
-type, within its size, or the whole visit counts as failed. Nothing here depends on what other hosts say.
+type, within its size, or the entire visit counts as failed. Nothing here depends on what other hosts say.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Malformed(ValueError):
 
 
 def text(limit: int = _TEXT) -> Shape:
-    """A text; control characters in it become question marks, for it is printed."""
+    """A text; control characters in it become question marks, because it is printed."""
 
     def parse(value: Any) -> str:
         if not isinstance(value, str) or len(value) > limit:
@@ -116,7 +116,7 @@ def mapping(key: Shape, shape: Shape, limit: int = _LIMIT) -> Shape:
 def record(needs: str = "", **shapes: Shape) -> Shape:
     """A mapping with these keys, each of its shape, and no other.
 
-    :param needs: the keys that have to be there, with spaces; of the others, what is not there is left out.
+    :param needs: the keys that have to be there, with spaces; of the others, those that are not there are omitted.
     """
     needed = needs.split()
 
@@ -312,22 +312,22 @@ DIFF = record("before after", before=text(_PAYLOAD), after=text(_PAYLOAD), befor
 
 
 def parse(
-    server: str, asked: Sequence[str], reply: Mapping[str, Any]
+    server: str, sent_steps: Sequence[str], reply: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What one host returned from a visit.
 
     :param server: its server name.
-    :param asked: the steps that it was sent, in order.
+    :param sent_steps: the steps that it was sent, in order.
     :param reply: the module's result.
     :returns: the results of its steps, each with ``step``; and the errors by which the visit ended, if it did.
     :raises EsyncError: kind ``malformed_result``: what came back is not what a visit returns.
     """
     results = reply.get("results") or []
     try:
-        if not isinstance(results, Sequence) or len(results) > len(asked):
+        if not isinstance(results, Sequence) or len(results) > len(sent_steps):
             raise Malformed("there are more results than steps")
         found = []
-        for step, result in zip(asked, results):
+        for step, result in zip(sent_steps, results):
             if not isinstance(result, Mapping) or result.get("step") != step:
                 raise Malformed(f"the result of {step} is not where it belongs")
             if result.get("skipped") is True:
@@ -338,7 +338,7 @@ def parse(
             except Malformed as error:
                 raise Malformed(f"{step}: {error}") from None
         errors = items(_error_of(reply), 10_000)(_said(reply))
-        if not errors and len(results) < len(asked):
+        if not errors and len(results) < len(sent_steps):
             raise Malformed("results are missing, and no error says why")
     except Malformed as error:
         raise EsyncError(
@@ -355,7 +355,7 @@ def _said(reply: Mapping[str, Any]) -> Any:
 
 
 def _error_of(reply: Mapping[str, Any]) -> Shape:
-    """An error; of one that nobody foresaw a host tells only its kind, and what it is in the message of the result."""
+    """An error; of an unexpected one a host returns only its kind, and what it is in the message of the result."""
 
     def parse(value: Any) -> dict[str, Any]:
         known = {"cause": reply.get("msg") or "it ended with an error", "remedy": ""}
@@ -375,7 +375,7 @@ def diffs(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def told(error: Mapping[str, Any]) -> str:
+def message_of(error: Mapping[str, Any]) -> str:
     """One error as a host returned it, as a sentence."""
     place = ": ".join(str(error[key]) for key in ("server", "path") if error.get(key))
     cause = f"{place}: {error.get('cause', '')}" if place else str(error.get("cause", ""))

@@ -49,7 +49,7 @@ def keep_errors(run: Run) -> None:
     """What could not be done fails the run, whatever the examination that follows finds."""
     for server in run.present:
         named = [{**error, "server": error.get("server") or server.name} for error in server.errors]
-        run.failures += [records.told(error) for error in named]
+        run.failures += [records.message_of(error) for error in named]
         server.errors = []
 
 

@@ -40,7 +40,7 @@ REPAIR_AND_AGAIN = "Repair the cause and run the playbook again"
 
 
 def read(run: Run) -> Visits:
-    """Read what lies on the hosts; the first test follows at once if a rotation was asked for outright."""
+    """Read what lies on the hosts; the first test follows at once if a rotation was requested outright."""
     listens = not run.check and not run.mesh["esync_only_due"] and not run.mesh["esync_compromised"]
     return {
         one.name: [steps.certificate_info(one), *(stages.listener_steps(run, one) if listens else ())]
@@ -69,7 +69,7 @@ def plan(run: Run) -> None:
         refuse_external_peers(run.names, run.ledger)
     run.say(*found.lines)
     if run.check or not (found.rotating or found.compromised):
-        run.ended, run.judge = True, ""
+        run.ended, run.report_mode = True, ""
 
 
 def _plan(run: Run, request: RotationRequest) -> None:
@@ -99,7 +99,7 @@ def _rotation_server(server: Server) -> RotationServer:
         dict(rotation) if rotation else None,
         model_of(server.name, server.trust or ()),
         {state: str(one[CLIENT]["fingerprint"]) for state, one in server.generations.items()},
-        frozenset(str(one["fingerprint"]) for one in server.held),
+        frozenset(str(one["fingerprint"]) for one in server.installed_keys),
     )
 
 
@@ -116,7 +116,7 @@ def _compromised(run: Run) -> list[str]:
 
 
 def distrust(run: Run) -> None:
-    """Strike the certificates from the ledger, also those of a server that is not in this run."""
+    """Remove the certificates from the ledger, also those of a server that is not in this run."""
     for name in _compromised(run):
         known = run.ledger.get(name)
         if known:
@@ -148,7 +148,7 @@ def apply_replaced(run: Run) -> Visits:
 
 
 def test_shared_refused(run: Run) -> Visits:
-    """Present to every peer the client set that it handed over before; one that is away cannot refuse it yet."""
+    """Present to every peer the client set that it shared before; one that is away cannot refuse it yet."""
     return _shared_refused(run, run.present) if run.model == SHARED_KEYS else {}
 
 
@@ -156,16 +156,16 @@ def _shared_refused(run: Run, servers: Sequence[Server]) -> Visits:
     present = {one.name for one in run.present}
     return stages.prove_refused(
         run,
-        [one for one in servers if one.held],
+        [one for one in servers if one.installed_keys],
         CURRENT,
         SHARED_KEYS,
-        lambda server: {str(one["peer"]) for one in server.held} & present,
+        lambda server: {str(one["peer"]) for one in server.installed_keys} & present,
     )
 
 
 def demand_shared_refused(run: Run) -> None:
     """No shared client key of before may be accepted any more."""
-    stages.demand_refused(run, "a client set that was handed over", REPAIR_AND_AGAIN)
+    stages.demand_refused(run, "a shared client key", REPAIR_AND_AGAIN)
 
 
 def demand_pairs(run: Run) -> None:
@@ -202,7 +202,7 @@ def make_next(run: Run) -> Visits:
 
 
 def keep_baseline(run: Run) -> None:
-    """Remember which pairs do not work, for the comparisons: the fewer by far."""
+    """Remember which pairs do not work, for the comparisons: they are few."""
     mesh = mesh_of(run)
     run.baseline = broken(mesh)
     run.say(f"Before the rotation: {verdict(mesh)}")
@@ -218,8 +218,8 @@ def apply_next(run: Run) -> Visits:
     return stages.exchange(run, serve=NEXT)
 
 
-def hands_over(run: Run) -> bool:
-    """Whether the next client sets travel. After the endpoints know them: callers use a set as soon as they have it."""
+def shares_next_keys(run: Run) -> bool:
+    """Whether the next client sets are shared; after the endpoints know them, because callers use a set at once."""
     return is_on(run) and run.model == SHARED_KEYS
 
 
@@ -240,7 +240,7 @@ def demand_as_good(run: Run) -> None:
         )
     elif run.mesh["esync_announce_only"]:
         # As good as before is good enough.
-        run.ended, run.judge = True, "never"
+        run.ended, run.report_mode = True, "never"
         run.notes.append(
             "The next certificates are announced to the members. Export them to everybody else who has to know them, "
             "and run this playbook again without esync_announce_only."
@@ -285,7 +285,7 @@ def _told(server: Server, error: object) -> str:
     return f"{server.name}: the switch failed: {cause}. {said.get('remedy', '')}".strip()
 
 
-def hands_over_switched(run: Run) -> bool:
+def shares_switched_keys(run: Run) -> bool:
     """Whether shared client keys are filed by what they are now."""
     return is_on(run) and run.model == SHARED_KEYS
 
@@ -315,7 +315,7 @@ def record_roll_back(run: Run) -> None:
     stages.record_sets(run, run.present)
 
 
-def hands_over_rolled_back(run: Run) -> bool:
+def shares_rolled_back_keys(run: Run) -> bool:
     """Whether shared client keys are filed by what they are again."""
     return got_worse(run) and run.model == SHARED_KEYS
 
@@ -325,7 +325,7 @@ def test_old(run: Run) -> Visits:
     return stages.prove(run, model=run.rotation_plan.model_before)
 
 
-def tell_roll_back(run: Run) -> None:
+def report_roll_back(run: Run) -> None:
     """Say why the rotation was rolled back."""
     still = worse_than(mesh_of(run), run.baseline or [])
     run.ended = True
@@ -346,7 +346,7 @@ def keep_previous(run: Run) -> Visits:
     return stages.exchange(run, listen=False)
 
 
-def tell_kept(run: Run) -> None:
+def report_kept(run: Run) -> None:
     """Say what is kept, and for whom. A removal goes on: what can be refused is, but it has not ended."""
     stages.note_received(run)
     run.rotated, run.baseline = True, None
@@ -357,7 +357,7 @@ def tell_kept(run: Run) -> None:
     if run.operation == "remove":
         run.failures.append(f"What {', '.join(run.mesh['esync_remove'])} holds of the others is still accepted. {kept}")
     else:
-        run.ended, run.judge = True, "never"
+        run.ended, run.report_mode = True, "never"
         run.notes.append(kept)
 
 
@@ -372,7 +372,7 @@ def leaves_shared_keys(run: Run) -> bool:
 
 
 def withdraw_shared(run: Run) -> Visits:
-    """Before those that were handed to them are refused."""
+    """Before the shared ones are refused."""
     return stages.withdraw_shared(run)
 
 
@@ -446,14 +446,14 @@ def plan_removal(run: Run) -> None:
     :raises EsyncError: see plan_rotation; kind ``removal_and_model``.
     """
     removed = ", ".join(run.mesh["esync_remove"])
-    if run.model != SHARED_KEYS and not any(one.held for one in run.members):
+    if run.model != SHARED_KEYS and not any(one.installed_keys for one in run.members):
         refuse_other_models(run)
         return
     _plan_replacement(run)
     if run.changes_model:
         raise EsyncError(
             f"The mesh is by another trust model than esync_trust_model, which is {run.model}, and a server is to be "
-            "removed: that is two runs",
+            "removed: that takes two runs",
             "Run the regenerate playbook first",
             kind="removal_and_model",
         )
@@ -469,8 +469,8 @@ def _plan_replacement(run: Run) -> None:
     _plan(run, RotationRequest(defer=defer, take_over=take_over, model=run.model))
 
 
-def strike_removed(run: Run) -> None:
-    """Strike the removed servers from the ledger."""
+def distrust_removed(run: Run) -> None:
+    """Remove the removed servers from the ledger."""
     for name in run.mesh["esync_remove"]:
         known = run.ledger.get(name)
         if known:
@@ -480,11 +480,11 @@ def strike_removed(run: Run) -> None:
 def withdraw_removed(run: Run) -> Visits:
     """Take them out of everybody's trust, and let the endpoints refuse them."""
     visits = stages.exchange(run, distrust=run.mesh["esync_remove"])
-    return {**visits, **(_told_once_more(run) if run.model == SHARED_KEYS else {})}
+    return {**visits, **(_trust_once_more(run) if run.model == SHARED_KEYS else {})}
 
 
 def test_removed(run: Run) -> Visits:
-    """Let the removed servers show that they get in nowhere. What others shared with them is replaced later."""
+    """Prove that the removed servers are refused everywhere. What others shared with them is replaced later."""
     leaving = [one for one in run.leaving if one.state == OK and one.generations]
     present = "own_client" if run.model == SHARED_KEYS else CURRENT
     # A server that is left alone accepts nobody, and has no temporary endpoint then.
@@ -510,7 +510,7 @@ def demand_removed_refused(run: Run) -> None:
 
 
 def was_pending(run: Run) -> bool:
-    """A pending rotation was handed to the removed server as well, so it replaces nothing; another one follows."""
+    """A pending rotation was shared with the removed server as well, so it replaces nothing; another one follows."""
     return run.rotated and run.pending
 
 
@@ -536,22 +536,22 @@ def plan_second_rotation(run: Run) -> None:
 
 def is_on_removed(run: Run) -> bool:
     """Whether the removed servers hold client keys of the others."""
-    held = any(one.held and one.state == OK for one in run.leaving)
-    return held and run.rotation is not None and not run.check
+    holding = any(one.installed_keys and one.state == OK for one in run.leaving)
+    return holding and run.rotation is not None and not run.check
 
 
-def tell_removed(run: Run) -> Visits:
+def restore_removed_trust(run: Run) -> Visits:
     """Let them know the others once more: else they would refuse the others, and that would prove nothing."""
-    visits = _told_once_more(run)
+    visits = _trust_once_more(run)
     for server in run.present:
         visits[server.name] = stages.listener_steps(run, server)
     return {name: made for name, made in visits.items() if made}
 
 
-def _told_once_more(run: Run) -> Visits:
+def _trust_once_more(run: Run) -> Visits:
     visits: Visits = {}
     for server in run.leaving:
-        if server.state == OK and server.held and server.trust:
+        if server.state == OK and server.installed_keys and server.trust:
             try:
                 found = steps.trust_of(run, server)
             except EsyncError as error:
@@ -579,7 +579,7 @@ def destroy_removed(run: Run) -> Visits:
     return {name: made for name, made in visits.items() if made}
 
 
-def tell_removed_done(run: Run) -> None:
+def report_removed_done(run: Run) -> None:
     """Say what became of each removed server."""
     here = {one.name: one for one in run.leaving}
     for name in run.mesh["esync_remove"]:

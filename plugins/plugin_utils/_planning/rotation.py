@@ -30,7 +30,7 @@ class LockHolder:
 
     :param place: ``user@node``.
     :param pid: the process of ansible-playbook.
-    :param started: when it started, in clock ticks since boot, so that a reused pid is told apart.
+    :param started: when it started, in clock ticks since boot, so that a reused pid is recognised.
     """
 
     place: str
@@ -57,7 +57,7 @@ class RotationServer:
     :param due: why its current certificates should be rotated; empty if they should not.
     :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
     :param clients: state to the fingerprint of its client certificate.
-    :param holds: the fingerprints of the client sets that its peers handed to it.
+    :param holds: the fingerprints of the client sets that its peers share with it.
     :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
     """
 
@@ -73,7 +73,7 @@ class RotationServer:
 
 @dataclass(frozen=True)
 class RotationRequest:
-    """What the user asked for.
+    """What the user requested.
 
     :param names: the servers to rotate; empty means all.
     :param only_due: rotate only those whose certificates are due.
@@ -121,7 +121,7 @@ class RotationPlan:
 
 def plan_rotation(
     servers: Sequence[RotationServer],
-    wish: RotationRequest,
+    request: RotationRequest,
     me: LockHolder,
     new_id: str,
     now: str,
@@ -130,26 +130,26 @@ def plan_rotation(
     """Decide what to rotate; refuse, naming every offender, before anything is made.
 
     :param servers: every member of the mesh, reached or not.
-    :param wish: what the user asked for.
+    :param request: what the user requested.
     :param me: the process that plans.
     :param new_id: the id of a new rotation, if none is pending.
     :param now: the time to give a new rotation.
-    :param alive: tells whether a holder on this very node still runs.
+    :param alive: returns whether a holder on this node still runs.
     :raises EsyncError: unknown names, somebody else's lock, unreachable servers, or servers without certificates.
     """
-    _refuse_unknown(servers, wish)
-    changes, before = _model_change(servers, wish)
+    _refuse_unknown(servers, request)
+    changes, before = _model_change(servers, request)
     if changes:
         # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.
-        wish = replace(wish, names=(), only_due=False)
-    # By the settings too: an answer that was killed may have left nobody with a trust that tells.
-    hands_over = wish.model == SHARED_KEYS or any(server.model in (SHARED_KEYS, BOTH) for server in servers)
-    if wish.compromised and hands_over:
-        wish = replace(wish, names=(), compromised=tuple(server.name for server in servers))
+        request = replace(request, names=(), only_due=False)
+    # By the settings too: after a killed response to a key compromise no trust may record the model.
+    shares_keys = request.model == SHARED_KEYS or any(server.model in (SHARED_KEYS, BOTH) for server in servers)
+    if request.compromised and shares_keys:
+        request = replace(request, names=(), compromised=tuple(server.name for server in servers))
     locks = [server for server in servers if server.lock]
-    _refuse_locked(locks, wish, me, alive)
+    _refuse_locked(locks, request, me, alive)
     offline = tuple(server.name for server in servers if not server.reached)
-    _refuse_offline(offline, wish)
+    _refuse_offline(offline, request)
     reached = [server for server in servers if server.reached]
     raise_all(
         [
@@ -160,7 +160,7 @@ def plan_rotation(
                 server=server.name,
             )
             for server in reached
-            if CURRENT not in server.generations and server.name not in wish.compromised
+            if CURRENT not in server.generations and server.name not in request.compromised
         ]
     )
 
@@ -168,7 +168,7 @@ def plan_rotation(
     pending = first.lock if first else None
     rotation_id = str(pending["id"]) if pending else new_id
     since = str(pending["since"]) if pending else now
-    make = tuple(server.name for server in reached if _needs_next(server, wish, rotation_id))
+    make = tuple(server.name for server in reached if _needs_next(server, request, rotation_id))
     rotating = tuple(
         server.name
         for server in reached
@@ -182,45 +182,46 @@ def plan_rotation(
         offline=offline,
         take_over=any((server.lock or {}).get("holder") != str(me) for server in locks),
         lines=(
-            *([_words_of_change(wish)] if changes else []),
-            *([_HANDED_TO_ALL] if wish.compromised and hands_over else []),
-            *_words(reached, make, rotating, offline, wish, since if pending else None),
+            *([_words_of_change(request)] if changes else []),
+            *([_ALL_COMPROMISED] if request.compromised and shares_keys else []),
+            *_words(reached, make, rotating, offline, request, since if pending else None),
         ),
-        compromised=wish.compromised,
+        compromised=request.compromised,
         changes_model=changes,
         model_before=before,
     )
 
 
-_HANDED_TO_ALL = (
-    "The servers hold each other's client sets (esync_trust_model: shared_keys), so a breach of one compromises all."
+_ALL_COMPROMISED = (
+    "The servers share their client keys (esync_trust_model: shared_keys), so a key compromise on one compromises all."
 )
 
 
-def _model_change(servers: Sequence[RotationServer], wish: RotationRequest) -> tuple[bool, str]:
+def _model_change(servers: Sequence[RotationServer], request: RotationRequest) -> tuple[bool, str]:
     """Whether the trust model changes, and by which one all pairs can work now; a killed run may have left a mixture.
 
     :raises EsyncError: kinds ``breach_and_model``, ``pending_and_model``.
     """
     found = [server.model for server in servers if server.model]
-    # What was handed over is destroyed last of all, and not before it was shown once more.
-    left = wish.model == PINNED and any(server.holds for server in servers)
-    changes = left or any(model != wish.model for model in found)
-    other = next(model for model in MODELS if model != wish.model)
-    if changes and wish.compromised:
+    # Shared client keys are destroyed last of all, and only after they were presented once more.
+    left = request.model == PINNED and any(server.holds for server in servers)
+    changes = left or any(model != request.model for model in found)
+    other = next(model for model in MODELS if model != request.model)
+    if changes and request.compromised:
         raise EsyncError(
-            f"the mesh is to go over to the trust model {wish.model}, and a breach is to be answered: that is two runs",
-            f"Answer the breach first, with esync_trust_model: {other}",
+            f"the trust model is to change to {request.model}, and a key compromise is to be handled: "
+            "that takes two runs",
+            f"Handle the key compromise first, with esync_trust_model: {other}",
             kind="breach_and_model",
         )
-    if wish.model == PINNED:
+    if request.model == PINNED:
         _refuse_sets_that_others_hold(servers)
-    return changes, other if changes and all(model in (other, BOTH) for model in found) else wish.model
+    return changes, other if changes and all(model in (other, BOTH) for model in found) else request.model
 
 
 def _refuse_sets_that_others_hold(servers: Sequence[RotationServer]) -> None:
-    """What a pending rotation has handed to others must not become what the peers pin."""
-    held = {fingerprint for server in servers for fingerprint in server.holds}
+    """What a pending rotation has shared with others must not become what the peers pin."""
+    installed = {fingerprint for server in servers for fingerprint in server.holds}
     raise_all(
         [
             EsyncError(
@@ -231,35 +232,35 @@ def _refuse_sets_that_others_hold(servers: Sequence[RotationServer]) -> None:
             )
             for server in servers
             if (NEXT in server.generations or PREVIOUS in server.generations)
-            and server.clients.get(NEXT if NEXT in server.generations else CURRENT) in held
+            and server.clients.get(NEXT if NEXT in server.generations else CURRENT) in installed
         ]
     )
 
 
-def _words_of_change(wish: RotationRequest) -> str:
+def _words_of_change(request: RotationRequest) -> str:
     return (
-        f"The trust model changes to {wish.model}. All servers get new certificates; until the old ones are retired "
+        f"The trust model changes to {request.model}. All servers get new certificates; until the old ones are retired "
         "every endpoint accepts callers by both models."
     ) + (
         " From then on every server holds the client keys of all others, and whoever breaks into one can pose as any."
-        if wish.model == SHARED_KEYS
-        else " The client keys that were handed over are destroyed after it was proved that they are refused."
+        if request.model == SHARED_KEYS
+        else " The shared client keys are destroyed after it was proved that they are refused."
     )
 
 
-def _needs_next(server: RotationServer, wish: RotationRequest, rotation_id: str) -> bool:
-    if server.name in wish.compromised or NEXT in server.generations or PREVIOUS in server.generations:
+def _needs_next(server: RotationServer, request: RotationRequest, rotation_id: str) -> bool:
+    if server.name in request.compromised or NEXT in server.generations or PREVIOUS in server.generations:
         return False
     if server.generations[CURRENT].endswith("-" + rotation_id):
         return False  # switched and retired by the run that is being continued
-    if wish.names and server.name not in wish.names:
+    if request.names and server.name not in request.names:
         return False
-    if wish.compromised and not wish.names:
-        return False  # a breach is answered by itself; the others are rotated only if asked for by name
-    return bool(server.due) or not wish.only_due
+    if request.compromised and not request.names:
+        return False  # a key compromise is handled by itself; the others are rotated only if named
+    return bool(server.due) or not request.only_due
 
 
-def _refuse_unknown(servers: Sequence[RotationServer], wish: RotationRequest) -> None:
+def _refuse_unknown(servers: Sequence[RotationServer], request: RotationRequest) -> None:
     known = [server.name for server in servers]
     raise_all(
         [
@@ -269,7 +270,7 @@ def _refuse_unknown(servers: Sequence[RotationServer], wish: RotationRequest) ->
                 kind="unknown_server",
                 server=name,
             )
-            for variable, names in (("esync_regenerate", wish.names), ("esync_compromised", wish.compromised))
+            for variable, names in (("esync_regenerate", request.names), ("esync_compromised", request.compromised))
             for name in names
             if name not in known
         ]
@@ -277,9 +278,9 @@ def _refuse_unknown(servers: Sequence[RotationServer], wish: RotationRequest) ->
 
 
 def _refuse_locked(
-    locks: Sequence[RotationServer], wish: RotationRequest, me: LockHolder, alive: Callable[[LockHolder], bool]
+    locks: Sequence[RotationServer], request: RotationRequest, me: LockHolder, alive: Callable[[LockHolder], bool]
 ) -> None:
-    if wish.take_over:
+    if request.take_over:
         return
     errors = []
     for server in locks:
@@ -300,9 +301,9 @@ def _refuse_locked(
     raise_all(errors)
 
 
-def _refuse_offline(offline: Sequence[str], wish: RotationRequest) -> None:
-    if wish.defer or wish.compromised:
-        return  # after a breach nobody waits for an absent server; the others must stop trusting at once
+def _refuse_offline(offline: Sequence[str], request: RotationRequest) -> None:
+    if request.defer or request.compromised:
+        return  # after a key compromise nobody waits for an absent server; the others must stop trusting at once
     raise_all(
         [
             EsyncError(
@@ -322,14 +323,14 @@ def _words(
     make: Sequence[str],
     rotating: Sequence[str],
     offline: Sequence[str],
-    wish: RotationRequest,
+    request: RotationRequest,
     continued: str | None,
 ) -> list[str]:
     lines = []
-    if wish.compromised:
+    if request.compromised:
         lines.append(
-            f"Compromised: {', '.join(wish.compromised)}. First everybody stops trusting their old certificates, "
-            "for whoever holds the keys could use them until then; only then are new ones made and exchanged. "
+            f"Compromised: {', '.join(request.compromised)}. First everybody stops trusting their old certificates, "
+            "because whoever holds the keys could use them until then; only then are new ones made and exchanged. "
             "Their pairs are down meanwhile, the others' are not."
         )
     if continued:
@@ -344,7 +345,7 @@ def _words(
             lines.append(f"{server.name}: switched; retire the previous certificates.")
     if offline:
         lines.append(
-            f"Not reached: {', '.join(offline)}. What they are owed is recorded, "
+            f"Not reached: {', '.join(offline)}. Their pending updates are recorded, "
             "and no certificate that they may still need is retired until they are back."
         )
     if not lines:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is known in the middle of a run: who is in the mesh, what was asked for, and what every server returned.
+"""What is known in the middle of a run: who is in the mesh, what was requested, and what every server returned.
 
 One stage hands it to the next as JSON. The ledger is no part of it: every stage reads that from its files.
 """
@@ -116,7 +116,7 @@ class Server:
         return str(current[SERVER]["fingerprint"]) if current else None
 
     @property
-    def held(self) -> list[dict[str, Any]]:
+    def installed_keys(self) -> list[dict[str, Any]]:
         """The shared client keys of its peers that it holds: peer, state and fingerprint of each."""
         return list((self.read.get("shared") or {}).get("entries") or ())
 
@@ -125,7 +125,7 @@ class Server:
 class Control:
     """What a stage has to know of the control node.
 
-    :param holder: the process that runs it. :param alive: tells whether such a process of this node still runs.
+    :param holder: the process that runs it. :param alive: returns whether such a process of this node still runs.
     :param now: UTC, such as ``2027-11-23T19:00:00Z``.
     """
 
@@ -144,10 +144,10 @@ class Run:
     :param servers: name to server; those that are being removed too.
     :param rotation: what regenerate plans, once it did. :param baseline: the labels of what did not work before.
     :param worse: what got worse since, in words. :param failures: what fails the run besides the pairs, in words.
-    :param notes: what the user is told at the end. :param repairs: server name to what repair does there.
+    :param notes: what is reported at the end. :param repairs: server name to what repair does there.
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.
-    :param judge: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``; ``never``: it fails nothing;
-        empty: nothing is reported.
+    :param report_mode: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``;
+        ``never``: it fails nothing; empty: nothing is reported.
     :param retiring: whether the retirement of the previous certificates has begun. :param rotated: whether the planned
         rotation is over. :param pending: whether the rotation was begun by an earlier run.
     :param ended: whether no further stage takes place.
@@ -166,7 +166,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     repairs: dict[str, list[str]] = field(default_factory=dict)
     payloads: dict[str, str] = field(default_factory=dict)
-    judge: str = "in_part"
+    report_mode: str = "in_part"
     retiring: bool = False
     rotated: bool = False
     pending: bool = False
@@ -245,7 +245,7 @@ class Run:
     # -- words --------------------------------------------------------------------------------------------------
 
     def say(self, *lines: str) -> None:
-        """Tell the user now."""
+        """Report something now."""
         self.said += lines
 
     # -- the trust model ----------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class Run:
 
     @property
     def shares_keys(self) -> bool:
-        """Whether shared client keys have to travel, or to go."""
+        """Whether shared client keys have to be distributed or destroyed."""
         return self.model == SHARED_KEYS or any(one.read.get("shared") is not None for one in self.members)
 
     def rotates(self, server: Server) -> bool:
@@ -287,14 +287,14 @@ class Run:
     def retired_of(self, server: Server) -> list[str]:
         """The peers whose shared client keys a rotation retires on this server: where the model changes, all."""
         state = CURRENT if self.changes_model and self.old_model == SHARED_KEYS else PREVIOUS
-        return [str(one["peer"]) for one in server.held if one["state"] == state]
+        return [str(one["peer"]) for one in server.installed_keys if one["state"] == state]
 
     def presents_retired(self, server: Server) -> bool:
         """Whether a server can still present what the rotation retires."""
         return bool(self.retired_of(server)) if self.old_model == SHARED_KEYS else server.has(PREVIOUS)
 
     def serves(self, server: Server, wanted: str) -> str:
-        """The generation that a server presents where ``wanted`` is asked for and it may have none."""
+        """The generation that a server presents where ``wanted`` is requested and it may have none."""
         return NEXT if wanted == NEXT and server.has(NEXT) else CURRENT
 
 
@@ -310,7 +310,7 @@ def names_of(servers: Iterable[Server]) -> list[str]:
 
 
 def next_in_ring(name: str, others: Collection[str]) -> str:
-    """The one of the others that a server tries to get into with what must be refused, so that each is tried once."""
+    """The one of the others to which a server presents what must be refused, so that each is tried once."""
     ring = sorted({*others, name})
     return ring[(ring.index(name) + 1) % len(ring)]
 

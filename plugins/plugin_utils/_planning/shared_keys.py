@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which client sets a server is to hold of its peers, planned from the ledger; only what it lacks is sent."""
+"""Which shared client keys a server is to hold, planned from the ledger; only those that are missing are sent."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import 
 
 
 @dataclass(frozen=True)
-class HeldKeys:
-    """What a server holds.
+class InstalledKeys:
+    """The shared client keys that a server holds.
 
-    :param entries: those that are sound. :param whole: whether nothing of it is damaged, or out of use.
+    :param entries: those that are sound. :param intact: whether nothing of it is damaged, or out of use.
     """
 
     entries: tuple[SharedKey, ...] = ()
-    whole: bool = True
+    intact: bool = True
 
     @classmethod
-    def read(cls, said: Mapping[str, Any] | None) -> HeldKeys:
-        """What a module returned as C(handed); nothing if it returned nothing.
+    def read(cls, said: Mapping[str, Any] | None) -> InstalledKeys:
+        """What a module returned as C(shared); nothing if it returned nothing.
 
         :raises EsyncError: kind ``bad_entry``.
         """
@@ -44,29 +44,29 @@ class HeldKeys:
 class SharedKeyPlan:
     """The client sets that one server is to hold, and what differs from those it holds.
 
-    :param wanted: all of them, sorted. :param lacking: those of them that it has not.
+    :param wanted: all of them, sorted. :param missing: those of them that it does not have.
     """
 
     wanted: tuple[SharedKey, ...]
-    lacking: tuple[SharedKey, ...]
-    held: HeldKeys
+    missing: tuple[SharedKey, ...]
+    installed: InstalledKeys
 
     def obtainable(self, fetched: Sequence[str]) -> tuple[SharedKey, ...]:
-        """What it can hold now: of a set that it lacks, only those that were fetched, or that lie on the host.
+        """What it can hold now: of the missing sets, only those that were fetched, or that lie on the host.
 
         :param fetched: fingerprints.
         """
-        return tuple(entry for entry in self.wanted if entry not in self.lacking or entry.fingerprint in fetched)
+        return tuple(entry for entry in self.wanted if entry not in self.missing or entry.fingerprint in fetched)
 
     def changes(self, entries: Sequence[SharedKey]) -> bool:
         """Whether holding exactly these is a change."""
-        return tuple(sorted(entries)) != tuple(sorted(self.held.entries)) or not self.held.whole
+        return tuple(sorted(entries)) != tuple(sorted(self.installed.entries)) or not self.installed.intact
 
 
 def sets_of(record: LedgerRecord, newest: bool = False) -> tuple[SharedKey, ...]:
-    """The client sets that a server hands to its peers.
+    """The client sets that a server shares with its peers.
 
-    :param newest: only the newest generation, while a mesh goes over to this model: the older ones were made to stay
+    :param newest: only the newest generation, while a mesh changes to this model: the older ones were made to stay
         where they are.
     """
     states = [generation.state for generation in record.generations]
@@ -77,15 +77,15 @@ def sets_of(record: LedgerRecord, newest: bool = False) -> tuple[SharedKey, ...]
     )
 
 
-def plan_handed(
+def plan_shared_keys(
     server: str,
     members: Sequence[str],
     ledger: Mapping[str, LedgerRecord],
-    held: HeldKeys,
+    installed: InstalledKeys,
     newest: bool = False,
     allow_shrink: bool = False,
 ) -> SharedKeyPlan:
-    """Plan what a server holds: the sets of the other members, and those that external peers handed over in a folder.
+    """Plan what a server holds: the sets of the other members, and those that external peers share in a folder.
 
     As for the trust, what the ledger says of a peer counts, and what it does not know is kept, except what lost all
     trust: keys that are destroyed do not come back, and those of an external peer not even with the ledger.
@@ -100,7 +100,7 @@ def plan_handed(
         if peer in ledger:
             wanted.update(sets_of(ledger[peer], newest))
     recorded = {entry.peer for entry in wanted}
-    wanted |= unknown_of(held.entries, Withdrawn.of(server, peers, ledger), recorded, peers, allow_shrink)
-    have = {entry.fingerprint for entry in held.entries}
-    lacking = [entry for entry in wanted if entry.fingerprint not in have]
-    return SharedKeyPlan(tuple(sorted(wanted)), tuple(sorted(lacking)), held)
+    wanted |= unknown_of(installed.entries, Withdrawn.of(server, peers, ledger), recorded, peers, allow_shrink)
+    have = {entry.fingerprint for entry in installed.entries}
+    missing = [entry for entry in wanted if entry.fingerprint not in have]
+    return SharedKeyPlan(tuple(sorted(wanted)), tuple(sorted(missing)), installed)

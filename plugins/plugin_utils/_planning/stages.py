@@ -18,7 +18,11 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, digests_of, external_peers_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import (
+    digests_of,
+    expected_digests,
+    external_peers_of,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     PresentedSets,
     read_generations,
@@ -27,9 +31,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, Run, Server, names_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import (
-    HeldKeys,
+    InstalledKeys,
     SharedKeyPlan,
-    plan_handed,
+    plan_shared_keys,
     sets_of,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
@@ -69,7 +73,7 @@ class Stage:
     :param title: what the user reads while it runs.
     :param visit: the steps of every server; with none at all the stage is passed over.
     :param when: whether the stage takes place.
-    :param announce: what the ledger is told before, visit or not.
+    :param announce: what is written to the ledger before, visit or not.
     :param conclude: what has to be proved by what came back before the run goes on.
     :param failure: what the failure of one server leads to.
     """
@@ -120,10 +124,10 @@ def note_received(run: Run) -> None:
         try:
             plan = planned(run, server, run.accepts)
         except EsyncError:
-            continue  # told where its trust is planned in order to be written
+            continue  # reported where its trust is planned in order to be written
         # A server that nobody is known to yet has received all there is.
         if record and not plan.changed and (server.trust is not None or not plan.entries):
-            received = asked(server.name, digests)
+            received = expected_digests(server.name, digests)
             if record.trust != received:
                 run.record(replace(record, trust=received))
 
@@ -196,9 +200,9 @@ def listener_steps(run: Run, server: Server, serve: str = CURRENT) -> list[Step]
 
 def shared_plan(run: Run, server: Server) -> SharedKeyPlan:
     """The shared client keys that a server is to hold."""
-    held = HeldKeys.read(server.read.get("shared"))
+    installed = InstalledKeys.read(server.read.get("shared"))
     shrink = bool(run.mesh["esync_allow_shrink"])
-    return plan_handed(server.name, run.names, run.ledger, held, run.changes_model, shrink)
+    return plan_shared_keys(server.name, run.names, run.ledger, installed, run.changes_model, shrink)
 
 
 def fetch_shared(run: Run) -> Visits:
@@ -206,7 +210,7 @@ def fetch_shared(run: Run) -> Visits:
     run.payloads = {}
     if run.model != SHARED_KEYS or run.check:
         return {}
-    missing = {entry for server in run.present for entry in shared_plan(run, server).lacking}
+    missing = {entry for server in run.present for entry in shared_plan(run, server).missing}
     visits = {}
     for server in run.present:
         record = run.ledger.get(server.name)
@@ -229,28 +233,28 @@ def hold_shared(run: Run, folder: bool = False) -> Visits:
             plan = shared_plan(run, server)
             entries = plan.obtainable([*run.payloads, *(_in_folder(server) if folder else ())])
             changed = plan.changes(entries)
-            _tell_missing(run, server, {one.peer for one in set(plan.wanted) - set(entries)})
+            _report_missing(run, server, {one.peer for one in set(plan.wanted) - set(entries)})
         if changed:
             state = "present" if run.model == SHARED_KEYS else "absent"
             made = _shared_step(server, state, entries)
             if folder:
                 made["options"]["folder"] = server.settings["esync_folder"]
-            held = {one["fingerprint"] for one in server.held}
-            made["payloads"] = [one.fingerprint for one in entries if one.fingerprint in {*run.payloads} - held]
+            installed = {one["fingerprint"] for one in server.installed_keys}
+            made["payloads"] = [one.fingerprint for one in entries if one.fingerprint in {*run.payloads} - installed]
             visits[server.name] = [made]
     return visits
 
 
 def withdraw_shared(run: Run) -> Visits:
     """Take shared client keys out of use: callers return to their own before those are refused."""
-    return {one.name: [_shared_step(one, "withdrawn", ())] for one in run.present if one.held}
+    return {one.name: [_shared_step(one, "withdrawn", ())] for one in run.present if one.installed_keys}
 
 
 def _shared_step(server: Server, state: str, entries: Sequence[SharedKey]) -> Step:
     """One step about shared client keys; remembers what the server holds after it."""
     found = [asdict(entry) for entry in sorted(entries)]
     if state == "withdrawn":
-        server.sent_keys = {"digest": "", "withdrawn": True, "entries": server.held}
+        server.sent_keys = {"digest": "", "withdrawn": True, "entries": server.installed_keys}
     elif state != "fetched":
         server.sent_keys = (
             {"digest": digest_of(entries), "withdrawn": False, "entries": found} if state == "present" else None
@@ -274,12 +278,12 @@ def _in_folder(server: Server) -> list[str]:
     ]
 
 
-def _tell_missing(run: Run, server: Server, peers: Collection[str]) -> None:
+def _report_missing(run: Run, server: Server, peers: Collection[str]) -> None:
     external = sorted(set(peers) & set(external_peers_of(run.names, run.ledger)))
     if external:
         run.say(
-            f"{server.name} lacks the client sets of {', '.join(external)}, who belong to another mesh, "
-            "and cannot call them: copy their folder to it, and run the apply playbook."
+            f"{server.name} cannot call {', '.join(external)} of another mesh, because their shared client keys are "
+            "missing on it: copy their folder to it, and run the apply playbook."
         )
 
 
@@ -373,13 +377,13 @@ def demand_refused(run: Run, what: str, then: str) -> None:
     :param what: what it presented, at the beginning of a sentence. :param then: what follows from it.
     """
     for server in run.servers.values():
-        found, asked_of = server.refused or [], server.to_refuse
+        found, expected = server.refused or [], server.to_refuse
         server.refused, server.to_refuse = None, []
         accepted = [one for one in found if one["verdict"] != "ok"]
         answered = {str(one["to"]) for one in found}
         details = [str(one.get("detail") or "") for one in accepted]
         # What returned no result proves nothing.
-        details += [f"{server.name} -> {name}: not tested." for name in dict.fromkeys(asked_of) if name not in answered]
+        details += [f"{server.name} -> {name}: not tested." for name in dict.fromkeys(expected) if name not in answered]
         if details and server.state == OK:
             remedies = dict.fromkeys(str(one.get("remedy") or "") for one in accepted)
             run.fail(
@@ -393,8 +397,8 @@ def demand_refused(run: Run, what: str, then: str) -> None:
             )
 
 
-def tell_external(run: Run, judge: bool) -> None:
-    """Tell how external peers answered. :param judge: whether one that did not fails the run."""
+def report_external(run: Run, must_answer: bool) -> None:
+    """Report how external peers answered. :param must_answer: whether one that did not fails the run."""
     called = [one for one in run.present if one.external]
     wrong = [
         f"{server.name} -> {pair['to']}: {pair.get('cause')}. {pair.get('detail')} {pair.get('remedy')}"
@@ -402,7 +406,7 @@ def tell_external(run: Run, judge: bool) -> None:
         for pair in server.external
         if pair["verdict"] != "ok"
     ]
-    if wrong and judge:
+    if wrong and must_answer:
         run.failures.append(f"Not every external peer answered as it should. {' '.join(wrong)}")
     elif wrong:
         run.notes += wrong

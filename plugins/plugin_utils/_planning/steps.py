@@ -38,7 +38,7 @@ _SET_OPTIONS = (
 
 
 def step(name: str, check: bool = False, when: Mapping[str, Any] | None = None, **options: Any) -> Step:
-    """One step. :param options: those of the module; None is left out."""
+    """One step. :param options: those of the module; None: the module's default."""
     made: Step = {"step": name, "options": {key: value for key, value in options.items() if value is not None}}
     if check:
         made["check"] = True
@@ -114,7 +114,7 @@ def trust_of(
 
 
 def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
-    """Put a planned trust in force; only what the server lacks is sent. Remembers what was sent."""
+    """Put a planned trust in force; only what is missing on the server is sent. Remembers what was sent."""
     server.sent = [asdict(entry) for entry in plan.entries]
     pems = {
         str(facts["fingerprint"]): str(facts["pem"])
@@ -122,7 +122,7 @@ def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
         for generation in record.generations
         for facts in generation.certificates.values()
     }
-    # A damaged trust is written again from what is sent, for its own files may be the damaged ones.
+    # A damaged trust is written again from what is sent, because its own files may be the damaged ones.
     wanted = plan.send if server.trust_is_intact else [entry.fingerprint for entry in plan.entries]
     return step(
         "peer_trust",
@@ -138,7 +138,7 @@ def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
 
 
 def endpoint(server: Server, state: str = "present", restart: bool = False, when: Any = None) -> Step:
-    """Let the resident endpoint take up what is in force, or look whether it has."""
+    """Let the resident endpoint load what is in force, or check whether it has."""
     settings = server.settings
     return step(
         "endpoint",

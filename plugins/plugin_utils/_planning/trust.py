@@ -32,8 +32,8 @@ Kind = TypeVar("Kind", TrustEntry, SharedKey)
 class PendingUpdate:
     """A change that a server has still to receive.
 
-    :param kind: ``trust`` (it lacks changes of the others) or ``certificates`` (its own are not known yet).
-    :param missing: the servers whose certificates it lacks, in their present state.
+    :param kind: ``trust`` (changes of the others are missing) or ``certificates`` (its own are not known yet).
+    :param missing: the servers whose certificates are missing, in their present state.
     """
 
     server: str
@@ -47,9 +47,9 @@ class TrustPlan:
     """The trust that one server is to have, and what differs from the one it has.
 
     :param entries: all of it, sorted.
-    :param send: fingerprints of the certificates that the host lacks.
+    :param send: fingerprints of the certificates that are missing on the host.
     :param kept: peers that are trusted although they are not in the mesh (any more).
-    :param owed: members that the ledger has no certificates of.
+    :param unrecorded: members that the ledger has no certificates of.
     """
 
     entries: tuple[TrustEntry, ...]
@@ -57,7 +57,7 @@ class TrustPlan:
     added: tuple[TrustEntry, ...]
     removed: tuple[TrustEntry, ...]
     kept: tuple[str, ...]
-    owed: tuple[str, ...]
+    unrecorded: tuple[str, ...]
     changed: bool
 
     @property
@@ -87,13 +87,13 @@ class Withdrawn:
         return cls(server, frozenset(distrust) | removed, frozenset(fingerprints))
 
     def covers(self, entry: TrustEntry | SharedKey) -> bool:
-        """Is this one of what is lost?"""
+        """Whether this is one of them."""
         own = entry.peer.lower() == self.server.lower()
         return own or entry.peer in self.names or entry.fingerprint in self.fingerprints
 
 
 def unknown_of(
-    old: Iterable[Kind], lost: Withdrawn, recorded: Collection[str], peers: Collection[str], allow_shrink: bool
+    old: Iterable[Kind], withdrawn: Withdrawn, recorded: Collection[str], peers: Collection[str], allow_shrink: bool
 ) -> set[Kind]:
     """Of what a server has, that which stays although the ledger has nothing of its owner.
 
@@ -103,7 +103,7 @@ def unknown_of(
     return {
         entry
         for entry in old
-        if not lost.covers(entry) and entry.peer not in recorded and (entry.peer in peers or not allow_shrink)
+        if not withdrawn.covers(entry) and entry.peer not in recorded and (entry.peer in peers or not allow_shrink)
     }
 
 
@@ -125,35 +125,35 @@ def plan_trust(
     :param members: the names of the mesh, ``server`` among them or not.
     :param ledger: name to record, also of former members.
     :param known: the trust in force; None if there is none, or it cannot be read.
-    :param intact: whether the trust in force is whole; if not, it is written anew even if nothing differs.
+    :param intact: whether the trust in force is intact; if not, it is written again even if nothing differs.
     :param distrust: names that nothing may be kept of.
     :param allow_shrink: whether servers outside the mesh lose trust.
     :param model: whose client certificates are accepted: ``pinned``, those of the peers; ``shared_keys``, the server's
-        own, which it handed to its peers; ``both``.
-    :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and nobody asked for that.
+        own, which it shares with its peers; ``both``.
+    :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and that was not requested.
     """
     external_peers = [name for name in external_peers_of(members, ledger) if name not in distrust]
     peers = [name for name in (*members, *external_peers) if name.lower() != server.lower()]
-    lost = Withdrawn.of(server, peers, ledger, distrust)
+    withdrawn = Withdrawn.of(server, peers, ledger, distrust)
     entries: set[TrustEntry] = set()
-    owed = []
+    unrecorded = []
     for peer in peers:
         record = ledger.get(peer)
         if record and record.generations:
             entries |= {entry for entry in entries_of(record) if entry.role == SERVER or model != SHARED_KEYS}
-        elif peer not in lost.names:
-            owed.append(peer)
+        elif peer not in withdrawn.names:
+            unrecorded.append(peer)
     own = {entry for entry in entries_of(ledger[server]) if entry.role == CLIENT} if server in ledger else set()
     recorded = {entry.peer for entry in entries}
     old = set(known or ())
     # A client certificate that the other model accepted is none of those to be kept.
     kept = {
         one
-        for one in unknown_of(old, lost, recorded, peers, allow_shrink)
+        for one in unknown_of(old, withdrawn, recorded, peers, allow_shrink)
         if one.role == SERVER or model != SHARED_KEYS
     }
     entries |= kept
-    if not entries and any(not lost.covers(entry) for entry in old):
+    if not entries and any(not withdrawn.covers(entry) for entry in old):
         raise EsyncError(
             "it would trust nobody any more",
             "Bring the ledger back, or run establish over the whole group; to take servers out use the remove playbook",
@@ -169,7 +169,7 @@ def plan_trust(
         added=tuple(sorted(entries - old)),
         removed=tuple(sorted(old - entries)),
         kept=tuple(sorted({entry.peer for entry in kept} - set(peers))),
-        owed=tuple(owed),
+        unrecorded=tuple(unrecorded),
         changed=entries != old or not intact,
     )
 
@@ -206,9 +206,9 @@ def refuse_external_peers(members: Sequence[str], ledger: Mapping[str, LedgerRec
     external_peers = external_peers_of(members, ledger)
     if external_peers:
         raise EsyncError(
-            f"the ledger has external peers ({few(external_peers)}), with what they showed or handed over by the old "
+            f"the ledger has external peers ({few(external_peers)}), with what they presented or shared by the old "
             "trust model, and nobody here can give them what the new one needs",
             "Go back to the old esync_trust_model and remove them with the remove playbook; change the model, and "
-            "export and apply anew, both meshes with the same esync_trust_model",
+            "export and apply again, both meshes with the same esync_trust_model",
             kind="external_peers_of_other_model",
         )

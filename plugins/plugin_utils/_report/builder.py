@@ -174,7 +174,7 @@ class ReportBuilder:
         )
 
     def _concluded(self) -> dict[int, ReportPair]:
-        """The pairs that are not simply ok, with what both ends together tell."""
+        """The pairs that are not simply ok, with what both ends together prove."""
         special = {}
         while self._unresolved:
             index, result = self._unresolved.popitem()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What only both ends of a pair together can tell: what the caller saw, and what is on the peer's disk.
+"""What only both ends of a pair together can prove: what the caller saw, and what is on the peer's disk.
 
 A caller that is refused cannot know whether it is missing in the peer's trust or the peer's service was not reloaded.
 The control node knows, because the first call of the run read both disks.
@@ -115,7 +115,7 @@ def _refused(caller: str, peer: str, result: Result, view: View) -> Result:
             f"Reload the service of {peer}, and read what the reload reports; if that does not help, stop it, then "
             "start it.",
         )
-    # Its own one, where it handed that to its callers.
+    # Its own one, where it shares that with its callers.
     who = next((name for name in (caller, peer) if name in view.clients.values()), caller)
     others = [short(fingerprint) for fingerprint, owner in view.clients.items() if owner == who]
     has = f"it has {' and '.join(others)} of {who}" if others else f"it has none of {who}"

@@ -29,13 +29,13 @@ class Verdict:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def verdict_of(mesh: Mesh, judge: str, page: str) -> Verdict:
+def verdict_of(mesh: Mesh, mode: str, page: str) -> Verdict:
     """The verdict on a mesh.
 
-    :param judge: ``in_part``, ``all``, ``all_and_fail`` or ``never``, see Run. :param page: the path of the report.
+    :param mode: ``in_part``, ``all``, ``all_and_fail`` or ``never``, see Run. :param page: the path of the report.
     """
-    outcome = outcome_of(mesh, servers_count=judge == "all_and_fail", must_prove=judge in ("all", "all_and_fail"))
-    failed = outcome.failed and judge != "never"
+    outcome = outcome_of(mesh, servers_count=mode == "all_and_fail", must_prove=mode in ("all", "all_and_fail"))
+    failed = outcome.failed and mode != "never"
     message = outcome.message if failed else f"{verdict(mesh)} The report is {page}"
     # Ansible prints a failed result once more: so without what stands above it already.
     return Verdict(failed, terminal(mesh), message, {"path": page, **({} if failed else facts(mesh))})

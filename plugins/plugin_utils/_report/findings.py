@@ -139,8 +139,8 @@ def _reported(known: ServerFindings, error: Mapping[str, Any], kind: str | None 
 def kind_of(error: Mapping[str, Any]) -> str:
     """The kind of a host's error; that of a file depends on where the file is.
 
-    A host reports a file that is missing or damaged as such, whichever it is. Only the path tells a private key, which
-    is lost, from a file of the trust, which is written again from the ledger.
+    A host reports a file that is missing or damaged as such, whichever it is. Only the path identifies a private key,
+    which is lost, from a file of the trust, which is written again from the ledger.
     """
     kind = str(error.get("kind") or "damaged_file")
     if kind not in OWN_FILE_KINDS:

@@ -26,7 +26,7 @@ REPORTS: Mapping[str, Writer] = {
 
 
 def write_reports(mesh: Mesh, folder: Path, now: str) -> None:
-    """Write all files, each replaced as a whole or not at all.
+    """Write all files, each replaced completely or not at all.
 
     :param now: UTC.
     :raises EsyncError: kind ``control_node_file``.
@@ -40,7 +40,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        # There is none yet; anything else that is wrong with it, writing it will tell.
+        # There is none yet; writing it reports anything else that is wrong with it.
         return ""
 
 

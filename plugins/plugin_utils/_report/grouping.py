@@ -36,7 +36,7 @@ _SEVERITY_ORDER = {FAULT: 0, NOT_CHECKED: 2}
 class CauseGroup:
     """One thing that is wrong with pairs.
 
-    :param servers: whose it is, as far as the pairs tell; never empty.
+    :param servers: whose it is, as far as the pairs prove it; never empty.
     :param causes: keys; several where one remedy removes several causes.
     :param pairs: in the order of the mesh; never empty.
     """

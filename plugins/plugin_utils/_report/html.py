@@ -148,7 +148,7 @@ def _sign(kind: str) -> str:
 
 # -- what stands in the page without a script -----------------------------------------------------------------
 
-# The shapes of the matrix, once: a verdict is told by its shape as well as by its colour.
+# The shapes of the matrix, once: a verdict has its own shape as well as its colour.
 _SYMBOLS = """<svg width="0" height="0" class="symbols" aria-hidden="true">
 <symbol id="sign-ok" viewBox="0 0 10 10"><circle class="fill" cx="5" cy="5" r="2.4"/></symbol>
 <symbol id="sign-failed" viewBox="0 0 10 10"><rect class="fill" x=".5" y=".5" width="9" height="9" rx="1"/>\

@@ -41,7 +41,7 @@ def page_data(mesh: Mesh, groups: Sequence[CauseGroup]) -> dict[str, Any]:
         "times": data.times,
         "tls": data.number(data.usual_tls),
         "serves": [data.number(one) for one in data.usual_served],
-        "shows": [data.number(one) for one in data.usual_presented],
+        "presents": [data.number(one) for one in data.usual_presented],
         "sites": data.sites,
         "records": [[*record, _steps(where)] for record, where in data.records.items()],
         "blamed": sorted({place[name] for group in groups for name in group.servers}),
@@ -138,7 +138,7 @@ def _usual(counts: Counter[int], text: Sequence[str | None], others: Iterable[st
 
 
 def _short(milliseconds: float | None) -> float:
-    """-1 for none; a whole number without its point."""
+    """-1 for none; an integer without its point."""
     if milliseconds is None:
         return -1
     return int(milliseconds) if milliseconds == int(milliseconds) else round(milliseconds, 1)

@@ -94,7 +94,7 @@ def refusal_lines(mesh: Mesh) -> list[str]:
     """Who accepted what it must refuse, a line for each server; and where it was not seen whether it would."""
     lines = [str(group) for group in wrong_acceptances(mesh)]
     unseen = by_place(one for one in mesh.refusals if one.verdict == UNTESTED)
-    # Of a server that nobody could talk to, its pairs tell that.
+    # The pairs of a server that nobody could reach say so.
     reached = {pair.place for pair in _called(mesh, unseen) if pair.verdict == OK} if unseen else set()
     lines += [
         printable(f"{place}: not seen to refuse {presented_by(refusals)}: {_reason(refusals[0].detail)}")
@@ -136,7 +136,7 @@ def connection_lines(connections: Iterable[ClusterCall]) -> list[str]:
 
 
 def _pending_lines(pending: Iterable[PendingUpdate]) -> list[str]:
-    """What servers have still to receive, each text once: a new server is news to all others."""
+    """What servers have still to receive, each text once: a new server concerns all others."""
     servers: dict[str, list[str]] = {}
     for update in pending:
         servers.setdefault(update.text, []).append(update.server)

@@ -65,7 +65,7 @@
       from, to, code: site ? site[2] : codes[place], site: site ? shown(data.strings[site[1]]) : "",
       cause: text(record[0]), title: text(record[1]), detail: filled(record[2]), remedy: filled(record[3]),
       tls: text(record[4], data.tls), served: text(record[5], data.serves[to]),
-      client: text(record[6], data.shows[from]),
+      client: text(record[6], data.presents[from]),
       time: milliseconds < 0 ? "" : `${milliseconds} ms`,
     };
   };
@@ -279,8 +279,8 @@
       if (value) facts.append(make("dt", name), make("dd", value, className));
     };
     fact("Handshake", [pair.time, pair.tls].filter(Boolean).join(", "));
-    fact("Certificate that the called server showed (SHA-256)", pair.served, "print");
-    fact("Certificate that the caller showed (SHA-256)", pair.client, "print");
+    fact("Certificate that the called server presented (SHA-256)", pair.served, "print");
+    fact("Certificate that the caller presented (SHA-256)", pair.client, "print");
     box.append(facts);
   };
 

@@ -77,7 +77,7 @@ def test_all_offenders_at_once_with_host_and_variable(play):
         ("e", "under_web_root"),
         ("f", "bad_variable"),
         ("g", "bad_variable"),
-        ("-b", "doubled_directory"),
+        ("-b", "duplicate_directory"),
         ("j", "bad_variable"),
         ("k", "bad_variable"),
         ("l", "bad_variable"),

@@ -48,9 +48,9 @@ def scenarios(folder: Path, generation: Any) -> dict[str, Any]:
     deaf.hosts["c"].deaf = True
     found["bad"] = ended(deaf, "verify", folder, "bad")
     found["never"] = ended(deaf, "verify", folder, "never")
-    found["never"]["state"]["judge"] = "never"
+    found["never"]["state"]["report_mode"] = "never"
     found["unjudged"] = ended(deaf, "verify", folder, "unjudged")
-    found["unjudged"]["state"]["judge"] = ""
+    found["unjudged"]["state"]["report_mode"] = ""
     return found
 
 

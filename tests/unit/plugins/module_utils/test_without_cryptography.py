@@ -71,7 +71,7 @@ LOOK = {"step": "certificate_info", "options": {**SET, "deep": False}}
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Host, Host]:
-    """Alpha and bravo, who trust each other, and hold each other's client sets."""
+    """Alpha and bravo, who trust each other, and share their client sets."""
     servers = Host("alpha", tmp_path / "alpha"), Host("bravo", tmp_path / "bravo")
     made = [server.make(secrets=SECRETS) for server in servers]
     facts = [one["generations"][0]["client"] for one in made]

@@ -17,11 +17,11 @@ def test_what_goes_well_is_passed_on():
 
 def test_an_error_becomes_a_failed_result():
     def run():
-        raise EsyncError("bad", "mend it", kind="k", server="a")
+        raise EsyncError("bad", "repair it", kind="k", server="a")
 
     result = guarded(run)()
     assert result["failed"]
-    assert result["msg"] == "a: bad. mend it."
+    assert result["msg"] == "a: bad. repair it."
     assert result["error"]["kind"] == "k"
 
 

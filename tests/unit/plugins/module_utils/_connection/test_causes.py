@@ -63,14 +63,14 @@ def test_the_place_of_an_address_with_colons() -> None:
 
 @pytest.mark.parametrize("kind", ["no_certificate", "no_trust", "key_mismatch", "damaged_file"])
 def test_own_files(kind: str) -> None:
-    found = diagnosis.judge_own_files("alpha", EsyncError("it is empty", "x", kind=kind, path="/x/server.key"))
+    found = diagnosis.diagnose_own_files("alpha", EsyncError("it is empty", "x", kind=kind, path="/x/server.key"))
     assert found
     assert found.cause == kind
     assert found.detail == "alpha cannot use /x/server.key: it is empty."
 
 
 def test_what_is_wrong_with_something_else_than_files() -> None:
-    assert diagnosis.judge_own_files("alpha", EsyncError("x", "y", kind="missing_dependency")) is None
+    assert diagnosis.diagnose_own_files("alpha", EsyncError("x", "y", kind="missing_dependency")) is None
 
 
 # -- before TLS ------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_what_is_wrong_with_something_else_than_files() -> None:
     ],
 )
 def test_names(error: Any, said: str) -> None:
-    found = diagnosis.judge_resolution(PAIR, error, 3)
+    found = diagnosis.diagnose_resolution(PAIR, error, 3)
     assert found.cause == "name_not_resolved"
     assert said in found.detail
     assert "10.0.0.2" in found.detail and "bravo" in found.detail and "alpha" in found.detail
@@ -104,7 +104,7 @@ def test_names(error: Any, said: str) -> None:
     ],
 )
 def test_connections(error: OSError, cause: str, said: str) -> None:
-    found = diagnosis.judge_connection(PAIR, error, 0.5)
+    found = diagnosis.diagnose_connection(PAIR, error, 0.5)
     assert found.cause == cause
     assert said in found.detail
     assert "bravo (10.0.0.2:8732)" in found.detail and "alpha" in found.detail
@@ -130,14 +130,14 @@ def test_connections(error: OSError, cause: str, said: str) -> None:
     ],
 )
 def test_handshakes(reason: str, alert: Any, cause: str) -> None:
-    found = diagnosis.judge_tls(PAIR, reason, alert)
+    found = diagnosis.diagnose_tls(PAIR, reason, alert)
     assert found.cause == cause
     assert "bravo (10.0.0.2:8732)" in found.detail and "alpha" in found.detail
 
 
 @pytest.mark.parametrize(("timed_out", "said"), [(True, "within 2 s"), (False, "closed the connection in the middle")])
 def test_handshakes_that_were_cut(timed_out: bool, said: str) -> None:
-    found = diagnosis.judge_cut_handshake(PAIR, 2, timed_out)
+    found = diagnosis.diagnose_cut_handshake(PAIR, 2, timed_out)
     assert (found.cause, said in found.detail) == ("not_tls", True)
 
 
@@ -156,7 +156,7 @@ SERVED = [
 
 @pytest.mark.parametrize(("fingerprint", "cause", "said"), SERVED)
 def test_the_served_certificate(fingerprint: str, cause: Any, said: str) -> None:
-    found = diagnosis.judge_served(PAIR, fingerprint)
+    found = diagnosis.check_served(PAIR, fingerprint)
     assert (found.cause if found else None) == cause
     if found:
         assert said in found.detail
@@ -164,7 +164,7 @@ def test_the_served_certificate(fingerprint: str, cause: Any, said: str) -> None
 
 
 def test_the_served_certificate_of_a_peer_that_nothing_is_known_of() -> None:
-    found = diagnosis.judge_served(PairEvidence("alpha", "bravo", "x", 1, {}), A)
+    found = diagnosis.check_served(PairEvidence("alpha", "bravo", "x", 1, {}), A)
     assert found and found.cause == "server_certificate_unknown"
     assert "none, because no certificate of it is known" in found.detail
 
@@ -189,13 +189,13 @@ def test_the_served_certificate_of_a_peer_that_nothing_is_known_of() -> None:
 def test_certificates_that_openssl_did_not_accept(
     code: int, served: Any, validity: Any, own_not_yet: bool, cause: str, said: str
 ) -> None:
-    found = diagnosis.judge_unverified(PAIR, code, served, validity, NOW, own_not_yet)
+    found = diagnosis.diagnose_unverified(PAIR, code, served, validity, NOW, own_not_yet)
     assert found.cause == cause
     assert said in found.detail
 
 
 def test_a_certificate_that_only_the_trust_on_the_disk_lacks() -> None:
-    found = diagnosis.judge_unverified(PAIR, 18, A, VALID, NOW, False)
+    found = diagnosis.diagnose_unverified(PAIR, 18, A, VALID, NOW, False)
     assert found.remedy == "Run establish for alpha, so that its trust is brought up to date."
 
 
@@ -216,7 +216,7 @@ def test_a_certificate_that_only_the_trust_on_the_disk_lacks() -> None:
     ],
 )
 def test_refusals(alert: Any, shown: Any, validity: Any, cause: str, said: str) -> None:
-    found = diagnosis.judge_refusal(PAIR, "with the alert x", alert, shown, validity, NOW)
+    found = diagnosis.diagnose_refusal(PAIR, "with the alert x", alert, shown, validity, NOW)
     assert found.cause == cause
     assert said in found.detail
     assert shown is None or diagnosis.short(shown) in found.detail
@@ -224,7 +224,7 @@ def test_refusals(alert: Any, shown: Any, validity: Any, cause: str, said: str) 
 
 @pytest.mark.parametrize(("timed_out", "said"), [(True, "nothing within 3 s"), (False, "without a byte")])
 def test_silence(timed_out: bool, said: str) -> None:
-    found = diagnosis.judge_silence(PAIR, 3, timed_out)
+    found = diagnosis.diagnose_silence(PAIR, 3, timed_out)
     assert (found.cause, said in found.detail) == ("no_answer_after_handshake", True)
 
 
@@ -247,13 +247,13 @@ def test_silence(timed_out: bool, said: str) -> None:
     ],
 )
 def test_what_the_peer_says_of_itself(body: bytes, version: Any, cause: Any) -> None:
-    found = diagnosis.judge_answer(PAIR, body, version)
+    found = diagnosis.check_answer(PAIR, body, version)
     assert (found.cause if found else None) == cause
 
 
 def test_what_a_foreign_peer_says_cannot_fill_the_report() -> None:
     for said in ({"server": "x" * 9999}, {"server": "bravo", "peer": "x" * 9999}):
-        found = diagnosis.judge_answer(PAIR, json.dumps(said).encode(), None)
+        found = diagnosis.check_answer(PAIR, json.dumps(said).encode(), None)
         assert found and len(found.detail) < 300
 
 
@@ -273,17 +273,17 @@ def test_short_fingerprints() -> None:
     ],
 )
 def test_another_site_answers(said: Any, words: Any) -> None:
-    found = diagnosis.judge_answer(dataclasses.replace(PAIR, site="shop"), json.dumps(said).encode(), None)
+    found = diagnosis.check_answer(dataclasses.replace(PAIR, site="shop"), json.dumps(said).encode(), None)
     assert (found.cause if found else None) == ("another_site_answers" if words else None)
     if found:
         assert words in found.detail and "bravo [shop] (" in found.detail
         assert "esync_endpoint_sites" in found.remedy
     # A server that has no sites by the inventory, as an external peer has none for us, may have some all the same.
-    assert diagnosis.judge_answer(PAIR, json.dumps({**said, "site": "shop"}).encode(), None) is None
+    assert diagnosis.check_answer(PAIR, json.dumps({**said, "site": "shop"}).encode(), None) is None
 
 
 def test_a_site_that_is_not_served_is_told() -> None:
-    found = diagnosis.judge_misdirected(dataclasses.replace(PAIR, site="shop"))
+    found = diagnosis.diagnose_misdirected(dataclasses.replace(PAIR, site="shop"))
     assert (found.cause, "bravo [shop] (" in found.detail) == ("another_site_answers", True)
 
 
@@ -315,7 +315,7 @@ def test_whose_certificate_is_served_is_who_answers() -> None:
 
 @pytest.mark.parametrize("fingerprint", [A, B, D])
 def test_any_member_is_right(fingerprint: str) -> None:
-    assert diagnosis.judge_served(diagnosis.answering(WEB, fingerprint), fingerprint) is None
+    assert diagnosis.check_served(diagnosis.answering(WEB, fingerprint), fingerprint) is None
 
 
 @pytest.mark.parametrize(
@@ -330,31 +330,31 @@ def test_any_member_is_right(fingerprint: str) -> None:
 )
 def test_whatever_else_is_served_through_a_balancer(fingerprint: str, cause: str, said: str) -> None:
     pair = dataclasses.replace(WEB, known={**WEB.known, "3" * 64: "delta server current"})
-    found = diagnosis.judge_served(diagnosis.answering(pair, fingerprint), fingerprint)
+    found = diagnosis.check_served(diagnosis.answering(pair, fingerprint), fingerprint)
     assert found
     assert (found.cause, said in found.detail) == (cause, True), found.detail
 
 
 def test_what_it_means_if_nobody_of_the_cluster_answered() -> None:
     for cause in CAUSES:
-        found = diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", None)
+        found = diagnosis.diagnose_balanced(Diagnosis(cause, "Seen."), "web", None)
         assert found.cause == cause and found.detail.startswith("Seen.") and found.remedy
-        assert diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "web") == found
-    ended = diagnosis.judge_balanced(Diagnosis("server_certificate_unknown", "Seen."), "web", "web")
+        assert diagnosis.diagnose_balanced(Diagnosis(cause, "Seen."), "web", "web") == found
+    ended = diagnosis.diagnose_balanced(Diagnosis("server_certificate_unknown", "Seen."), "web", "web")
     assert "TLS may be ending at the balancer" in ended.detail and "TCP mode" in ended.remedy
     for cause in ("another_server_answers", "self_connection"):
-        assert "the balancer's list" in diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "web").remedy
+        assert "the balancer's list" in diagnosis.diagnose_balanced(Diagnosis(cause, "Seen."), "web", "web").remedy
     for cause in ("endpoint_not_listening", "host_unreachable", "connection_timed_out", "not_tls"):
-        assert "the balancer" in diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", None).remedy
+        assert "the balancer" in diagnosis.diagnose_balanced(Diagnosis(cause, "Seen."), "web", None).remedy
 
 
 def test_what_it_means_if_a_member_was_served() -> None:
     plain = Diagnosis("client_certificate_refused", "Seen.")
-    assert diagnosis.judge_balanced(plain, "web", "bravo") == plain
+    assert diagnosis.diagnose_balanced(plain, "web", "bravo") == plain
     for cause in ("another_server_answers", "taken_for_another"):
-        found = diagnosis.judge_balanced(Diagnosis(cause, "Seen."), "web", "bravo")
+        found = diagnosis.diagnose_balanced(Diagnosis(cause, "Seen."), "web", "bravo")
         assert (found.cause, "TLS may be ending at the balancer" in found.detail) == (cause, True)
 
 
 def test_the_name_of_a_balancer_that_cannot_be_resolved() -> None:
-    assert "the address of the cluster web" in diagnosis.judge_resolution(WEB, None, 1).detail
+    assert "the address of the cluster web" in diagnosis.diagnose_resolution(WEB, None, 1).detail

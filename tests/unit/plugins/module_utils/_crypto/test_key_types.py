@@ -167,8 +167,8 @@ def test_the_size_that_is_meant(name: str, given: int | None, meant: int) -> Non
         ("ecdsa", 0, "256, 384"),
         ("ecdsa", 3072, "256, 384"),
         ("ecdsa", 521, "256, 384"),
-        ("ed25519", 256, "Leave esync_key_size out"),
-        ("ed25519", 0, "Leave esync_key_size out"),
+        ("ed25519", 256, "Do not set esync_key_size"),
+        ("ed25519", 0, "Do not set esync_key_size"),
     ],
 )
 def test_a_size_that_a_type_does_not_have(name: str, size: int, allowed: str) -> None:

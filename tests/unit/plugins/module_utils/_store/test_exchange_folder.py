@@ -179,7 +179,7 @@ def test_no_export_under_a_web_root_or_where_others_may_write(tmp_path: Path) ->
 
 
 def packed(name: str, label: str = "") -> bytes:
-    """A client set as it is handed over."""
+    """A client set as it is shared."""
     mine = certificate(name, "client", label)
     return pkcs12.write_pfx(name, key(f"{name}client{label}"), mine.der, PASSPHRASE.encode(), pkcs12.MODERN)
 
@@ -210,7 +210,7 @@ def test_where_client_sets_are_shared_keys_each_must_be_there_and_open(hostile: 
     assert found.client_sets == tuple(sorted(entries))
     assert found.keys == ()
     # Elsewhere they are not needed, and those of another generation have no place.
-    assert refusals(hostile.path) == {("doubled_file", entries[1])}
+    assert refusals(hostile.path) == {("duplicate_file", entries[1])}
 
 
 @pytest.mark.parametrize(("name", "label"), [("guest", "old"), ("other", "")])

@@ -25,7 +25,7 @@ def ok(cluster, **answered):
 
 
 def failed(cluster, cause="not_tls", **answered):
-    return {**ok(cluster, **answered), "verdict": "failed", "cause": cause, "detail": "Seen.", "remedy": "Mend it."}
+    return {**ok(cluster, **answered), "verdict": "failed", "cause": cause, "detail": "Seen.", "remedy": "Repair it."}
 
 
 FOUND = {
@@ -99,7 +99,7 @@ def test_json_as_designed():
             "verdict": "failed",
             "cause": "not_tls",
             "detail": "Seen.",
-            "remedy": "Mend it.",
+            "remedy": "Repair it.",
             "answered": {"a": 1},
         },
     ]
@@ -126,8 +126,8 @@ def test_who_answered_and_who_never_did():
 def test_the_same_cause_of_many_callers_is_one_line():
     found = connect([WEB], STATES, {name: [failed("web")] for name in "cd"}, both_ends=True)
     assert [call_line(group) for group in call_groups(found)] == [
-        "cluster web (2 callers, such as c -> [cluster web]): not_tls. Seen. Mend it."
+        "cluster web (2 callers, such as c -> [cluster web]): not_tls. Seen. Repair it."
     ]
     different = [*found[:1], dataclasses.replace(found[1], cause="tls_failed")]
     assert len(call_groups(different)) == 2
-    assert call_line(call_groups(different)[1]) == "d -> [cluster web]: tls_failed. Seen. Mend it."
+    assert call_line(call_groups(different)[1]) == "d -> [cluster web]: tls_failed. Seen. Repair it."

@@ -14,7 +14,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
     Member,
     clusters_of,
     discarding,
-    judge,
+    validate,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 
@@ -26,13 +26,13 @@ def member(host, **changes):
 
 def kinds(*members, **options):
     with pytest.raises(EsyncError) as caught:
-        judge(members, "esync", **options)
+        validate(members, "esync", **options)
     errors = caught.value.errors if isinstance(caught.value, EsyncErrors) else (caught.value,)
     return [error.kind for error in errors], str(caught.value)
 
 
 def test_a_sound_mesh():
-    judge([member("a"), member("b")], "esync")
+    validate([member("a"), member("b")], "esync")
 
 
 def test_empty_group_is_named():
@@ -46,7 +46,7 @@ def test_mesh_of_one():
 
 
 def test_removing_one_of_two_leaves_one():
-    judge([member("a")], "esync", leaving=["b"])
+    validate([member("a")], "esync", leaving=["b"])
 
 
 def test_removing_everybody_is_refused():
@@ -59,12 +59,12 @@ def test_one_folder_for_two_members_of_a_machine():
     found, text = kinds(
         member("a", machine="local"), member("b", machine="local", directory="/etc//esync"), member("c", machine="x")
     )
-    assert found == ["doubled_directory"]
+    assert found == ["duplicate_directory"]
     assert "a and b" in text and "/etc/esync" in text
 
 
 def test_members_of_a_machine_with_folders_of_their_own():
-    judge([member("a", machine="local"), member("b", machine="local", directory="/etc/b")], "esync")
+    validate([member("a", machine="local"), member("b", machine="local", directory="/etc/b")], "esync")
 
 
 def test_hosts_that_could_not_be_read_are_told_with_the_others():
@@ -79,20 +79,20 @@ def test_bad_names(name):
     assert "bad_name" in kinds(member("a", name=name), member("b"))[0]
 
 
-def test_names_doubled_whatever_the_case():
+def test_names_duplicate_whatever_the_case():
     found, text = kinds(member("one", name="Alpha"), member("two", name="alpha"), member("three"))
-    assert found == ["doubled_name"]
+    assert found == ["duplicate_name"]
     assert "one and two" in text
 
 
 def test_same_address_and_port():
     found, text = kinds(member("a", address="10.0.0.1"), member("b", address="10.0.0.1"))
-    assert found == ["doubled_address"]
+    assert found == ["duplicate_address"]
     assert "10.0.0.1 port 8732" in text
 
 
 def test_same_address_with_other_ports_is_fine():
-    judge([member("a", address="10.0.0.1"), member("b", address="10.0.0.1", port=8733)], "esync")
+    validate([member("a", address="10.0.0.1"), member("b", address="10.0.0.1", port=8733)], "esync")
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
@@ -113,7 +113,7 @@ def test_a_folder_under_a_web_root(directory):
 
 
 def test_a_folder_beside_a_web_root_is_fine():
-    judge([member("a", directory="/var/www-esync"), member("b")], "esync")
+    validate([member("a", directory="/var/www-esync"), member("b")], "esync")
 
 
 @pytest.mark.parametrize("directory", ["", "etc/esync", "/", "//"])
@@ -125,7 +125,7 @@ def test_all_offenders_are_told_at_once():
     found, text = kinds(
         member("a", name="-a"), member("b", port=0), member("c", directory="/var/www"), member("d", name="B")
     )
-    assert sorted(found) == ["bad_name", "bad_port", "doubled_name", "under_web_root"]
+    assert sorted(found) == ["bad_name", "bad_port", "duplicate_name", "under_web_root"]
     assert len(text.splitlines()) == 4
 
 
@@ -168,29 +168,31 @@ SITES = (Site("shop", 8443), Site("news", 8444))
 
 
 def test_sites_are_judged_with_their_servers():
-    judge([member("a", sites=SITES, asked=("shop",), endpoint="nginx"), member("b", asked=("shop",))], "esync")
-    found, text = kinds(member("a", sites=SITES, asked=("blog",)), member("b", port=0, asked=("blog",)))
+    validate(
+        [member("a", sites=SITES, requested=("shop",), endpoint="nginx"), member("b", requested=("shop",))], "esync"
+    )
+    found, text = kinds(member("a", sites=SITES, requested=("blog",)), member("b", port=0, requested=("blog",)))
     assert sorted(found) == ["bad_port", "sites_need_endpoint", "unknown_site"]
     assert "the known ones are shop, news" in text
-    assert kinds(member("a"), member("b", asked=("shop",)))[0] == ["unknown_site"]
+    assert kinds(member("a"), member("b", requested=("shop",)))[0] == ["unknown_site"]
 
 
 def test_who_leaves_may_be_the_only_one_with_sites():
-    judge([member("a", asked=("shop",)), member("b")], "esync", leaving=["c"])
+    validate([member("a", requested=("shop",)), member("b")], "esync", leaving=["c"])
 
 
 def test_same_address_and_port_of_sites():
     one = member("a", address="10.0.0.1", sites=SITES, endpoint="nginx")
     found, text = kinds(one, member("b", address="10.0.0.1", port=8444))
-    assert found == ["doubled_address"]
+    assert found == ["duplicate_address"]
     assert "10.0.0.1 port 8444" in text
     # Nothing of the first listens on its eSync port.
-    judge([one, member("b", address="10.0.0.1")], "esync")
+    validate([one, member("b", address="10.0.0.1")], "esync")
 
 
 def test_the_sites_that_certificates_apply_to():
     assert member("a", sites=SITES).chosen == SITES
-    assert member("a", sites=SITES, asked=("news",)).chosen == SITES[1:]
+    assert member("a", sites=SITES, requested=("news",)).chosen == SITES[1:]
 
 
 # -- the trust model -------------------------------------------------------------------------------------------
@@ -201,7 +203,7 @@ def over(host, **changes):
 
 
 def test_a_sound_mesh_that_hands_over():
-    judge([over("a"), over("b")], "esync")
+    validate([over("a"), over("b")], "esync")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_clusters_of_any_size():
         member("c", cluster=cluster("db", port=9000)),
         member("d", cluster=WEB),
     ]
-    judge(both, "esync")
+    validate(both, "esync")
     assert clusters_of(both) == [
         Cluster("db", "lb.example", 9000, ("c",)),
         Cluster("web", "lb.example", 8732, ("a", "d")),
@@ -253,7 +255,7 @@ def test_members_that_differ_in_what_they_say_of_their_cluster(other):
 
 def test_two_clusters_with_one_address():
     found, text = kinds(member("a", cluster=WEB), member("b", cluster=cluster("db", "LB.example")))
-    assert found == ["doubled_cluster_address"]
+    assert found == ["duplicate_cluster_address"]
     assert "web and db" in text and "lb.example port 8732" in text
 
 
@@ -268,7 +270,7 @@ def test_a_cluster_at_the_address_and_port_of_a_server():
     assert found == ["cluster_at_server"]
     assert "a.example port 8732" in text
     # A balancer on the host of a member, with a port of its own.
-    judge([member("a", cluster=cluster(address="a.example", port=443)), member("b")], "esync")
+    validate([member("a", cluster=cluster(address="a.example", port=443)), member("b")], "esync")
 
 
 @pytest.mark.parametrize("bad", [cluster(""), cluster("-x"), cluster("nul"), cluster(address="a b"), cluster(port=0)])
@@ -290,7 +292,7 @@ def test_all_offending_clusters_are_told_at_once():
         "cluster_at_server",
         "cluster_differs",
         "cluster_named_as_server",
-        "doubled_cluster_address",
+        "duplicate_cluster_address",
     ]
 
 

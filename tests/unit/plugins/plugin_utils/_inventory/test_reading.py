@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, EsyncErrors
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, read_mesh, shown
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, member_facts, read_mesh
 
 from .test_settings import BUILT_IN, DEFAULTS, SPECS, Reader, template
 
@@ -96,7 +96,7 @@ def test_clusters_and_sites_are_read() -> None:
     sites = {"esync_endpoint": "nginx", "esync_endpoint_sites": [{"name": "shop", "port": 8443}, {"name": "news"}]}
     read = mesh(a={**cluster, **sites, "esync_site": "shop"}, b={})
     assert [(one.name, one.members) for one in read.clusters] == [("web", ("a",))]
-    told = shown(read.members[0])
+    told = member_facts(read.members[0])
     assert (told["port"], [site["name"] for site in told["sites"]]) == (8443, ["shop"])
     assert told["cluster"] == {"name": "web", "address": "lb", "port": 99}
 

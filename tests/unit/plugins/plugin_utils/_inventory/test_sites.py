@@ -18,7 +18,7 @@ BOTH = (SHOP, NEWS)
 
 def told(*some: Site, asked: Any = None, directory: str = "/etc/esync", endpoint: str = "nginx") -> list[str]:
     """Kind and cause of everything that is wrong with a server's sites."""
-    errors = list(sites.judge("a", some, asked, directory, endpoint))
+    errors = list(sites.validate("a", some, asked, directory, endpoint))
     for error in errors:
         assert error.server == "a"
         assert error.remedy
@@ -72,7 +72,7 @@ def test_what_is_no_site(given, said):
     ],
 )
 def test_which_sites_are_asked_for(value, names):
-    assert sites.asked(value) == names
+    assert sites.requested(value) == names
 
 
 def test_the_chosen_sites_stay_in_their_order():
@@ -164,7 +164,7 @@ def test_what_nobody_knows_is_told_once_also_by_servers_without_sites():
 
 
 def test_a_site_as_the_role_gets_it():
-    assert Site("shop", 1, "x.example", reload=("a", "b")).shown() == {
+    assert Site("shop", 1, "x.example", reload=("a", "b")).facts() == {
         "name": "shop",
         "port": 1,
         "server_name": "x.example",

@@ -8,7 +8,11 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, digests_of, external_peers_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import (
+    digests_of,
+    expected_digests,
+    external_peers_of,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     APPLIED,
     COMPROMISED,
@@ -70,10 +74,10 @@ def test_every_member_trusts_the_guest_and_keeps_it(ledger, generation):
     for shrink in (False, True, False):
         plan = plan_trust("a", list(MEMBERS), ledger, known, allow_shrink=shrink)
         assert {entry.peer for entry in plan.entries} == {"b", "g"}
-        assert plan.kept == plan.owed == ()
+        assert plan.kept == plan.unrecorded == ()
         assert plan.changed is (known is None)
         known = plan.entries
-    assert set(asked("a", digests_of(list(MEMBERS), ledger))) == {"b", "g"}
+    assert set(expected_digests("a", digests_of(list(MEMBERS), ledger))) == {"b", "g"}
 
 
 def test_a_removed_guest_loses_trust_and_cannot_come_back_with_the_same_certificates(ledger, generation):
@@ -155,7 +159,7 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_taken(ledger, generatio
         found(generation("b", number=2), name="b"),
     ]
     # What B is called in capitals counts as b, of which another folder has something else.
-    expected = ["differing_folders", "differing_folders", "doubled_name", "doubled_name"]
+    expected = ["differing_folders", "differing_folders", "duplicate_name", "duplicate_name"]
     assert sorted(kinds(ledger, *folders)) == expected
 
 

@@ -49,7 +49,7 @@ def test_what_is_one_value_or_secret_is_no_setting_of_a_server() -> None:
 
 def test_the_port_of_a_server_with_sites_is_that_of_the_first_that_is_chosen() -> None:
     sites = (Site("shop", 8443, None, None, None, ()), Site("news", 9443, None, None, None, ()))
-    found = run_of("verify", read((dataclasses.replace(A, sites=sites, asked=("news",)), B)), [], False)
+    found = run_of("verify", read((dataclasses.replace(A, sites=sites, requested=("news",)), B)), [], False)
     assert found.servers["a"].port == 9443 and found.servers["b"].port == 8732
 
 

@@ -88,7 +88,7 @@ def test_a_check_keeps_what_went_wrong_for_its_report(established: Model) -> Non
     established.hosts["c"].breaks = {"certificate_info": "io_error"}
     run = established.run("check")
     mesh = mesh_of(run)
-    assert run.judge == "all_and_fail" and mesh.faults
+    assert run.report_mode == "all_and_fail" and mesh.faults
     assert ["o_error there" in problem.evidence for problem in mesh.faults if problem.server == "c"] == [True]
 
 
@@ -190,7 +190,7 @@ def test_client_sets_of_external_peers_come_from_the_folder_and_those_of_members
     model.hosts["a"].shared, model.hosts["a"].folder = None, []
     seen: list[str] = []
     model.stages(model.start("establish", **shared), lambda run, plan: seen.extend(run.said))
-    assert "a lacks the client sets of x" in " ".join(seen)
+    assert "a cannot call x of another mesh" in " ".join(seen)
 
 
 def test_export_shows_fingerprints_and_one_failure_stops_nobody(established: Model) -> None:
@@ -199,7 +199,7 @@ def test_export_shows_fingerprints_and_one_failure_stops_nobody(established: Mod
     established.settings = FOLDER
     established.hosts["a"].folder = [{"name": "a", "address": None, "port": None, "generations": []}]
     run = established.run("export")
-    assert (run.failures, run.judge) == ([], "")
+    assert (run.failures, run.report_mode) == ([], "")
     assert run.servers["a"].folder == {"folder": "/srv/exchange", "changed": False, "fingerprints": ["a aa:bb"]}
     established.hosts["b"].breaks, established.hosts["c"].dead = {"*": "io_error"}, True
     run = established.run("export")

@@ -70,7 +70,7 @@ def reach(generation: Any, monkeypatch: Any) -> set[tuple[str, int]]:
         ("remove", REMOVAL),
     ):
         on(model, operation, **options)
-    # What shared keys add: those that are missing are fetched, and handed over.
+    # What shared keys add: those that are missing are fetched, and shared.
     on(Model(generation, ("a", "b", "c")), "establish", **SHARED)
     model = applied(generation, **SHARED)
     for operation in ("apply", "export", "repair"):

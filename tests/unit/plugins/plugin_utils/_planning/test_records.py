@@ -122,14 +122,14 @@ def test_an_error_that_nobody_foresaw_has_the_message_of_the_result() -> None:
     reply = {"failed": True, "msg": "Unexpected KeyError at x:1", "error": {"kind": "unexpected"}}
     [error] = parse(reply, "endpoint")[1]
     assert error == {"kind": "unexpected", "cause": "Unexpected KeyError at x:1", "remedy": ""}
-    assert records.told(error) == "Unexpected KeyError at x:1."
+    assert records.message_of(error) == "Unexpected KeyError at x:1."
 
 
 def test_several_errors_at_once() -> None:
     one = {"kind": "x", "cause": "a b", "remedy": "c", "server": "a", "path": "/x"}
     found = parse({"errors": [one, {**one, "msg": "dropped"}], "error": one}, "endpoint")[1]
     assert found == [one, one]
-    assert records.told(one) == "a: /x: a b. c."
+    assert records.message_of(one) == "a: /x: a b. c."
 
 
 @pytest.mark.parametrize("bad", ["\x1b[31m", "\x00", "\r", "\u202e", "\u2066", "\u2028", "\x9b", "\ud800", "\x7f"])
@@ -308,5 +308,5 @@ def test_whatever_comes_back_is_records_or_one_error() -> None:
         # What is handed on is JSON that any file can hold.
         json.dumps([found, errors], allow_nan=False).encode("utf-8")
         for one in errors:
-            records.told(one)
+            records.message_of(one)
     assert taken_in > CASES / 20 and rejected > CASES / 4

@@ -161,14 +161,14 @@ def test_a_certificate_that_nobody_announced_stops_a_rotation_for_all(establishe
     host = established.hosts["b"]
     host.generate("current", None)
     run = established.run("regenerate")
-    assert "it shows a server certificate that no rotation announced" in run.failures[0]
+    assert "it presents a server certificate that no rotation announced" in run.failures[0]
     assert "b could not do its part" in run.failures[1]
     assert all("previous" not in one.generations for one in established.hosts.values())
     assert established.works() >= {("a", "c"), ("c", "a")}
 
 
 def test_only_due_and_named_servers_are_rotated(established: Model) -> None:
-    assert established.run("regenerate", only_due=True).judge == ""
+    assert established.run("regenerate", only_due=True).report_mode == ""
     assert established.titles == ["Read the certificates on each host"]
     before = {name: host.generations["current"]["id"] for name, host in established.hosts.items()}
     established.hosts["b"].due = ["expires_soon"]
@@ -196,7 +196,7 @@ def test_what_was_broken_before_a_rotation_does_not_hold_it_up(established: Mode
         established.hosts["c"].deaf = True
 
     run = established.stages(established.start("regenerate", announce_only=True), deafen)
-    assert run.failures == [] and run.judge == "never"
+    assert run.failures == [] and run.report_mode == "never"
     run = established.stages(established.start("regenerate"), deafen)
     # An endpoint that answers nobody was not seen to refuse either, so the keys of those that called it are kept.
     assert [failure.partition(". ")[0] for failure in run.failures] == [

@@ -218,7 +218,7 @@ def test_what_a_pending_rotation_has_handed_to_others_is_never_pinned(state, gen
         plan([pending, holder], RotationRequest(model="pinned"))
     assert (caught.value.kind, caught.value.server) == ("pending_and_model", "a")
     assert plan([pending, holder], RotationRequest(model="shared_keys")).make == ("b",)
-    # A change that was begun goes on: what it made was handed to nobody.
+    # A change that was begun goes on: what it made was shared with nobody.
     ours = replace(pending, clients={state: "other"})
     assert plan([ours, holder], RotationRequest(model="pinned")).changes_model
 

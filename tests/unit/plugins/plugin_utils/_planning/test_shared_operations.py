@@ -111,7 +111,7 @@ def test_shared_keys_that_are_still_accepted_after_a_compromise_fail_the_run(mod
             model.hosts["c"].accepted |= {old}
 
     run = model.stages(model.start("regenerate", compromised=["b"], **SHARED), accept)
-    assert "a client set that was handed over was not seen refused everywhere" in " ".join(run.failures)
+    assert "a shared client key was not seen refused everywhere" in " ".join(run.failures)
 
 
 @pytest.mark.parametrize("endpoint", ["temporary", "nginx"])
@@ -137,7 +137,7 @@ def test_only_regenerate_goes_from_one_model_to_the_other(model: Model) -> None:
         run = model.run(operation)
         assert len(run.failures) == 3 and "its trust is by the model shared_keys" in run.failures[0]
     assert model.works() == ALL
-    with pytest.raises(EsyncError, match="that is two runs"):
+    with pytest.raises(EsyncError, match="that takes two runs"):
         model.run("remove", leaving=["c"], remove=["c"])
     assert not model.ledger["c"].removed_at
 
@@ -192,7 +192,7 @@ def test_removal_has_not_ended_while_an_absent_server_needs_the_old_keys(generat
     assert not model.ledger["c"].removed_at
     run = model.run("remove", leaving=["c"], remove=["c"], offline="defer", **SHARED)
     assert "What c holds of the others is still accepted" in run.failures[0] and "until d can be" in run.failures[0]
-    assert "a client set that was handed over was not seen refused" in run.failures[1]
+    assert "a shared client key was not seen refused" in run.failures[1]
     # It can still show what it holds, so its keys are kept for the proof.
     assert model.hosts["c"].shared and "current" in model.hosts["c"].generations
     with pytest.raises(EsyncError, match="a rotation is pending until d can be reached"):

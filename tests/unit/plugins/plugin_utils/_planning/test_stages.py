@@ -139,7 +139,7 @@ def test_external_peers_are_told_or_fail_the_run(generation: Any) -> None:
     run = after(model, "verify")
     assert run.failures and run.notes == []
     run.failures = []
-    stages.tell_external(run, judge=False)
+    stages.report_external(run, must_answer=False)
     assert run.failures == [] and "a -> x: endpoint_not_listening" in run.notes[0]
 
 

@@ -10,7 +10,11 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, digest_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import asked, digests_of, pending_updates_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import (
+    digests_of,
+    expected_digests,
+    pending_updates_of,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     PresentedSets,
     read_generations,
@@ -81,7 +85,7 @@ def test_a_member_never_reached_is_owed_and_stops_nobody(ledger):
     del ledger["c"]
     plan = plan_trust("a", MEMBERS, ledger, None)
     assert peers(plan) == {"b"}
-    assert plan.owed == ("c",)
+    assert plan.unrecorded == ("c",)
 
 
 def test_a_member_missing_in_the_ledger_keeps_its_trust(ledger):
@@ -89,7 +93,7 @@ def test_a_member_missing_in_the_ledger_keeps_its_trust(ledger):
     del ledger["c"]
     plan = plan_trust("a", MEMBERS, ledger, known)
     assert not plan.changed
-    assert plan.owed == ("c",)
+    assert plan.unrecorded == ("c",)
     # Nor is it a server outside the mesh, by any setting.
     plan = plan_trust("a", MEMBERS, ledger, known, allow_shrink=True)
     assert plan.entries == known
@@ -143,10 +147,10 @@ def test_nobody_left_on_purpose(ledger):
 
 
 def test_what_is_asked_changes_with_the_ledger(ledger, generation):
-    before = asked("a", digests_of(MEMBERS, ledger))
+    before = expected_digests("a", digests_of(MEMBERS, ledger))
     ledger["b"] = record("b", generation("b", number=2))
-    assert asked("a", digests_of(MEMBERS, ledger)) != before
-    assert asked("a", digests_of(("a",), ledger)) == {}
+    assert expected_digests("a", digests_of(MEMBERS, ledger)) != before
+    assert expected_digests("a", digests_of(("a",), ledger)) == {}
 
 
 def test_a_trust_that_is_not_whole_is_written_anew(ledger):
@@ -157,12 +161,12 @@ def test_a_trust_that_is_not_whole_is_written_anew(ledger):
 
 
 def test_certificates_that_lost_trust_leave_nobody_and_that_is_no_accident(ledger):
-    # A breach was answered in the ledger, then the run was killed: the next run is told nothing of it.
+    # A key compromise was recorded in the ledger, then the run was killed: the next run is told nothing of it.
     known = plan_trust("a", ("a", "b"), ledger, None).entries
     ledger["b"] = withdrawn(ledger["b"], "compromised", NOW)
     plan = plan_trust("a", ("a", "b"), ledger, known)
     assert plan.entries == ()
-    assert plan.owed == ("b",)
+    assert plan.unrecorded == ("b",)
 
 
 def test_a_removed_server_goes_whole_even_what_the_ledger_never_saw_of_it(ledger):
@@ -173,7 +177,7 @@ def test_a_removed_server_goes_whole_even_what_the_ledger_never_saw_of_it(ledger
 
 def test_a_removed_server_that_is_in_the_group_again_is_owed(ledger):
     ledger["c"] = withdrawn(ledger["c"], "removed", NOW)
-    assert plan_trust("a", MEMBERS, ledger, None).owed == ("c",)
+    assert plan_trust("a", MEMBERS, ledger, None).unrecorded == ("c",)
 
 
 def test_a_compromised_server_with_new_certificates_is_trusted_again(ledger, generation):
@@ -191,7 +195,7 @@ def test_a_peer_of_former_times_under_this_servers_name_is_not_trusted(ledger):
 
 
 def received(ledger, name):
-    ledger[name] = dataclasses.replace(ledger[name], trust=asked(name, digests_of(MEMBERS, ledger)))
+    ledger[name] = dataclasses.replace(ledger[name], trust=expected_digests(name, digests_of(MEMBERS, ledger)))
 
 
 def test_no_debts_where_everybody_received_everything(ledger):

@@ -300,7 +300,7 @@ def test_clusters_and_what_is_wrong_with_them():
         ["web", "[::1]:8732", "b", "", "", "0 of 2"],
         ["solo", "lb:9000", "c", "c 2", "", "1 of 2"],
     ]
-    assert "<code><bdi>not_tls</bdi></code>" in text and "&lt;Seen&gt;." in text and "Mend it." in text
+    assert "<code><bdi>not_tls</bdi></code>" in text and "&lt;Seen&gt;." in text and "Repair it." in text
     assert '<header class="failed">' in text
     assert "calls to clusters not ok</dt><dd>2</dd>" in text
     assert 'id="clusters"' not in document(mesh(), NOW)

@@ -163,7 +163,7 @@ def test_a_case_for_each_server_that_calls_a_cluster():
     [failure] = cases["a -> [cluster web]"]
     assert (failure.tag, failure.get("type")) == ("failure", "not_tls")
     assert failure.get("message") == "What listens there does not speak TLS"
-    assert failure.text == "not_tls\n<Seen>.\nMend it."
+    assert failure.text == "not_tls\n<Seen>.\nRepair it."
     assert cases["a -> [cluster solo]"] == []
     assert [one.tag for one in cases["c -> [cluster web]"]] == ["skipped"]
     assert [one.tag for one in cases["b -> [cluster solo]"]] == ["error"]

@@ -92,7 +92,7 @@ def test_a_bad_day_of_thirty_fits_a_screen():
     assert max(len(line) for line in lines[:33]) <= 79
     causes = [line for line in lines if " pairs, such as " in line]
     assert [line.split(" ")[0] for line in causes] == [dead, expired, stale]
-    assert all("Mend the" in line or "Bring the server back" in line for line in causes)
+    assert all("Repair the" in line or "Bring the server back" in line for line in causes)
     assert lines[-1] == "729 of 870 pairs ok, 83 failed, 58 untested."
 
 
@@ -100,7 +100,7 @@ def test_a_bad_day_of_thirty_fits_a_screen():
 def test_everything_failed_is_one_line(count):
     lines = terminal(decided(numbered(count), lambda source, target: "silent"))
     assert len(lines) == 2
-    assert f"({count * (count - 1)} pairs, such as s000 -> s001): silent. No answer. Mend the silent." in lines[0]
+    assert f"({count * (count - 1)} pairs, such as s000 -> s001): silent. No answer. Repair the silent." in lines[0]
     assert "s000, s001, s002 and" in lines[0]
     assert lines[1] == f"0 of {count * (count - 1)} pairs ok, {count * (count - 1)} failed."
 
@@ -117,7 +117,7 @@ def test_a_single_pair_is_named_as_such():
     results = all_ok(NAMES)
     results["a"] = [failed("b"), ok("c")]
     lines = findings(assemble(servers(*NAMES), results, "temporary"))
-    assert lines[0] == "a -> b: connection_timed_out. No answer. Mend the connection_timed_out."
+    assert lines[0] == "a -> b: connection_timed_out. No answer. Repair the connection_timed_out."
 
 
 def test_a_limited_run_tells_who_was_not_in_it():
