@@ -257,7 +257,8 @@ class Run:
     @property
     def rotation_plan(self) -> RotationPlan:
         """What regenerate planned."""
-        assert self.rotation is not None
+        if self.rotation is None:
+            raise AssertionError("no rotation was planned")
         return RotationPlan(**{key: _tuples(value) for key, value in self.rotation.items()})
 
     @property
