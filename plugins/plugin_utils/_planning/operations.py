@@ -210,7 +210,7 @@ REGENERATE = (
     Stage("Listen for the test", rotating.listen_for_baseline, when=rotating.is_compromised),
     Stage(
         "Test every pair",
-        lambda run: prove(run),
+        prove,
         when=rotating.is_compromised,
         announce=note_received,
         conclude=rotating.demand_pairs,
@@ -249,7 +249,7 @@ REMOVE = (
         conclude=rotating.demand_shared_refused,
     ),
     Stage("Destroy the removed servers' own files", rotating.destroy_removed),
-    Stage("Test every pair that is left", lambda run: prove(run), conclude=rotating.report_removed_done),
+    Stage("Test every pair that is left", prove, conclude=rotating.report_removed_done),
 )
 
 REPAIR = (

@@ -255,7 +255,7 @@ def _pair(source: str, target: str, site: str | None, result: Mapping[str, Any])
 
 def _shared(text: str | None) -> str | None:
     """The one object for all equal texts."""
-    return sys.intern(text) if type(text) is str else text
+    return sys.intern(f"{text}") if isinstance(text, str) else text
 
 
 def _with_attempts(pair: ReportPair, attempts: Iterable[Mapping[str, Any]]) -> ReportPair:

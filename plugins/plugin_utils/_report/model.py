@@ -10,6 +10,7 @@ was tested and is not ok. ``Pairs`` is a sequence that makes the other objects w
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -211,7 +212,7 @@ class Pairs(Sequence[ReportPair]):
             source.name,
             target.name,
             OK,
-            handshake_ms=None if time != time else time,
+            handshake_ms=None if math.isnan(time) else time,
             tls=text[self.table.tls[index]],
             server_fingerprint=text[self.table.served[index]],
             client_fingerprint=text[self.table.presented[index]],
@@ -223,9 +224,9 @@ class Pairs(Sequence[ReportPair]):
         pattern = re.compile(b"[" + re.escape(codes.encode()) + b"]")
         return (match.start() for match in pattern.finditer(self.table.codes))
 
-    def count(self, code: Any) -> int:
-        """How many pairs have this code."""
-        return self.table.codes.count(str(code).encode())
+    def count(self, value: Any) -> int:
+        """How many pairs have this code. :param value: the code."""
+        return self.table.codes.count(str(value).encode())
 
     def row(self, number: int) -> bytearray:
         """The codes of the pairs that a server calls."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 
 import pytest
@@ -64,4 +65,4 @@ def test_what_misses_a_part_of_the_contract_cannot_be_made():
     for method in METHODS:
         parts = {name: vars(ENDPOINTS["temporary"])[name] for name in METHODS if name != method}
         with pytest.raises(TypeError, match=method):
-            type("Partial", (Endpoint,), parts)(None)
+            functools.partial(type("Partial", (Endpoint,), parts), None)()
