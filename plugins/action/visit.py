@@ -83,8 +83,8 @@ class ActionModule(Action):
         shares_keys = _shares_keys(steps)
         if shares_keys:
             self._refuse_leaks(name)
-            # Else the connection prints what comes back, from -vvv on.
-            self._play_context.no_log = True
+            # Else the connection, which has a copy of its own, prints what comes back from -vvv on.
+            self._play_context.no_log = self._connection._play_context.no_log = True
         arguments = {
             "name": name,
             "directory": mine["directory"],

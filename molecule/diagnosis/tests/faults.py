@@ -138,7 +138,7 @@ FAULTS = (
         TO_BRAVO,
         **other_service("/usr/bin/python3 -m http.server 8732"),
         says=(f"{BRAVO} answered the TLS handshake", "something else than TLS"),
-        remedy="See which process listens",
+        remedy="Find out which process listens",
     ),
     Fault(
         "silent service",
@@ -146,7 +146,7 @@ FAULTS = (
         TO_BRAVO,
         **other_service(SILENT),
         says=(f"{BRAVO} took the connection, but did not answer the TLS handshake within 2 s",),
-        remedy="See which process listens",
+        remedy="Find out which process listens",
     ),
     Fault(
         "TLS 1.1",
@@ -220,7 +220,7 @@ FAULTS = (
         f" && sed -i 's/alpha/X/; s/charlie/alpha/; s/X/charlie/' $map && {RELOAD}",
         f"cp /root/map $(realpath {FILES}/trusted/clients.map) && {RELOAD}",
         (f"{BRAVO} takes ", " for '"),
-        "trust is written anew",
+        "which writes the peer's trust again",
     ),
     Fault(
         "no answer",

@@ -154,7 +154,10 @@ def test_certificates_made_anew_without_an_exchange_are_told_from_both_ends() ->
         assert "esync_accept_changed=bravo" in found[label]["remedy"]
     for label in FROM_BRAVO:
         peer = label.split()[1]
-        assert f"The trust on the disk of {peer} lacks this certificate: it has {before}..." in found[label]["detail"]
+        assert (
+            f"This certificate is missing in the trust on the disk of {peer}: it has {before}..."
+            in found[label]["detail"]
+        )
         assert "esync_accept_changed=bravo" in found[label]["remedy"]
     succeed("establish", "-e", "esync_accept_changed=bravo")
 

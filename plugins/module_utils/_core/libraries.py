@@ -10,6 +10,7 @@ Nothing else in the collection knows the version of cryptography, or a name that
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 from typing import Any, Optional, Tuple
 
@@ -46,6 +47,15 @@ def require() -> None:
         "for the Python that ansible_python_interpreter names, or set esync_install_dependencies to true",
         kind="missing_dependency",
     )
+
+
+def require_installed() -> None:
+    """Make sure that cryptography is there, without the time that importing it takes.
+
+    :raises EsyncError: kind ``missing_dependency``.
+    """
+    if not any(os.path.isdir(os.path.join(place, "cryptography")) for place in sys.path):
+        require()
 
 
 def _found() -> str:

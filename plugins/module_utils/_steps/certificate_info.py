@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require, require_installed
 from ansible_collections.esync.mesh.plugins.module_utils._steps import options as shared
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
 from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetOutcome, due_reasons, live
@@ -29,6 +29,9 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     deep = options["deep"]
     if deep:
         require()
+    else:
+        # What reads no certificate needs it neither, but whatever is to be made next does.
+        require_installed()
     settings = shared.settings_of(options)
     now = shared.clock()
     with ExitStack() as stack:

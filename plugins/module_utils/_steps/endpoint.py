@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, EndpointSettings, Site
@@ -64,14 +65,13 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         ``reload_refused``, or files that cannot be used.
     """
     driver, settings, state = ENDPOINTS[options["driver"]], settings_of(options), options["state"]
-    act = _STATES[state]
-    outcomes = act(driver, settings, context.check or state == "observed")
+    if state == "observed":
+        return _observed(driver, settings)
+    outcomes = _STATES[state](driver, settings, context.check)
     reasons = list(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
-    result: Dict[str, Any] = {"changed": bool(reasons) and state != "observed", "reasons": reasons}
-    if state == "observed" and driver.is_resident:
-        result.update(_served(settings))
+    result: Dict[str, Any] = {"changed": bool(reasons), "reasons": reasons}
     for outcome in outcomes:
-        if context.diff and state != "observed" and outcome.before != outcome.after:
+        if context.diff and outcome.before != outcome.after:
             result["diff"] = {
                 "before": outcome.before,
                 "after": outcome.after,
@@ -79,6 +79,16 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
                 "after_header": settings.configuration,
             }
     return result
+
+
+def _observed(driver: Type[Endpoint], settings: EndpointSettings) -> Dict[str, Any]:
+    """What ``present`` would do and why, and what is served; whatever keeps that from being known is a reason too."""
+    try:
+        reasons = [reason for outcome in _present(driver, settings, check=True) for reason in outcome.reasons]
+    except EsyncError as error:
+        reasons = [error.kind]
+    served_now = _served(settings) if driver.is_resident else {}
+    return {"changed": False, "reasons": list(dict.fromkeys(reasons)), **served_now}
 
 
 def _served(settings: EndpointSettings) -> Dict[str, Any]:
@@ -153,7 +163,6 @@ def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool)
 
 _STATES: Dict[str, Callable[[Type[Endpoint], EndpointSettings, bool], _Outcomes]] = {
     "present": _present,
-    "observed": _present,
     "absent": _absent,
     "forgotten": _forgotten,
 }

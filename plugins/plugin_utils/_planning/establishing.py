@@ -126,6 +126,9 @@ def read(run: Run) -> Visits:
         made = [steps.certificate_info(server)]
         if not run.check:
             made += _tested_at_once(run, server)
+        if server.resident:
+            # What it serves by its own word tells apart why others could not reach it, or met something else.
+            made.append(steps.endpoint(server, "observed"))
         visits[server.name] = made
     return visits
 
