@@ -21,7 +21,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import
     CauseGroup,
     by_place,
     cause_groups,
-    group_pairs,
     group_problems,
     presented_by,
     wrong_acceptances,
@@ -116,11 +115,6 @@ def _called(mesh: Mesh, places: Iterable[str]) -> Iterable[ReportPair]:
         row = pairs.table.codes[number :: pairs.width].find(b"+")
         if row >= 0 and place_of(mesh.servers[column.target].name, column.site) in wanted:
             yield pairs.at(row * pairs.width + number)
-
-
-def pair_lines(pairs: Iterable[ReportPair]) -> list[str]:
-    """What is wrong with these pairs, a line for each cause."""
-    return _group_lines(group_pairs(pairs))
 
 
 def _group_lines(groups: Sequence[CauseGroup]) -> list[str]:

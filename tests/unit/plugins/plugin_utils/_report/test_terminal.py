@@ -33,7 +33,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import
     PENDING_LIMIT,
     PROBLEM_LIMIT,
     findings,
-    pair_lines,
     problem_lines,
     terminal,
 )
@@ -107,8 +106,8 @@ def test_everything_failed_is_one_line(count):
 
 def test_more_causes_than_a_screen_are_counted():
     names = numbered(60)
-    pairs = decided(names, lambda source, target: f"cause {target}" if source == "s000" else None).wrong
-    lines = pair_lines(pairs)
+    mesh = decided(names, lambda source, target: f"cause {target}" if source == "s000" else None)
+    lines = findings(mesh)[:-1]
     assert len(lines) == CAUSE_LIMIT + 1
     assert lines[-1] == f"... and {59 - CAUSE_LIMIT} more causes ({59 - CAUSE_LIMIT} pairs); see mesh.html"
 
