@@ -21,7 +21,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     visited,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import cluster_facts, read_mesh
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference, is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import run_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, advance, begin
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import INSTALLS, OPERATIONS
@@ -62,7 +62,9 @@ class ActionModule(ControlAction):
         if run.payloads:
             # Shared client keys, encrypted: nobody is to see them all the same.
             result["_ansible_no_log"] = True
-        result.update(changed=bool(run.written), lines=run.said, **_told(run, plan))
+        # For the next stage, and no reading for people: what it says is in its lines.
+        result["_ansible_verbose_override"] = True
+        result.update(changed=is_news(known, run.written), lines=run.said, **_told(run, plan))
         return result
 
     def _begin(self, operation: str, variables: dict[str, Any]) -> Run:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import control_node, visited
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
@@ -36,12 +36,13 @@ class ActionModule(ControlAction):
         run.control = control_node()
         ledger = Ledger(Path(run.mesh["esync_ledger"]))
         with contextlib.nullcontext() if run.check else ledger.lock():
-            run.ledger = {record.name: record for record in ledger.read_all()}
+            known = {record.name: record for record in ledger.read_all()}
+            run.ledger = dict(known)
             conclude(run, visited(before, variables, options["visit"]), set(variables.get("ansible_play_hosts") or ()))
             for record in run.written.values() if not run.check else ():
                 ledger.write(record)
         show(run.said)
-        result.update(changed=bool(run.written))
+        result.update(changed=is_news(known, run.written))
         if run.check and run.operation not in ("repair",):
             result.update(msg="No pair is tested in check mode.")
             if run.failures:

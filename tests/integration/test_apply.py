@@ -124,7 +124,7 @@ def test_two_meshes_are_joined_and_stay_joined(two: list[Mesh]) -> None:
     assert there.trusted("x") == {"a", "b", "y"}
     with listening(there, "x"), listening(there, "y"):
         result = apply(here, folders[there.root])
-        assert result.output.count("Every external peer answered as it should.") == 1
+        assert "Every external peer answered as it should." in result.output
         assert here.trusted("a") == {"b", "x", "y"}
         before = here.snapshot()
         assert set(apply(here, folders[there.root]).changed.values()) == {0}
@@ -203,7 +203,7 @@ def test_meshes_that_hand_over_their_client_sets_are_joined_and_stay_joined(tmp_
     with listening(there, "x"), listening(there, "y"):
         result = apply(here, folders[there.root], *opening[here.root])
         outputs.append(("apply here", result.output.encode()))
-        assert result.output.count("Every external peer answered as it should.") == 1
+        assert "Every external peer answered as it should." in result.output
         assert {entry["peer"] for entry in here.trust("a")["entries"] if entry["role"] == "client"} == {"a"}
         before = here.snapshot()
         assert set(apply(here, folders[there.root], *opening[here.root]).changed.values()) == {0}

@@ -157,7 +157,7 @@ def test_each_exports_public_parts_and_applies_the_others() -> None:
     apply("south")
     # Now both sides know each other, and the endpoint there is a resident one.
     result = apply("north")
-    assert result.output.count("Every external peer answered as it should.") == 1
+    assert "Every external peer answered as it should." in result.output
     for playbook in ("establish", "verify"):
         assert set(play("north", playbook).changed.values()) == {0}
     assert set(apply("south").changed.values()) == {0}

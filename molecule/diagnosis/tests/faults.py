@@ -296,6 +296,6 @@ FAULTS = (
         "mv /usr/lib/python3/dist-packages/cryptography /root/cryptography",
         "mv /root/cryptography /usr/lib/python3/dist-packages/cryptography",
         ("bravo failed earlier in this run",),
-        "Its error stands above",
+        "Its error is shown above",
     ),
 )

@@ -130,7 +130,7 @@ def test_services_that_were_not_reloaded_are_told_from_both_ends() -> None:
     for label in FROM_BRAVO:
         peer = label.split()[1]
         assert f"the client certificate {fingerprint('bravo', 'client')}... of bravo" in found[label]["detail"]
-        assert f"The trust on the disk of {peer} holds this certificate" in found[label]["detail"]
+        assert f"The trust on the disk of {peer} has this certificate" in found[label]["detail"]
         assert f"Reload the service of {peer}" in found[label]["remedy"]
     succeed("establish")
 

@@ -345,6 +345,17 @@ def _damaged(path: str, cause: str) -> EsyncError:
     )
 
 
+def is_news(before: Mapping[str, LedgerRecord], after: Mapping[str, LedgerRecord]) -> bool:
+    """Whether records change by more than a note of what a server has received.
+
+    :param before: name to record. :param after: the records that are written.
+    """
+    return any(
+        name not in before or replace(before[name], trust=None) != replace(record, trust=None)
+        for name, record in after.items()
+    )
+
+
 def difference(
     ledger: Ledger, before: Mapping[str, LedgerRecord], after: Mapping[str, LedgerRecord]
 ) -> list[dict[str, str]]:

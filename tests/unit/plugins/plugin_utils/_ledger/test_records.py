@@ -17,6 +17,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
     Ledger,
     LedgerRecord,
     PresentedSets,
+    is_news,
     read_generations,
     recorded,
     render,
@@ -261,3 +262,12 @@ def test_what_was_received_is_kept(tmp_path, entry, generation):
     assert recorded(received, shown(generation("a")), NOW).trust == received.trust
     assert withdrawn(received, "compromised", NOW).trust == received.trust
     assert withdrawn(received, "removed", NOW).trust is None
+
+
+def test_a_note_of_what_was_received_is_no_news(generation):
+    before = recorded(
+        None, PresentedSets("a", "x", 1, read_generations([generation("a")], "x")), "2026-01-01T00:00:00Z"
+    )
+    assert is_news({}, {"a": before})
+    assert not is_news({"a": before}, {"a": dataclasses.replace(before, trust={"b": "0"})})
+    assert is_news({"a": before}, {"a": dataclasses.replace(before, port=2)})
