@@ -153,9 +153,6 @@ def abbreviated(names: Sequence[str], most: int = 5) -> str:
     return " and ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0]
 
 
-few = abbreviated
-
-
 def printable(text: str) -> str:
     """A text that moves no cursor: what a peer answered may be part of it."""
     return "".join(character if character.isprintable() else "?" for character in text)

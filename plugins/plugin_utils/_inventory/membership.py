@@ -16,7 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import MODELS, PINNED, SHARED_KEYS, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import sites as websites
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import few
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 _TRUTH = {
     **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),
@@ -291,7 +291,7 @@ def _by_model(members: Sequence[Member]) -> Iterable[EsyncError]:
 
 
 def _names(members: Sequence[Member]) -> str:
-    return few([member.name for member in members])
+    return abbreviated([member.name for member in members])
 
 
 def _ports(member: Member) -> list[int]:

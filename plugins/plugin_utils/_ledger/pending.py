@@ -13,7 +13,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import ROLE
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import APPLIED, LedgerRecord
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import few
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def pending_updates_of(members: Sequence[str], ledger: Mapping[str, LedgerRecord
             before = record.trust or {}
             missing = tuple(peer for peer in now if before.get(peer) != now[peer])
             surplus = [peer for peer in before if peer not in now]
-            parts = [f"the certificates of {few(missing)}"] if missing else []
-            parts += [f"the news that {few(surplus)} lost all trust"] if surplus else []
+            parts = [f"the certificates of {abbreviated(missing)}"] if missing else []
+            parts += [f"the news that {abbreviated(surplus)} lost all trust"] if surplus else []
             found.append(PendingUpdate(name, "trust", missing, f"it has still to receive {' and '.join(parts)}"))
     return found
 

@@ -135,9 +135,8 @@ def plan_rotation(
     :param new_id: the id of a new rotation, if none is pending.
     :param now: the time to give a new rotation.
     :param alive: returns whether a holder on this node still runs.
-    :raises EsyncError: unknown names, somebody else's lock, unreachable servers, or servers without certificates.
+    :raises EsyncError: somebody else's lock, unreachable servers, or servers without certificates.
     """
-    _refuse_unknown(servers, request)
     changes, before = _model_change(servers, request)
     if changes:
         # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.
@@ -258,23 +257,6 @@ def _needs_next(server: RotationServer, request: RotationRequest, rotation_id: s
     if request.compromised and not request.names:
         return False  # a key compromise is handled by itself; the others are rotated only if named
     return bool(server.due) or not request.only_due
-
-
-def _refuse_unknown(servers: Sequence[RotationServer], request: RotationRequest) -> None:
-    known = [server.name for server in servers]
-    raise_all(
-        [
-            EsyncError(
-                f"{variable} names it, but it is not in the mesh",
-                f"Choose from: {', '.join(known)}",
-                kind="unknown_server",
-                server=name,
-            )
-            for variable, names in (("esync_regenerate", request.names), ("esync_compromised", request.compromised))
-            for name in names
-            if name not in known
-        ]
-    )
 
 
 def _refuse_locked(

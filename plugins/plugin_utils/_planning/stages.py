@@ -52,11 +52,6 @@ Visits = dict[str, list[Step]]
 """Server name to the steps of its next visit."""
 
 
-def nobody(_run: Run) -> Visits:
-    """No visit."""
-    return {}
-
-
 def nothing(_run: Run) -> None:
     """Nothing to announce, or to conclude."""
 

@@ -23,23 +23,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets impo
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import entries_of, external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import few
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 Kind = TypeVar("Kind", TrustEntry, SharedKey)
-
-
-@dataclass(frozen=True)
-class PendingUpdate:
-    """A change that a server has still to receive.
-
-    :param kind: ``trust`` (changes of the others are missing) or ``certificates`` (its own are not known yet).
-    :param missing: the servers whose certificates are missing, in their present state.
-    """
-
-    server: str
-    kind: str
-    missing: tuple[str, ...]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -206,8 +192,8 @@ def refuse_external_peers(members: Sequence[str], ledger: Mapping[str, LedgerRec
     external_peers = external_peers_of(members, ledger)
     if external_peers:
         raise EsyncError(
-            f"the ledger has external peers ({few(external_peers)}), with what they presented or shared by the old "
-            "trust model, and nobody here can give them what the new one needs",
+            f"the ledger has external peers ({abbreviated(external_peers)}), with what they presented or shared by the "
+            "old trust model, and nobody here can give them what the new one needs",
             "Go back to the old esync_trust_model and remove them with the remove playbook; change the model, and "
             "export and apply again, both meshes with the same esync_trust_model",
             kind="external_peers_of_other_model",

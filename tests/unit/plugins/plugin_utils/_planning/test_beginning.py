@@ -73,6 +73,17 @@ def test_names_that_nobody_knows_are_refused_all_at_once(established: Model) -> 
     refuse_unknown_names(run)
 
 
+def test_unknown_names_are_all_told_with_the_known_ones(established: Model) -> None:
+    # Neither is for a server that the ledger alone knows.
+    run = established.start("regenerate", regenerate=["x"], compromised=["former"])
+    run.ledger = {"former": established.ledger["c"]}
+    with pytest.raises(EsyncErrors) as caught:
+        refuse_unknown_names(run)
+    assert "x: esync_regenerate" in str(caught.value)
+    assert "former: esync_compromised" in str(caught.value)
+    assert "a, b" in str(caught.value)
+
+
 @pytest.mark.parametrize("batch", ["25%", " 3 ", 7, "0", "100%"])
 def test_a_batch_is_a_number_or_a_part(established: Model, batch: Any) -> None:
     refuse_bad_batch(established.start("establish", reload_batch=batch))

@@ -55,14 +55,6 @@ def test_nothing_due_is_an_empty_plan_that_says_so():
     assert found.lines == ("Nothing is due, and no rotation is pending.",)
 
 
-def test_unknown_names_are_all_told_with_the_known_ones():
-    with pytest.raises(EsyncError) as caught:
-        plan([server("a"), server("b")], RotationRequest(names=("x",), compromised=("y",)))
-    assert "x: esync_regenerate" in str(caught.value)
-    assert "y: esync_compromised" in str(caught.value)
-    assert "a, b" in str(caught.value)
-
-
 def test_an_interrupted_rotation_is_continued_and_nobody_rotates_twice():
     servers = [
         server("done", current="2-OLD"),
