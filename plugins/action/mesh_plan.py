@@ -24,7 +24,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading impo
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference, is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import run_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, advance, begin
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import INSTALLS, OPERATIONS
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 
 OPTIONS: dict[str, Any] = {
@@ -94,7 +94,7 @@ def _told(run: Run, plan: Plan) -> dict[str, Any]:
             host: {
                 "name": servers[host].name,
                 "directory": servers[host].settings["esync_directory"],
-                "install": run.operation in INSTALLS and servers[host].settings["esync_install_dependencies"],
+                "install": OPERATIONS[run.operation].installs and servers[host].settings["esync_install_dependencies"],
                 "packages": servers[host].settings["esync_dependencies"],
                 "endpoint_packages": servers[host].settings["esync_endpoint_packages"],
                 "steps": steps,

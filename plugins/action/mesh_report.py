@@ -43,7 +43,7 @@ class ActionModule(ControlAction):
                 ledger.write(record)
         show(run.said)
         result.update(changed=is_news(known, run.written))
-        if run.check and run.operation not in ("repair",):
+        if not run.tests:
             result.update(msg="No pair is tested in check mode.")
             if run.failures:
                 result.update(failed=True, msg="\n".join(run.failures))

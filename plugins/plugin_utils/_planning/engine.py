@@ -15,7 +15,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning imp
     refuse_bad_batch,
     refuse_unknown_names,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS, REPORT_MODES, stage_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     FAILED,
     NOT_IN_RUN,
@@ -33,9 +33,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import
     Visits,
     forget_fetched,
 )
-
-ALWAYS_REAL = ("repair", "gate")
-"""Operations whose visits read and test in check mode too; none of them changes anything then."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def advance(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) ->
         refuse_unknown_names(run)
         refuse_bad_batch(run)
     conclude(run, visited, alive)
-    table = OPERATIONS[run.operation]
+    table = OPERATIONS[run.operation].stages
     for position in range(run.position + 1, len(table)):
         if run.ended:
             break
@@ -125,7 +122,8 @@ def begin(run: Run, in_run: Collection[str], batch: Collection[str], alive: Coll
     :param in_run: the hosts of the play. :param batch: those of them whose turn it is (``serial``).
     :param alive: those of the play that have not failed before; None: all of them.
     """
-    run.report_mode = REPORT_MODES[run.operation]
+    operation = OPERATIONS[run.operation]
+    run.report_mode, run.tests_in_check_mode = operation.report_mode, operation.tests_in_check_mode
     for server in run.servers.values():
         server.state = OK if server.host in in_run and server.host in batch else NOT_IN_RUN
         if server.host in in_run and alive is not None and server.host not in alive:
@@ -139,7 +137,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     """
     if run.position < 0 or run.ended:
         return
-    stage = stage_of(run)
+    stage = OPERATIONS[run.operation].stages[run.position]
     failed = []
     for server in run.servers.values():
         found = visited.get(server.host)
@@ -239,7 +237,7 @@ def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
         seconds=max(steps.probe_seconds(made) for made in visits.values()),
         batch=_batch(run, visits),
         keep=stage.failure == KEEP,
-        check=run.check and run.operation not in ALWAYS_REAL,
+        check=not run.tests,
         last=last,
     )
 

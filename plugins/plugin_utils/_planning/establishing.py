@@ -124,7 +124,7 @@ def read(run: Run) -> Visits:
     visits: Visits = {}
     for server in run.present:
         made = [steps.certificate_info(server)]
-        if not run.check:
+        if run.tests:
             made += _tested_at_once(run, server)
         if server.resident:
             # What it serves by its own word tells apart why others could not reach it, or met something else.
@@ -136,11 +136,10 @@ def read(run: Run) -> Visits:
 def examine(run: Run) -> Visits:
     """Read everything deeply, whatever goes wrong, and test like :func:`read`."""
     visits: Visits = {}
-    run.report_mode = "all_and_fail"
     for server in run.present:
         server.errors = []
         made: list[Step] = [steps.certificate_info(server, deep=True)]
-        if not run.check or run.operation == "repair":
+        if run.tests:
             made += [{**one, "when": {"readable": True}} for one in _tested_at_once(run, server)]
         if server.resident:
             # Last, so that the pairs are tested also where something is wrong with the endpoint's own files.
@@ -157,12 +156,7 @@ def _tested_at_once(run: Run, server: Server) -> list[Step]:
 
 def test_temporary(run: Run) -> Visits:
     """Test the pairs, if there are endpoints that listen only now."""
-    if run.all_resident:
-        return {}
-    check, run.check = run.check, run.check and run.operation != "repair"
-    visits = stages.prove(run, refusals=True, external=run.operation == "verify")
-    run.check = check
-    return visits
+    return {} if run.all_resident else stages.prove(run, refusals=True, external=run.operation == "verify")
 
 
 def refuse_other_models(run: Run) -> None:
@@ -336,7 +330,7 @@ def apply_folder(run: Run) -> Visits:
 def call_external(run: Run) -> Visits:
     """Connect to the external peers whose endpoint is known."""
     visits: Visits = {}
-    for server in run.present if not run.check else ():
+    for server in run.present if run.tests else ():
         try:
             others = steps.external_peers(run, steps.trust_of(run, server).entries)
         except EsyncError as error:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The operations: for each the table of its stages.
+"""The operations: for each the table of its stages, and what else sets it apart.
 
 How to read a table: a stage plans on the control node, then visits every host once. ``announce`` writes the ledger
 before the visit, ``visit`` gives each server its steps, ``conclude`` demands what has to be proved before the run goes
@@ -17,10 +17,9 @@ previous ones retired: refused everywhere first, destroyed after that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, rotating
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import (
     FETCH,
     HOLD,
@@ -285,37 +284,32 @@ REPAIR = (
     Stage("Test every pair once more", establishing.test_temporary, when=repairing.has_repaired, failure=KEEP),
 )
 
-OPERATIONS: Mapping[str, tuple[Stage, ...]] = {
-    "establish": ESTABLISH,
-    "verify": VERIFY,
-    "check": CHECK,
-    "gate": GATE,
-    "regenerate": REGENERATE,
-    "remove": REMOVE,
-    "repair": REPAIR,
-    "apply": APPLY,
-    "export": EXPORT,
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    :param stages: in their order.
+    :param report_mode: what the report at its end says of servers, see Run; empty: there is no report.
+    :param installs: whether a visit may install packages that it needs; the other operations change nothing on a host
+        that is not theirs to change.
+    :param tests_in_check_mode: whether visits read and test in check mode too; they change nothing then.
+    """
+
+    stages: tuple[Stage, ...]
+    report_mode: str = ""
+    installs: bool = False
+    tests_in_check_mode: bool = False
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "establish": Operation(ESTABLISH, "in_part", installs=True),
+    "verify": Operation(VERIFY, "all"),
+    "check": Operation(CHECK, "all_and_fail"),
+    "gate": Operation(GATE, tests_in_check_mode=True),
+    "regenerate": Operation(REGENERATE, "in_part", installs=True),
+    "remove": Operation(REMOVE, "in_part"),
+    "repair": Operation(REPAIR, "all_and_fail", installs=True, tests_in_check_mode=True),
+    "apply": Operation(APPLY),
+    "export": Operation(EXPORT),
 }
-
-REPORT_MODES: Mapping[str, str] = {
-    "establish": "in_part",
-    "verify": "all",
-    "check": "all_and_fail",
-    "gate": "",
-    "regenerate": "in_part",
-    "remove": "in_part",
-    "repair": "all_and_fail",
-    "apply": "",
-    "export": "",
-}
-"""What the report at the end of an operation says of servers; nothing: there is no report."""
-
-
-INSTALLS = ("establish", "regenerate", "repair")
-"""The operations in which a visit may install packages that it needs; the others change nothing on a host that is not
-theirs to change."""
-
-
-def stage_of(run: Run) -> Stage:
-    """The stage whose visits come back next."""
-    return OPERATIONS[run.operation][run.position]

@@ -148,6 +148,7 @@ class Run:
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.
     :param report_mode: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``;
         ``never``: it fails nothing; empty: nothing is reported.
+    :param tests_in_check_mode: whether visits read and test in check mode too.
     :param retiring: whether the retirement of the previous certificates has begun. :param rotated: whether the planned
         rotation is over. :param pending: whether the rotation was begun by an earlier run.
     :param ended: whether no further stage takes place.
@@ -167,6 +168,7 @@ class Run:
     repairs: dict[str, list[str]] = field(default_factory=dict)
     payloads: dict[str, str] = field(default_factory=dict)
     report_mode: str = "in_part"
+    tests_in_check_mode: bool = False
     retiring: bool = False
     rotated: bool = False
     pending: bool = False
@@ -191,6 +193,13 @@ class Run:
         values = {key: value for key, value in data.items() if key in known}
         values["servers"] = {name: Server(**one) for name, one in data["servers"].items()}
         return cls(**values)
+
+    # -- what ---------------------------------------------------------------------------------------------------
+
+    @property
+    def tests(self) -> bool:
+        """Whether pairs are tested. In check mode nothing was exchanged, so only operations that first look do it then."""
+        return not self.check or self.tests_in_check_mode
 
     # -- who ----------------------------------------------------------------------------------------------------
 

@@ -308,7 +308,7 @@ def prove(
     :param external: whether external peers are called too.
     """
     visits: Visits = {}
-    for server in run.present if not run.check else ():
+    for server in run.present if run.tests else ():
         if server.errors or not server.read.get("readable", True):
             continue  # kept for the report
         try:
@@ -351,7 +351,7 @@ def prove_refused(
     :param servers: those that present it. :param towards: the names of the peers, for each of those.
     """
     visits: Visits = {}
-    for server in servers if not run.check else ():
+    for server in servers if run.tests else ():
         wanted = [name for name in names_of(run.counterparts(server)) if name in towards(server)]
         try:
             entries = steps.trust_of(run, server, run.accepts).entries

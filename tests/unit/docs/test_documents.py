@@ -146,7 +146,7 @@ def test_the_settings_that_are_one_value_for_the_mesh_are_listed() -> None:
 
 
 def test_tasks_that_are_quoted_are_those_that_a_run_shows() -> None:
-    shown = {stage.title for stages in OPERATIONS.values() for stage in stages}
+    shown = {stage.title for operation in OPERATIONS.values() for stage in operation.stages}
     for text in _sources("roles/esync/tasks/**/*.yml"):
         shown |= {task["name"] for task in yaml.safe_load(text)}
     quoted = [title for path in DOCUMENTS for title in _TASK.findall(path.read_text(encoding="utf-8"))]

@@ -117,8 +117,8 @@ def test_every_stage_of_every_operation_is_reached(generation: Any, monkeypatch:
     reached = reach(generation, monkeypatch)
     missing = [
         (operation, stage.title)
-        for operation, table in OPERATIONS.items()
-        for position, stage in enumerate(table)
+        for operation, row in OPERATIONS.items()
+        for position, stage in enumerate(row.stages)
         if (operation, position) not in reached
     ]
     assert sorted(missing) == sorted(NEVER)
