@@ -63,16 +63,17 @@ def look(run: Run) -> Visits:
 
 def generate(run: Run) -> Visits:
     """Generate the sets or keep them. Where nothing differs from the ledger, the same visit prepares the test."""
-    visits: Visits = {}
-    for server in run.present:
+
+    def generated(server: Server) -> list[Step]:
         made = [steps.certificate_set(run, server, renew=False, discard_existing=_discards(run, server))]
         settled = {"unchanged": True, "trust": steps.trust_of(run, server, known=False).digest}
         if server.resident:
             made.append(steps.endpoint(server, "observed", when=settled))
         elif not run.check and run.counterparts(server):
             made.append(steps.probe_listener(run, server, when=settled))
-        visits[server.name] = made
-    return visits
+        return made
+
+    return stages.visits_of(run, run.present, generated)
 
 
 def _discards(run: Run, server: Server) -> bool:
@@ -121,34 +122,31 @@ def test(run: Run) -> Visits:
 
 def read(run: Run) -> Visits:
     """Read what lies on the hosts; a resident endpoint is tested in the same visit."""
-    visits: Visits = {}
-    for server in run.present:
-        made = [steps.certificate_info(server)]
-        if run.tests:
-            made += _tested_at_once(run, server)
-        if server.resident:
-            # What it serves by its own word tells apart why others could not reach it, or met something else.
-            made.append(steps.endpoint(server, "observed"))
-        visits[server.name] = made
-    return visits
+
+    def reading(server: Server) -> list[Step]:
+        # What it serves by its own word tells apart why others could not reach it, or met something else.
+        observed = [steps.endpoint(server, "observed")] if server.resident else []
+        return [steps.certificate_info(server), *_tested_at_once(run, server), *observed]
+
+    return stages.visits_of(run, run.present, reading)
 
 
 def examine(run: Run) -> Visits:
     """Read everything deeply, whatever goes wrong, and test like :func:`read`."""
-    visits: Visits = {}
-    for server in run.present:
+
+    def examined(server: Server) -> list[Step]:
         server.errors = []
-        made: list[Step] = [steps.certificate_info(server, deep=True)]
-        if run.tests:
-            made += [{**one, "when": {"readable": True}} for one in _tested_at_once(run, server)]
-        if server.resident:
-            # Last, so that the pairs are tested also where something is wrong with the endpoint's own files.
-            made.append(steps.endpoint(server, "observed"))
-        visits[server.name] = made
-    return visits
+        tested = [{**one, "when": {"readable": True}} for one in _tested_at_once(run, server)]
+        # Last, so that the pairs are tested also where something is wrong with the endpoint's own files.
+        observed = [steps.endpoint(server, "observed")] if server.resident else []
+        return [steps.certificate_info(server, deep=True), *tested, *observed]
+
+    return stages.visits_of(run, run.present, examined)
 
 
 def _tested_at_once(run: Run, server: Server) -> list[Step]:
+    if not run.tests:
+        return []
     if run.all_resident:
         return stages.prove_steps(run, server, refusals=True, external=run.operation == "verify", known=False)
     return [steps.probe_listener(run, server)] if run.counterparts(server) and not server.resident else []
@@ -329,16 +327,12 @@ def apply_folder(run: Run) -> Visits:
 
 def call_external(run: Run) -> Visits:
     """Connect to the external peers whose endpoint is known."""
-    visits: Visits = {}
-    for server in run.present if run.tests else ():
-        try:
-            others = steps.external_peers(run, steps.trust_of(run, server).entries)
-        except EsyncError as error:
-            run.fail(server, error)
-            continue
-        if others:
-            visits[server.name] = [steps.external_probe(run, server, others)]
-    return visits
+
+    def called(server: Server) -> list[Step]:
+        others = steps.external_peers(run, steps.trust_of(run, server).entries)
+        return [steps.external_probe(run, server, others)] if others else []
+
+    return stages.visits_of(run, run.present if run.tests else (), called)
 
 
 def report_external(run: Run) -> None:

@@ -31,6 +31,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import
     hold_shared,
     note_received,
     prove,
+    withdraw_shared,
 )
 
 ESTABLISH = (
@@ -100,7 +101,7 @@ APPLY = (
 )
 
 ROTATION = (
-    Stage("Listen for the test", rotating.listen_for_baseline, when=rotating.is_on),
+    Stage("Listen for the test", rotating.listen, when=rotating.is_on),
     Stage(
         "Test which pairs work, and make the next certificates",
         rotating.make_next,
@@ -115,8 +116,9 @@ ROTATION = (
         announce=rotating.announce,
         failure=STOP_ALL,
     ),
-    replace(FETCH, when=rotating.shares_next_keys, failure=STOP_ALL),
-    replace(HOLD, when=rotating.shares_next_keys, failure=STOP_ALL),
+    # After the endpoints know them, because callers use a set at once.
+    replace(FETCH, when=rotating.shares_keys, failure=STOP_ALL),
+    replace(HOLD, when=rotating.shares_keys, failure=STOP_ALL),
     Stage(
         "Test that every peer accepts the next certificates",
         rotating.test_next,
@@ -128,16 +130,16 @@ ROTATION = (
     Stage(
         "Switch every server to its next certificates",
         rotating.switch,
-        when=rotating.goes_on,
+        when=rotating.is_on,
         failure=KEEP,
         conclude=rotating.record_switch,
     ),
     # Everybody has them all by now; they are only filed by what they are.
-    replace(HOLD, when=rotating.shares_switched_keys),
+    replace(HOLD, when=rotating.shares_keys),
     Stage(
         "Test every pair with the new certificates",
         rotating.test_current,
-        when=rotating.goes_on,
+        when=rotating.is_on,
         conclude=rotating.compare,
     ),
     Stage(
@@ -146,7 +148,7 @@ ROTATION = (
         when=rotating.got_worse,
         conclude=rotating.record_roll_back,
     ),
-    replace(HOLD, when=rotating.shares_rolled_back_keys),
+    replace(HOLD, when=rotating.shares_old_keys),
     Stage(
         "Test every pair with the old certificates",
         rotating.test_old,
@@ -161,7 +163,7 @@ ROTATION = (
     ),
     Stage(
         "Take shared client keys out of use",
-        rotating.withdraw_shared,
+        withdraw_shared,
         when=rotating.leaves_shared_keys,
         announce=rotating.retire_in_ledger,
     ),
@@ -206,7 +208,7 @@ REGENERATE = (
     ),
     replace(FETCH, when=rotating.is_compromised),
     replace(HOLD, when=rotating.is_compromised),
-    Stage("Listen for the test", rotating.listen_for_baseline, when=rotating.is_compromised),
+    Stage("Listen for the test", rotating.listen, when=rotating.is_compromised),
     Stage(
         "Test every pair",
         prove,

@@ -69,8 +69,8 @@ def apply(run: Run) -> Visits:
     """Bring the trust up to date, and stop and start endpoints where the plan says so."""
     if exchanges(run):
         return stages.exchange(run, listen=False, restart=_with(run, RESTART))
-    made = {one.name: stages.endpoint_steps(run, one, one.name in _with(run, RESTART)) for one in run.present}
-    return {name: found for name, found in made.items() if found}
+    restart = _with(run, RESTART)
+    return stages.visits_of(run, run.present, lambda one: stages.endpoint_steps(run, one, one.name in restart))
 
 
 def exchanges(run: Run) -> bool:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import model_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import COMPROMISED, REMOVED, withdrawn
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.establishing import refuse_other_models
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import (
@@ -30,6 +30,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation impo
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FAILED, OK, UNREACHABLE, Run, Server
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_external_peers
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import verdict
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import broken, worse_than
@@ -117,10 +118,14 @@ def _compromised(run: Run) -> list[str]:
 
 def distrust(run: Run) -> None:
     """Remove the certificates from the ledger, also those of a server that is not in this run."""
-    for name in _compromised(run):
+    _withdraw_in_ledger(run, _compromised(run), COMPROMISED)
+
+
+def _withdraw_in_ledger(run: Run, names: Iterable[str], why: str) -> None:
+    for name in names:
         known = run.ledger.get(name)
         if known:
-            run.record(withdrawn(known, COMPROMISED, run.control.now))
+            run.record(withdrawn(known, why, run.control.now))
 
 
 def withdraw(run: Run) -> Visits:
@@ -182,10 +187,9 @@ def is_on(run: Run) -> bool:
     return bool(run.rotation and run.rotation["rotating"]) and not run.check and not run.rotated
 
 
-def listen_for_baseline(run: Run) -> Visits:
-    """Let those listen that do not yet."""
-    made = {one.name: stages.listener_steps(run, one) for one in run.present}
-    return {name: found for name, found in made.items() if found}
+def listen(run: Run) -> Visits:
+    """Let those listen for the next test that do not yet."""
+    return stages.visits_of(run, run.present, lambda server: stages.listener_steps(run, server))
 
 
 def make_next(run: Run) -> Visits:
@@ -218,8 +222,8 @@ def apply_next(run: Run) -> Visits:
     return stages.exchange(run, serve=NEXT)
 
 
-def shares_next_keys(run: Run) -> bool:
-    """Whether the next client sets are shared; after the endpoints know them, because callers use a set at once."""
+def shares_keys(run: Run) -> bool:
+    """Whether what is rotated is shared with the peers too."""
     return is_on(run) and run.model == SHARED_KEYS
 
 
@@ -253,41 +257,23 @@ def switch(run: Run) -> Visits:
 
 
 def _turn(run: Run, state: str) -> Visits:
-    visits: Visits = {}
-    for server in run.present:
+    def turned(server: Server) -> list[Step]:
         made = []
         if run.rotates(server):
             made.append(steps.certificate_set(run, server, state=state))
             server.changed = True
-        made += stages.endpoint_steps(run, server)
-        made += stages.listener_steps(run, server)
-        if made:
-            visits[server.name] = made
-    return visits
+        return [*made, *stages.endpoint_steps(run, server), *stages.listener_steps(run, server)]
 
-
-def goes_on(run: Run) -> bool:
-    """Whether the rotation goes on to its switch."""
-    return is_on(run)
+    return stages.visits_of(run, run.present, turned)
 
 
 def record_switch(run: Run) -> None:
     """Record the switch. One server that could not switch must not leave the others in the middle: all go back."""
     for server in run.present:
-        run.worse += [_told(server, error) for error in server.errors]
+        place = f"{server.name}: the switch failed"
+        run.worse += [records.message_of({**error, "server": place}) for error in server.errors]
         server.errors = []
     stages.record_sets(run, run.present)
-
-
-def _told(server: Server, error: object) -> str:
-    said = dict(error) if isinstance(error, dict) else {}
-    cause = said.get("cause", "it ended with an error")
-    return f"{server.name}: the switch failed: {cause}. {said.get('remedy', '')}".strip()
-
-
-def shares_switched_keys(run: Run) -> bool:
-    """Whether shared client keys are filed by what they are now."""
-    return is_on(run) and run.model == SHARED_KEYS
 
 
 def test_current(run: Run) -> Visits:
@@ -315,9 +301,9 @@ def record_roll_back(run: Run) -> None:
     stages.record_sets(run, run.present)
 
 
-def shares_rolled_back_keys(run: Run) -> bool:
-    """Whether shared client keys are filed by what they are again."""
-    return got_worse(run) and run.model == SHARED_KEYS
+def shares_old_keys(run: Run) -> bool:
+    """Whether what was switched back is shared with the peers too."""
+    return shares_keys(run) and got_worse(run)
 
 
 def test_old(run: Run) -> Visits:
@@ -371,11 +357,6 @@ def leaves_shared_keys(run: Run) -> bool:
     return retires(run) and run.changes_model and run.model == PINNED
 
 
-def withdraw_shared(run: Run) -> Visits:
-    """Before the shared ones are refused."""
-    return stages.withdraw_shared(run)
-
-
 def retire_in_ledger(run: Run) -> None:
     """The ledger goes first: a run that is killed from here on finds there that they are out."""
     run.retiring = True
@@ -412,14 +393,13 @@ def drops_shared(run: Run) -> bool:
 
 def destroy(run: Run) -> Visits:
     """Destroy the keys, and end the rotation on each server."""
-    visits: Visits = {}
-    for server in run.present:
-        made = [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
+
+    def retired(server: Server) -> list[Step]:
         server.listening = False
-        made += stages.listener_steps(run, server)
-        if made:
-            visits[server.name] = made
-    return visits
+        made = [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
+        return [*made, *stages.listener_steps(run, server)]
+
+    return stages.visits_of(run, run.present, retired)
 
 
 def test_final(run: Run) -> Visits:
@@ -471,10 +451,7 @@ def _plan_replacement(run: Run) -> None:
 
 def distrust_removed(run: Run) -> None:
     """Remove the removed servers from the ledger."""
-    for name in run.mesh["esync_remove"]:
-        known = run.ledger.get(name)
-        if known:
-            run.record(withdrawn(known, REMOVED, run.control.now))
+    _withdraw_in_ledger(run, run.mesh["esync_remove"], REMOVED)
 
 
 def withdraw_removed(run: Run) -> Visits:
@@ -542,23 +519,16 @@ def is_on_removed(run: Run) -> bool:
 
 def restore_removed_trust(run: Run) -> Visits:
     """Let them know the others once more: else they would refuse the others, and that would prove nothing."""
-    visits = _trust_once_more(run)
-    for server in run.present:
-        visits[server.name] = stages.listener_steps(run, server)
-    return {name: made for name, made in visits.items() if made}
+    return {**_trust_once_more(run), **listen(run)}
 
 
 def _trust_once_more(run: Run) -> Visits:
-    visits: Visits = {}
-    for server in run.leaving:
-        if server.state == OK and server.installed_keys and server.trust:
-            try:
-                found = steps.trust_of(run, server)
-            except EsyncError as error:
-                run.fail(server, error)
-                continue
-            visits[server.name] = [steps.peer_trust(run, server, found)] if found.changed else []
-    return visits
+    def restored(server: Server) -> list[Step]:
+        found = steps.trust_of(run, server)
+        return [steps.peer_trust(run, server, found)] if found.changed else []
+
+    holding = [one for one in run.leaving if one.state == OK and one.installed_keys and one.trust]
+    return stages.visits_of(run, holding, restored)
 
 
 def test_removed_shared(run: Run) -> Visits:
@@ -568,15 +538,15 @@ def test_removed_shared(run: Run) -> Visits:
 
 def destroy_removed(run: Run) -> Visits:
     """Destroy the removed servers' own files; the members listen for the last test."""
-    visits: Visits = {}
-    for server in run.leaving:
-        if server.state == OK:
-            made = [steps.endpoint(server, "absent")] if server.resident else []
-            visits[server.name] = [*made, steps.destroyed_set(server)]
+
+    def destroyed(server: Server) -> list[Step]:
+        made = [steps.endpoint(server, "absent")] if server.resident else []
+        return [*made, steps.destroyed_set(server)]
+
     for server in run.present:
         server.listening = False
-        visits[server.name] = stages.listener_steps(run, server)
-    return {name: made for name, made in visits.items() if made}
+    leaving = [one for one in run.leaving if one.state == OK]
+    return {**stages.visits_of(run, leaving, destroyed), **listen(run)}
 
 
 def report_removed_done(run: Run) -> None:

@@ -198,7 +198,7 @@ class Run:
 
     @property
     def tests(self) -> bool:
-        """Whether pairs are tested. In check mode nothing was exchanged, so only operations that first look do it then."""
+        """Whether pairs are tested: in check mode only by operations that look before they change anything."""
         return not self.check or self.tests_in_check_mode
 
     # -- who ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -81,6 +81,23 @@ class Stage:
     failure: str = OTHERS_GO_ON
 
 
+def visits_of(run: Run, servers: Iterable[Server], planned_for: Callable[[Server], list[Step]]) -> Visits:
+    """The visits of a stage. A server whose steps cannot be planned, because of its own word, takes no more part.
+
+    :param planned_for: the steps of one server; with none it is not visited.
+    """
+    visits: Visits = {}
+    for server in servers:
+        try:
+            made = planned_for(server)
+        except EsyncError as error:
+            run.fail(server, error)
+            continue
+        if made:
+            visits[server.name] = made
+    return visits
+
+
 # -- the ledger -----------------------------------------------------------------------------------------------------
 
 
@@ -150,24 +167,18 @@ def exchange(
     :param distrust: names that nobody keeps anything of. :param serve: the generation that the endpoint presents.
     :param listen: whether a test follows. :param restart: the servers whose endpoint is stopped and started.
     """
-    visits: Visits = {}
-    for server in run.present:
-        try:
-            plan = planned(run, server, run.accepts, distrust)
-        except EsyncError as error:
-            run.fail(server, error)
-            continue
+
+    def exchanged(server: Server) -> list[Step]:
+        plan = planned(run, server, run.accepts, distrust)
         made = []
         # With nobody to trust yet and no trust in force there is nothing to write.
         if plan.changed and (plan.entries or server.trust):
             made.append(steps.peer_trust(run, server, plan))
             server.changed = True
         made += endpoint_steps(run, server, server.name in restart)
-        if listen:
-            made += listener_steps(run, server, serve)
-        if made:
-            visits[server.name] = made
-    return visits
+        return [*made, *(listener_steps(run, server, serve) if listen else ())]
+
+    return visits_of(run, run.present, exchanged)
 
 
 def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step]:
@@ -206,13 +217,13 @@ def fetch_shared(run: Run) -> Visits:
     if run.model != SHARED_KEYS or run.check:
         return {}
     missing = {entry for server in run.present for entry in shared_plan(run, server).missing}
-    visits = {}
-    for server in run.present:
+
+    def fetched(server: Server) -> list[Step]:
         record = run.ledger.get(server.name)
         own = [entry for entry in sets_of(record, run.changes_model) if entry in missing] if record else []
-        if own:
-            visits[server.name] = [_shared_step(server, "fetched", own)]
-    return visits
+        return [_shared_step(server, "fetched", own)] if own else []
+
+    return visits_of(run, run.present, fetched)
 
 
 def hold_shared(run: Run, folder: bool = False) -> Visits:
@@ -220,24 +231,24 @@ def hold_shared(run: Run, folder: bool = False) -> Visits:
 
     :param folder: whether those of external peers lie in a folder on the host.
     """
-    visits: Visits = {}
-    for server in run.present if run.shares_keys else ():
-        entries: Sequence[SharedKey] = ()
-        changed = server.read.get("shared") is not None
-        if run.model == SHARED_KEYS:
-            plan = shared_plan(run, server)
-            entries = plan.obtainable([*run.payloads, *(_in_folder(server) if folder else ())])
-            changed = plan.changes(entries)
-            _report_missing(run, server, {one.peer for one in set(plan.wanted) - set(entries)})
-        if changed:
-            state = "present" if run.model == SHARED_KEYS else "absent"
-            made = _shared_step(server, state, entries)
-            if folder:
-                made["options"]["folder"] = server.settings["esync_folder"]
-            installed = {one["fingerprint"] for one in server.installed_keys}
-            made["payloads"] = [one.fingerprint for one in entries if one.fingerprint in {*run.payloads} - installed]
-            visits[server.name] = [made]
-    return visits
+    if run.model != SHARED_KEYS:
+        holding = [one for one in run.present if one.read.get("shared") is not None]
+        return visits_of(run, holding, lambda server: [_shared_step(server, "absent", ())])
+
+    def held(server: Server) -> list[Step]:
+        plan = shared_plan(run, server)
+        entries = plan.obtainable([*run.payloads, *(_in_folder(server) if folder else ())])
+        _report_missing(run, server, {one.peer for one in set(plan.wanted) - set(entries)})
+        if not plan.changes(entries):
+            return []
+        made = _shared_step(server, "present", entries)
+        if folder:
+            made["options"]["folder"] = server.settings["esync_folder"]
+        sent = {*run.payloads} - {one["fingerprint"] for one in server.installed_keys}
+        made["payloads"] = [one.fingerprint for one in entries if one.fingerprint in sent]
+        return [made]
+
+    return visits_of(run, run.present, held)
 
 
 def withdraw_shared(run: Run) -> Visits:
@@ -307,18 +318,9 @@ def prove(
 
     :param external: whether external peers are called too.
     """
-    visits: Visits = {}
-    for server in run.present if run.tests else ():
-        if server.errors or not server.read.get("readable", True):
-            continue  # kept for the report
-        try:
-            made = prove_steps(run, server, present, require, model, refusals, external)
-        except EsyncError as error:
-            run.fail(server, error)
-            continue
-        if made:
-            visits[server.name] = made
-    return visits
+    # What went wrong elsewhere is kept for the report.
+    able = [one for one in run.present if run.tests and not one.errors and run.takes_part(one)]
+    return visits_of(run, able, lambda server: prove_steps(run, server, present, require, model, refusals, external))
 
 
 def prove_steps(
@@ -350,20 +352,15 @@ def prove_refused(
 
     :param servers: those that present it. :param towards: the names of the peers, for each of those.
     """
-    visits: Visits = {}
-    for server in servers if run.tests else ():
+
+    def refused(server: Server) -> list[Step]:
         wanted = [name for name in names_of(run.counterparts(server)) if name in towards(server)]
-        try:
-            entries = steps.trust_of(run, server, run.accepts).entries
-        except EsyncError as error:
-            run.fail(server, error)
-            continue
-        peers = steps.peers_of(run, server, wanted, entries)
+        peers = steps.peers_of(run, server, wanted, steps.trust_of(run, server, run.accepts).entries)
         server.to_refuse = [str(peer["name"]) for peer in peers]
-        if peers:
-            probe = steps.peer_probe(run, server, peers, present, refused=True, model=model)
-            visits[server.name] = [{**probe, "tag": "refused"}]
-    return visits
+        probe = steps.peer_probe(run, server, peers, present, refused=True, model=model)
+        return [{**probe, "tag": "refused"}] if peers else []
+
+    return visits_of(run, servers if run.tests else (), refused)
 
 
 def demand_refused(run: Run, what: str, then: str) -> None:
