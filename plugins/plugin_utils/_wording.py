@@ -4,16 +4,16 @@
 
 """The one rendering of what is wrong, and the words that messages have in common.
 
-Terminal, page, JUnit, the plan of a repair, the gate and the calls to external peers all use ``pair_line`` and
-``problem_line``. They take anything with the attributes named by the protocols, so that nobody needs the report's own
-classes.
+Terminal, page, JUnit and the plan of a repair use ``pair_line`` and ``problem_line``, which take anything with the
+attributes named by the protocols, so that nobody needs the report's own classes. The gate and the calls to external
+peers, which make no report, use ``result_line``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 
@@ -106,12 +106,33 @@ def pair_line(pair: PairLike, place: str = "", causes: Sequence[str] = ()) -> st
     return statement(place or pair.label, keys, pair.detail, pair.remedy, pair_command(pair))
 
 
+def result_line(source: str, result: Mapping[str, Any], external: bool = False) -> str:
+    """What a probe returned of one peer, in the same line as :func:`pair_line`.
+
+    :param source: whose probe it was. :param external: whether the peer is none of this mesh, on which no command of
+        ours has any effect.
+    """
+    target, cause, remedy = str(result["to"]), result.get("cause"), str(result.get("remedy") or "")
+    label = pair_label(source, target, result.get("site"))
+    command = "" if external else _command(cause, remedy, source, target)
+    return statement(label, str(cause or result["verdict"]), str(result.get("detail") or ""), remedy, command)
+
+
 def pair_command(pair: PairLike) -> str:
     """The command that does what the remedy says; empty if there is none, or the remedy is not that of the table."""
-    row = CAUSES.get(pair.cause or "")
-    if row is None or not row.command or pair.remedy != row.remedy:
+    return _command(pair.cause, pair.remedy, pair.source, pair.target)
+
+
+def _command(cause: str | None, remedy: str, caller: str, peer: str) -> str:
+    row = CAUSES.get(cause or "")
+    if row is None or not row.command or remedy != row.remedy:
         return ""
-    return row.command.format(caller=pair.source, peer=pair.target)
+    return row.command.format(caller=caller, peer=peer)
+
+
+def not_tested(source: str, target: str) -> str:
+    """That a pair should have been tested and was not, where nothing says why."""
+    return f"{pair_label(source, target)}: not tested."
 
 
 def problem_line(problem: ProblemLike, place: str = "", example: str = "") -> str:

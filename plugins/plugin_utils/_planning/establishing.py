@@ -10,7 +10,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import UNREACHABLE, Run, Server, errors_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, UNREACHABLE, Run, Server, errors_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_other_model
@@ -43,7 +43,7 @@ def warn(run: Run) -> None:
         "have taken them up, at the end of this run.",
         "The regenerate playbook makes new certificates too, and no pair is down meanwhile.",
     )
-    absent = [one.name for one in run.members if one.state != "ok"]
+    absent = [one.name for one in run.members if one.state != OK]
     if absent:
         run.say(
             f"Not in this run: {', '.join(absent)}. What they have stays as it is, and the pairs with them stay down "
@@ -162,22 +162,23 @@ def refuse_other_models(run: Run) -> None:
 
     :raises EsyncError: kind ``other_trust_model``, of every server.
     """
-    errors = []
-    for server in run.present:
-        try:
-            refuse_other_model(server.name, server.trust, run.model)
-        except EsyncError as error:
-            errors.append(error)
-    raise_all(errors)
+    raise_all(list(_other_models(run).values()))
 
 
 def end_other_models(run: Run) -> None:
     """End the part of every server that is by another trust model than the settings; the others go on."""
+    for name, error in _other_models(run).items():
+        run.fail(run.servers[name], error)
+
+
+def _other_models(run: Run) -> dict[str, EsyncError]:
+    found: dict[str, EsyncError] = {}
     for server in run.present:
         try:
             refuse_other_model(server.name, server.trust, run.model)
         except EsyncError as error:
-            run.fail(server, error)
+            found[server.name] = error
+    return found
 
 
 def require_external(run: Run) -> None:
@@ -219,8 +220,7 @@ def pass_gate(run: Run) -> Visits:
             continue
         entries = steps.trust_of(run, server, known=False).entries
         peers = steps.peers_of(run, server, called, entries)
-        probe = steps.peer_probe(run, server, peers)
-        probe["options"]["clusters"] = []
+        probe = steps.peer_probe(run, server, peers, through_balancers=False)
         visits[server.name] = [steps.certificate_info(server), {**probe, "tag": "gate"}]
     return visits
 
@@ -237,7 +237,7 @@ def export(run: Run) -> Visits:
             folder=_folder_of(server),
             address=server.address,
             port=server.port,
-            endpoint="temporary" if not server.resident else server.settings["esync_endpoint"],
+            endpoint=server.settings["esync_endpoint"],
             shared_keys=run.model == SHARED_KEYS,
             web_roots=server.settings["esync_web_roots"],
         )

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import place_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.records import message_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import not_tested, result_line
 
 
 def outsider(host: str) -> EsyncError:
@@ -42,18 +44,15 @@ def refusal(server: str, steps: Sequence[Mapping[str, Any]], results: Sequence[M
     if asked is None:
         return None
     said = []
-    tested: dict[str, Any] = {}
+    tested: set[str] = set()
     for result in results:
-        for problem in result.get("problems") or ():
-            place = f"{problem['path']}: " if problem.get("path") else ""
-            said.append(f"{server}: {place}{problem['cause']}. {problem['remedy']}.")
+        said += [message_of({**problem, "server": server}) for problem in result.get("problems") or ()]
         for pair in result.get("results") or ():
-            tested[str(pair["to"])] = pair
-            if pair["verdict"] != "ok":
-                place = place_of(str(pair["to"]), pair.get("site"))
-                said.append(f"{server} -> {place}: {pair['cause']}. {pair['detail']} {pair['remedy']}")
+            tested.add(str(pair["to"]))
+            if pair["verdict"] != OK:
+                said.append(result_line(server, pair))
     names = dict.fromkeys(str(peer["name"]) for peer in asked["options"]["peers"])
-    said += [f"{server} -> {name}: not tested." for name in names if name not in tested]
+    said += [not_tested(server, name) for name in names if name not in tested]
     if not said:
         return None
     return EsyncError(f"The gate is shut, and nothing was changed. {' '.join(said)}", "", kind="gate_closed")

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
+    FAILED,
+    NOT_IN_RUN,
+    OK,
+    TEMPORARY,
+    Run,
+    Server,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.shared_keys import InstalledKeys, plan_shared_keys
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import plan_trust
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import ReportBuilder
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer
-
-if TYPE_CHECKING:
-    from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -35,7 +40,7 @@ def mesh_of(run: Run) -> Mesh:
         [_server(run, one) for one in run.members], _endpoint_of(run), [_cluster(one) for one in run.clusters]
     )
     for one in run.members:
-        takes_part = one.state == "ok"
+        takes_part = one.state == OK
         builder.add(
             one.name,
             one.results if takes_part else (),
@@ -56,14 +61,14 @@ def mesh_of(run: Run) -> Mesh:
 
 def _endpoint_of(run: Run) -> str:
     """Which ends have to be in the run for a pair to be tested: both with the temporary endpoint."""
-    return "temporary" if any(not one.resident for one in run.members) else "resident"
+    return TEMPORARY if any(not one.resident for one in run.members) else "resident"
 
 
 def _server(run: Run, server: Server) -> ReportServer:
     state = server.state
-    if state == "ok" and server.errors:
-        state = "failed"
-    elif state == "ok" and server.read.get("readable") is False and not server.results:
+    if state == OK and server.errors:
+        state = FAILED
+    elif state == OK and server.read.get("readable") is False and not server.results:
         state = "unreadable"
     sites = tuple(str(site["name"]) for site in server.sites)
     return ReportServer(server.name, server.address, server.port, state, _end_of(run.ledger.get(server.name)), sites)
@@ -78,7 +83,7 @@ def _findings(run: Run, server: Server, checked: bool) -> ServerFindings:
     now = datetime.datetime.strptime(run.control.now, _TIME)
     soon = now + datetime.timedelta(days=int(server.settings["esync_renew_before_days"]))
     missing, unexpected = _shared(run, server)
-    found = server.state != "not_in_run"
+    found = server.state != NOT_IN_RUN
     return ServerFindings(
         server.name,
         _read(server) if found else {},
@@ -97,15 +102,7 @@ def _findings(run: Run, server: Server, checked: bool) -> ServerFindings:
 def _planned(run: Run, server: Server) -> dict[str, Any]:
     """What establish would change of its trust."""
     try:
-        plan = plan_trust(
-            server.name,
-            run.names,
-            run.ledger,
-            server.trust,
-            server.trust_is_intact,
-            allow_shrink=bool(run.mesh["esync_allow_shrink"]),
-            model=run.accepts,
-        )
+        plan = steps.trust_of(run, server, run.accepts)
     except EsyncError:
         return {}  # the ledger is lost, and says so of every server
     return {
@@ -135,7 +132,7 @@ def _end_of(record: LedgerRecord | None) -> str | None:
     ends = [
         str(facts["not_after"])
         for generation in (record.generations if record else ())
-        if generation.state == "current"
+        if generation.state == CURRENT
         for facts in generation.certificates.values()
     ]
     return min(ends, default=None)

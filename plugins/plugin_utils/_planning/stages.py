@@ -42,6 +42,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import 
     refuse_external_peers,
     refuse_other_model,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import not_tested, result_line
 
 OTHERS_GO_ON, KEEP = "others_go_on", "keep"
 STOP_ALL, STOP_IF_FAILED = "stop_all", "stop_if_failed"
@@ -371,11 +372,11 @@ def demand_refused(run: Run, what: str, then: str) -> None:
     for server in run.servers.values():
         found, expected = server.refused or [], server.to_refuse
         server.refused, server.to_refuse = None, []
-        accepted = [one for one in found if one["verdict"] != "ok"]
+        accepted = [one for one in found if one["verdict"] != OK]
         answered = {str(one["to"]) for one in found}
         details = [str(one.get("detail") or "") for one in accepted]
         # What returned no result proves nothing.
-        details += [f"{server.name} -> {name}: not tested." for name in dict.fromkeys(expected) if name not in answered]
+        details += [not_tested(server.name, name) for name in dict.fromkeys(expected) if name not in answered]
         if details and server.state == OK:
             remedies = dict.fromkeys(str(one.get("remedy") or "") for one in accepted)
             run.fail(
@@ -393,10 +394,10 @@ def report_external(run: Run, must_answer: bool) -> None:
     """Report how external peers answered. :param must_answer: whether one that did not fails the run."""
     called = [one for one in run.present if one.external]
     wrong = [
-        f"{server.name} -> {pair['to']}: {pair.get('cause')}. {pair.get('detail')} {pair.get('remedy')}"
+        result_line(server.name, pair, external=True)
         for server in called
         for pair in server.external
-        if pair["verdict"] != "ok"
+        if pair["verdict"] != OK
     ]
     if wrong and must_answer:
         run.failures.append(f"Not every external peer answered as it should. {' '.join(wrong)}")

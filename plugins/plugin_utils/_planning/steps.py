@@ -16,6 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder imp
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     EXTERNAL,
+    OK,
     TEMPORARY,
     Run,
     Server,
@@ -193,10 +194,7 @@ def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable
     A peer whose certificates apply to sites comes once for each. Of one that the ledger does not know, the host
     looks up itself what it trusts.
     """
-    expected: dict[str, dict[str, str]] = {}
-    for entry in entries:
-        if entry.role == SERVER:
-            expected.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+    expected = _expected(entries)
     return [
         {
             "name": peer.name,
@@ -214,16 +212,22 @@ def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable
 
 def external_peers(run: Run, entries: Iterable[TrustEntry]) -> list[dict[str, Any]]:
     """The external peers whose endpoint is known, as :func:`peers_of` has members."""
-    expected: dict[str, dict[str, str]] = {}
-    for entry in entries:
-        if entry.role == SERVER:
-            expected.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+    expected = _expected(entries)
     found = [run.ledger[name] for name in external_peers_of(run.names, run.ledger)]
     return [
         {"name": one.name, "address": one.address, "port": one.port, "expected": expected.get(one.name, {})}
         for one in found
         if one.port
     ]
+
+
+def _expected(entries: Iterable[TrustEntry]) -> dict[str, dict[str, str]]:
+    """The server certificates that every peer may present, fingerprint to state."""
+    expected: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        if entry.role == SERVER:
+            expected.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+    return expected
 
 
 def peer_probe(
@@ -235,23 +239,23 @@ def peer_probe(
     require: Sequence[str] = STATES,
     model: str | None = None,
     refusals: bool = False,
-    when: Any = None,
+    through_balancers: bool = True,
 ) -> Step:
     """Connect to every peer and exchange bytes both ways, or prove that every peer refuses.
 
     :param present: the certificate to present. :param refused: whether the peers must refuse it.
     :param require: the generations that a peer may serve. :param model: the trust model by which it is presented.
     :param refusals: whether to try, at one peer, what must be refused besides.
+    :param through_balancers: whether clusters of these peers are called too.
     """
     settings = server.settings
     shown = model or run.model
     names = {str(peer["name"]) for peer in peers}
-    reached = {one.name for one in run.counterparts(server) if one.state == "ok"} & names
+    reached = {one.name for one in run.counterparts(server) if one.state == OK} & names
     ring = [next_in_ring(server.name, reached or names)] if refusals and names else []
-    clusters = [] if refused else _called(run, server, names)
+    clusters = _called(run, server, names) if through_balancers and not refused else []
     return step(
         "peer_probe",
-        when=when,
         peers=list(peers),
         present=CURRENT if present == NEXT and shown == PINNED and not server.has(NEXT) else present,
         expect="refused" if refused else "accepted",
@@ -269,9 +273,8 @@ def peer_probe(
 
 def external_probe(run: Run, server: Server, peers: Sequence[Mapping[str, Any]]) -> Step:
     """Connect to external peers. They run what they like, so versions are not compared, and no cluster is called."""
-    made = peer_probe(run, server, peers)
+    made = peer_probe(run, server, peers, through_balancers=False)
     made["options"].pop("product_version", None)
-    made["options"]["clusters"] = []
     return {**made, "tag": "external"}
 
 

@@ -13,11 +13,13 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import (
     abbreviated,
     cluster_label,
+    not_tested,
     pair_label,
     pair_line,
     place_of,
     printable,
     problem_line,
+    result_line,
     statement,
 )
 
@@ -66,6 +68,20 @@ def test_the_command_of_the_table_is_given_only_with_the_remedy_of_the_table() -
     assert line.endswith("Command: ansible-playbook esync.mesh.establish -e esync_accept_changed=b")
     assert "Command" not in pair_line(pair(cause="server_certificate_unknown", remedy="Something better."))
     assert "Command" not in pair_line(pair(cause="connection_timed_out", remedy=CAUSES["connection_timed_out"].remedy))
+
+
+def test_what_a_probe_returned_reads_like_a_pair() -> None:
+    remedy = CAUSES["server_certificate_unknown"].remedy
+    found = {"to": "b", "site": "shop", "verdict": "failed", "cause": "server_certificate_unknown", "detail": "It"}
+    line = result_line("a", {**found, "remedy": remedy})
+    assert line == pair_line(
+        pair(label="a -> b [shop]", cause="server_certificate_unknown", detail="It", remedy=remedy)
+    )
+    assert line.endswith("Command: ansible-playbook esync.mesh.establish -e esync_accept_changed=b")
+    # No playbook of this mesh does anything on a server of another one.
+    assert "Command" not in result_line("a", {**found, "remedy": remedy}, external=True)
+    assert result_line("a", {"to": "b", "verdict": "untested", "cause": None}) == "a -> b: untested."
+    assert not_tested("a", "b") == "a -> b: not tested."
 
 
 def test_a_problem_in_one_line() -> None:
