@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
-    VISIT_TIMEOUT,
-    control_node,
     mesh_name,
     mesh_reader,
     refuse_debugging,
     refuse_strategy,
     visited,
+    with_ledger,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import cluster_facts, read_mesh
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference, is_news
@@ -48,17 +46,11 @@ class ActionModule(ControlAction):
         else:
             before = variables[options["plan"]]
             run = Run.from_json(before["state"])
-        run.control = control_node()
-        ledger = Ledger(Path(run.mesh["esync_ledger"]))
-        with contextlib.nullcontext() if self._task.check_mode else ledger.lock():
-            run.ledger = {record.name: record for record in ledger.read_all()}
-            known = dict(run.ledger)
+        with with_ledger(run) as known:
             plan = advance(run, visited(before, variables, options["visit"]), alive)
-            for record in run.written.values() if not self._task.check_mode else ():
-                ledger.write(record)
         show(run.said)
         if self._task.diff and run.written:
-            result["diff"] = difference(ledger, known, run.written)
+            result["diff"] = difference(Ledger(Path(run.mesh["esync_ledger"])), known, run.written)
         if run.payloads:
             # Shared client keys, encrypted: nobody is to see them all the same.
             result["_ansible_no_log"] = True
@@ -101,7 +93,7 @@ def _told(run: Run, plan: Plan) -> dict[str, Any]:
             }
             for host, steps in plan.visits.items()
         },
-        "timeout": int(run.mesh.get("esync_visit_timeout", VISIT_TIMEOUT) + plan.seconds),
+        "timeout": int(run.mesh["esync_visit_timeout"] + plan.seconds),
         "batch": plan.batch,
         "keep": plan.keep,
         "check": plan.check,

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
-from ansible_collections.esync.mesh.plugins.plugin_utils._control import control_node, visited
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, is_news
+from ansible_collections.esync.mesh.plugins.plugin_utils._control import visited, with_ledger
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
@@ -33,14 +32,8 @@ class ActionModule(ControlAction):
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         before = variables[options["plan"]]
         run = Run.from_json(before["state"])
-        run.control = control_node()
-        ledger = Ledger(Path(run.mesh["esync_ledger"]))
-        with contextlib.nullcontext() if run.check else ledger.lock():
-            known = {record.name: record for record in ledger.read_all()}
-            run.ledger = dict(known)
+        with with_ledger(run) as known:
             conclude(run, visited(before, variables, options["visit"]), set(variables.get("ansible_play_hosts") or ()))
-            for record in run.written.values() if not run.check else ():
-                ledger.write(record)
         show(run.said)
         result.update(changed=is_news(known, run.written))
         if not run.tests:

@@ -21,8 +21,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import er
 
 _RETURNED = ("changed", "failed", "msg", "error", "errors", "step", "results", "warnings", "unreachable", "diff")
 _SENT = ("step", "options", "when", "check")
-_NEEDS_PASSPHRASE = ("certificate_set", "certificate_info", "shared_client_sets", "exchange_folder")
-_NEEDS_FOLDER_PASSPHRASE = ("exchange_folder_info", "shared_client_sets")
+_OPEN_PFX = ("certificate_set", "certificate_info", "shared_client_sets")
+_OPEN_FOLDERS = ("exchange_folder_info", "shared_client_sets")
 
 
 class ActionModule(Action):
@@ -45,7 +45,11 @@ class ActionModule(Action):
         name, steps = str(mine["name"]), plain(mine["steps"])
         self._task.check_mode = bool(plan["check"])
         try:
-            errors = self._visit(result, name, steps, mine, options, plan, variables)
+            if "refuse" in steps[0]:
+                errors, result["msg"] = list(steps[0]["errors"]), steps[0]["refuse"]
+            else:
+                secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
+                errors = self._take(result, name, steps, self._send(name, steps, mine, secrets, variables))
         except EsyncError as error:
             errors, result["msg"] = errors_of(error), str(error)
         except AnsibleConnectionFailure:
@@ -65,23 +69,16 @@ class ActionModule(Action):
                 result["steps"] = []
         return result
 
-    def _visit(
+    def _send(
         self,
-        result: dict[str, Any],
         name: str,
         steps: Sequence[Mapping[str, Any]],
         mine: Mapping[str, Any],
-        options: Mapping[str, Any],
-        plan: Mapping[str, Any],
+        secrets: Mapping[str, str],
         variables: dict[str, Any],
-    ) -> list[dict[str, Any]]:
-        """Visit the host, and put what came back into the result; returns the errors by which it ended."""
-        if "refuse" in steps[0]:
-            result["msg"] = steps[0]["refuse"]
-            return list(steps[0]["errors"])
-        secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
-        shares_keys = _shares_keys(steps)
-        if shares_keys:
+    ) -> dict[str, Any]:
+        """Let the host do the steps, installing what they need if need be; returns its reply."""
+        if _shares_keys(steps):
             self._refuse_leaks(name)
             # Else the connection, which has a copy of its own, prints what comes back from -vvv on.
             self._play_context.no_log = self._connection._play_context.no_log = True
@@ -96,7 +93,13 @@ class ActionModule(Action):
         if missing and mine["install"] and not self._task.check_mode:
             self._install(missing, variables)
             reply = self._call(arguments, variables)
-        found, errors = _understood(name, steps, reply, shares_keys)
+        return reply
+
+    def _take(
+        self, result: dict[str, Any], name: str, steps: Sequence[Mapping[str, Any]], reply: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Put what came back from the host into the result; returns the errors by which the visit ended."""
+        found, errors = _understood(name, steps, reply, _shares_keys(steps))
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
@@ -114,9 +117,8 @@ class ActionModule(Action):
             result["warnings"] = warnings
         refused = gate.refusal(name, steps, found)
         if refused:
-            result["msg"] = str(refused)
-            return errors_of(refused)
-        if errors:
+            errors, result["msg"] = errors_of(refused), str(refused)
+        elif errors:
             result["msg"] = "\n".join(records.message_of(error) for error in errors)
         return errors
 
@@ -195,11 +197,12 @@ def _secrets(
 ) -> dict[str, str]:
     """Only what these steps need."""
     kinds = {str(step["step"]) for step in steps}
-    without = any(step.get("secrets") == [] for step in steps)
+    # An export opens .pfx files only where client sets are shared.
+    exports_keys = any(step["step"] == "exchange_folder" and step["options"]["shared_keys"] for step in steps)
     found = {}
-    if options["pfx_passphrase"] and kinds & set(_NEEDS_PASSPHRASE) and not without:
+    if options["pfx_passphrase"] and (exports_keys or kinds & set(_OPEN_PFX)):
         found["pfx_passphrase"] = options["pfx_passphrase"]
-    if options["folder_passphrase"] and kinds & set(_NEEDS_FOLDER_PASSPHRASE):
+    if options["folder_passphrase"] and kinds & set(_OPEN_FOLDERS):
         found["folder_passphrase"] = options["folder_passphrase"]
     wanted = [one for step in steps for one in step.get("payloads") or ()]
     if wanted:

@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions need of Ansible and of the control node: variables, the strategy, this process, the time."""
+"""What the actions need of Ansible and of the control node: variables, the strategy, the ledger, this process."""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,10 @@ from ansible.template import Templar
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control
-
-VISIT_TIMEOUT = 120
-"""Seconds of a visit, if nothing else is set."""
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control, Run
 
 _ROLE = Path(__file__).resolve().parents[2] / "roles" / "esync"
 _BARRIERS = ("linear", "debug", "mitogen_linear")
@@ -129,6 +128,24 @@ def visited(before: Mapping[str, Any], variables: Mapping[str, Any], name: str) 
             # A visit that Ansible itself ended has no result of ours.
             found[host] = Visited("failed")
     return found
+
+
+@contextlib.contextmanager
+def with_ledger(run: Run) -> Iterator[dict[str, LedgerRecord]]:
+    """Let a stage of a run be planned from the ledger, whose lock is held, and write there what the stage recorded.
+
+    In check mode nothing is written, and no lock is taken.
+
+    :returns: what the ledger had before: name to record.
+    """
+    run.control = control_node()
+    ledger = Ledger(Path(run.mesh["esync_ledger"]))
+    with contextlib.nullcontext() if run.check else ledger.lock():
+        known = {record.name: record for record in ledger.read_all()}
+        run.ledger = dict(known)
+        yield known
+        for record in run.written.values() if not run.check else ():
+            ledger.write(record)
 
 
 def control_node() -> Control:

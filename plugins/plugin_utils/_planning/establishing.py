@@ -230,21 +230,20 @@ def pass_gate(run: Run) -> Visits:
 
 def export(run: Run) -> Visits:
     """Put every server's certificates into a folder on its host."""
-    visits: Visits = {}
-    for server in run.present:
-        made = steps.step(
-            "exchange_folder",
-            folder=_folder_of(server),
-            address=server.address,
-            port=server.port,
-            endpoint=server.settings["esync_endpoint"],
-            shared_keys=run.model == SHARED_KEYS,
-            web_roots=server.settings["esync_web_roots"],
-        )
-        if run.model != SHARED_KEYS:
-            made["secrets"] = []
-        visits[server.name] = [made]
-    return visits
+    return {
+        server.name: [
+            steps.step(
+                "exchange_folder",
+                folder=_folder_of(server),
+                address=server.address,
+                port=server.port,
+                endpoint=server.settings["esync_endpoint"],
+                shared_keys=run.model == SHARED_KEYS,
+                web_roots=server.settings["esync_web_roots"],
+            )
+        ]
+        for server in run.present
+    }
 
 
 def _folder_of(server: Server) -> str:

@@ -63,6 +63,7 @@ MESH: dict[str, Any] = {
     "esync_accept_changed": [],
     "esync_max_clock_skew": 300,
     "esync_reload_batch": "25%",
+    "esync_visit_timeout": 120,
     "esync_regenerate": [],
     "esync_only_due": False,
     "esync_offline": "stop",
