@@ -16,7 +16,7 @@ help:
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make docs         write the documents that are made from the code"
-	@echo "make pictures     take the pictures of the documents anew (needs chromium and chromium-driver)"
+	@echo "make pictures     take the pictures of the documents again (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"
 
 venv: $(STAMP)

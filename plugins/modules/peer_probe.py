@@ -58,7 +58,7 @@ options:
         V(own_client) this server's own client certificate where O(trust_model=shared_keys), and V(plain) speaks without
         TLS.
       - The untrusted certificates lie in the manifest of the current generation, where M(esync.mesh.certificate_set)
-        made them; those with a peer's name where M(esync.mesh.shared_client_sets) did, with the sets handed over.
+        made them; those with a peer's name where M(esync.mesh.shared_client_sets) did, with the shared client keys.
     type: str
     choices: [current, next, previous, none, stranger, stranger_same_subject, server, plain, own_client]
     default: current

@@ -31,9 +31,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     STATES,
 )
 
-NONE, STRANGER, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject", "plain"
+NONE, UNTRUSTED, SAME_SUBJECT, PLAIN = "none", "stranger", "stranger_same_subject", "plain"
 OWN_CLIENT = "own_client"
-MUST_BE_REFUSED = (NONE, STRANGER, SAME_SUBJECT, SERVER, PLAIN)
+MUST_BE_REFUSED = (NONE, UNTRUSTED, SAME_SUBJECT, SERVER, PLAIN)
 PRESENT = (*STATES, *MUST_BE_REFUSED, OWN_CLIENT)
 
 # What a site answers to a request for another name (RFC 9110, section 15.5.20).
@@ -454,14 +454,14 @@ def _prepared(
     :raises EsyncError: something else than its files is wrong.
     """
     own = tls.own_certificates(settings.directory)
-    strangers = tls.Untrusted(settings.directory)
+    untrusted = tls.Untrusted(settings.directory)
     trust: Optional[tls.LoadedTrust] = None
     prepared: Dict[Optional[str], Union[_Caller, Diagnosis]] = {}
     for peer in dict.fromkeys(peers):
         try:
             if trust is None and settings.present != PLAIN:
                 trust = tls.read_trust(settings.directory)
-            prepared[peer] = _prepare(settings, own, trust, strangers, peer)
+            prepared[peer] = _prepare(settings, own, trust, untrusted, peer)
         except EsyncError as error:
             finding = diagnosis.diagnose_own_files(settings.name, error)
             if finding is None:
@@ -474,7 +474,7 @@ def _prepare(
     settings: ProbeSettings,
     own: Mapping[str, str],
     trust: Optional[tls.LoadedTrust],
-    strangers: tls.Untrusted,
+    untrusted: tls.Untrusted,
     peer: Optional[str],
 ) -> _Caller:
     """What this server presents to all of its peers, or to one of them if it depends on the peer.
@@ -489,22 +489,22 @@ def _prepare(
     context = tls.client_context(trust)
     if settings.present == NONE:
         return _Caller(settings, context, own, known=known)
-    credential = _credential(settings, strangers, peer)
+    credential = _credential(settings, untrusted, peer)
     tls.load_credential(context, credential)
     return _Caller(settings, context, own, credential.fingerprint, tls.validity_of(credential.der), known)
 
 
-def _credential(settings: ProbeSettings, strangers: tls.Untrusted, peer: Optional[str]) -> tls.Credential:
+def _credential(settings: ProbeSettings, untrusted: tls.Untrusted, peer: Optional[str]) -> tls.Credential:
     """The certificate that is presented.
 
     :param peer: to whom; None: to all alike.
     :raises EsyncError: kinds ``no_certificate``, ``not_handed``, ``damaged_file``.
     """
     present, directory = settings.present, settings.directory
-    if present == STRANGER:
-        return strangers.own()
+    if present == UNTRUSTED:
+        return untrusted.own()
     if present == SAME_SUBJECT:
-        return strangers.own(settings.name) if peer is None else strangers.of_peer(peer)
+        return untrusted.own(settings.name) if peer is None else untrusted.of_peer(peer)
     state, role = (present, CLIENT) if present in STATES else (CURRENT, SERVER)
     if peer is not None:
         return tls.read_shared_key(directory, peer, state)

@@ -149,7 +149,7 @@ def read_shared_key(directory: str, peer: str, state: str) -> Credential:
     :param state: ``current``, ``next`` (the current one if there is no next) or ``previous``.
     :raises EsyncError: kinds ``not_handed``, ``damaged_file``.
     """
-    folder = _handed(directory)
+    folder = _shared_folder(directory)
     for one in [NEXT, CURRENT] if state == NEXT else [state]:
         stem = os.path.join(folder, remote_stem(peer, CLIENT, one))
         if os.path.lexists(stem + ".crt"):
@@ -163,8 +163,8 @@ def read_shared_key(directory: str, peer: str, state: str) -> Credential:
     )
 
 
-def _handed(directory: str) -> str:
-    """The folder of the client sets that the peers handed to this server."""
+def _shared_folder(directory: str) -> str:
+    """The folder of the client sets that the peers share with this server."""
     # What is withdrawn is kept only to prove that nobody accepts it any more.
     links = [os.path.join(directory, name) for name in (HANDED_OVER, HANDED_BEFORE)]
     return os.path.realpath(next((link for link in links if os.path.isdir(link)), links[0]))
@@ -188,11 +188,11 @@ class Untrusted:
         )
 
     def of_peer(self, peer: str) -> Credential:
-        """The one with the name of a peer that handed its client set to this server.
+        """The one with the name of a peer that shares its client set with this server.
 
         :raises EsyncError: kind ``no_certificate``.
         """
-        return self._found(os.path.join(_handed(self._directory), layout.SHARED_INDEX), peer)
+        return self._found(os.path.join(_shared_folder(self._directory), layout.SHARED_INDEX), peer)
 
     def _found(self, path: str, server: Optional[str]) -> Credential:
         with contextlib.suppress(EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

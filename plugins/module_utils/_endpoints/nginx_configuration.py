@@ -164,6 +164,6 @@ def _health(site: Site, settings: EndpointSettings, in_force: InForce) -> List[s
 def _quoted(text: str) -> str:
     """JSON for a string in single quotes of nginx.
 
-    A backslash is doubled, and what nginx would take for the end of the string or for a variable is an escape of JSON.
+    A backslash becomes two, and what nginx would take for the end of the string or for a variable is an escape of JSON.
     """
     return text.replace("\\", "\\\\").replace("'", r"\\u0027").replace("$", r"\\u0024")

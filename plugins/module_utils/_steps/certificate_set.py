@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.layout import BASE_MODE
 from ansible_collections.esync.mesh.plugins.module_utils._steps import options as shared
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import WEB_ROOTS, Context
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import WEB_ROOTS, Context, difference
 from ansible_collections.esync.mesh.plugins.module_utils._store.generations import (
     RotationLock,
     SetOutcome,
@@ -90,12 +90,8 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     for warning in warnings:
         context.warn(warning)
     if context.diff and outcome.changed:
-        result["diff"] = {
-            "before": _summary(SetOutcome(False, before), ()),
-            "after": _summary(outcome, outcome.reasons if context.check else ()),
-            "before_header": directory,
-            "after_header": directory,
-        }
+        planned = outcome.reasons if context.check else ()
+        result["diff"] = difference(directory, _summary(SetOutcome(False, before), ()), _summary(outcome, planned))
     return result
 
 

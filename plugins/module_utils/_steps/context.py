@@ -40,3 +40,11 @@ class Context:
     check: bool
     diff: bool
     warn: Callable[[str], None]
+
+
+def difference(place: str, before: str, after: str) -> Dict[str, str]:
+    """What Ansible shows in diff mode: facts, never a key or a certificate itself.
+
+    :param place: the file or folder that changes.
+    """
+    return {"before": before, "after": after, "before_header": place, "after_header": place}

@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure im
     take_down,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context, difference
 
 _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 
@@ -72,12 +72,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     result: Dict[str, Any] = {"changed": bool(reasons), "reasons": reasons}
     for outcome in outcomes:
         if context.diff and outcome.before != outcome.after:
-            result["diff"] = {
-                "before": outcome.before,
-                "after": outcome.after,
-                "before_header": settings.configuration,
-                "after_header": settings.configuration,
-            }
+            result["diff"] = difference(settings.configuration, outcome.before, outcome.after)
     return result
 
 

@@ -17,9 +17,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.probe impor
     probe_refusals,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import read_trust
-from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, Context
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import servers_in
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -98,9 +98,7 @@ def _peers(given: Sequence[Mapping[str, Any]], directory: str) -> Sequence[Peer]
     trusted: Dict[str, Dict[str, str]] = {}
     if any(peer["expected"] is None for peer in given):
         try:
-            for entry in read_trust(directory).entries:
-                if entry.role == names.SERVER:
-                    trusted.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+            trusted = servers_in(read_trust(directory).entries)
         except EsyncError:
             # The test itself says so, for each peer.
             trusted = {}

@@ -12,7 +12,8 @@ from typing import Any, Dict, Iterable, Mapping
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.layout import BASE_MODE
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import TRUSTED
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context, difference
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
 
@@ -63,13 +64,8 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "removed": [entry.file_name for entry in change.removed],
     }
     if context.diff and change.changed:
-        kept = set(entries) - set(change.added)
-        result["diff"] = {
-            "before": _lines(kept | set(change.removed)),
-            "after": _lines(entries),
-            "before_header": f"{directory}/trusted",
-            "after_header": f"{directory}/trusted",
-        }
+        before = set(entries) - set(change.added) | set(change.removed)
+        result["diff"] = difference(f"{directory}/{TRUSTED}", _lines(before), _lines(entries))
     return result
 
 

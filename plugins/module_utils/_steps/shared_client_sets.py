@@ -14,7 +14,8 @@ from typing import Any, Dict, Iterable, Mapping, Sequence
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import HANDED_OVER
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context, difference
 from ansible_collections.esync.mesh.plugins.module_utils._steps.options import gid_of
 from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust import folder_name
 from ansible_collections.esync.mesh.plugins.module_utils._store import shared_set_writer as writer
@@ -87,13 +88,8 @@ def _install(
         "removed": [entry.stem for entry in change.removed],
     }
     if context.diff and change.changed:
-        kept = set(entries) - set(change.added)
-        result["diff"] = {
-            "before": _lines(kept | set(change.removed)),
-            "after": _lines(entries),
-            "before_header": f"{options['directory']}/handed-over",
-            "after_header": f"{options['directory']}/handed-over",
-        }
+        before = set(entries) - set(change.added) | set(change.removed)
+        result["diff"] = difference(f"{options['directory']}/{HANDED_OVER}", _lines(before), _lines(entries))
     return result
 
 

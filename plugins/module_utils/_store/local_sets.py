@@ -42,8 +42,8 @@ class Inspection:
     :param leftovers: unfinished entries of the directory that a killed run left.
     :param unfinished: such entries of ``generations``.
     :param unnoted: sound generations whose manifest is missing, damaged or not up to date.
-    :param foreign: entries of the directory that are not ours.
-    :param strangers: entries of ``generations`` that are not ours.
+    :param unexpected: entries of the directory that are not ours.
+    :param unexpected_generations: entries of ``generations`` that are not ours.
     :param rotation: who rotates, since when, and which rotation; ``holder`` is empty if the note cannot be read.
     """
 
@@ -55,8 +55,8 @@ class Inspection:
     adopt: Optional[str] = None
     leftovers: Tuple[str, ...] = ()
     unfinished: Tuple[str, ...] = ()
-    foreign: Tuple[str, ...] = ()
-    strangers: Tuple[str, ...] = ()
+    unexpected: Tuple[str, ...] = ()
+    unexpected_generations: Tuple[str, ...] = ()
     unnoted: Tuple[str, ...] = ()
     rotation: Optional[Mapping[str, str]] = None
 
@@ -83,7 +83,7 @@ def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
     links = _links(base, findings)
     ids: Tuple[str, ...] = ()
     unfinished: Tuple[str, ...] = ()
-    strangers: Tuple[str, ...] = ()
+    unexpected: Tuple[str, ...] = ()
     sound: Dict[str, LocalGeneration] = {}
     unnoted: Tuple[str, ...] = ()
     adopt = None
@@ -91,7 +91,7 @@ def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
         try:
             with base.child(names.GENERATIONS) as folder:
                 findings.mode((names.GENERATIONS,), folder, None, layout.BASE_MODE, None)
-                ids, unfinished, strangers = _sort_out(folder, findings)
+                ids, unfinished, unexpected = _sort_out(folder, findings)
                 for state, identity in links.items():
                     if identity in ids:
                         twin = next((other for other in sound if links[other] == identity), None)
@@ -114,8 +114,8 @@ def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
         adopt=adopt,
         leftovers=tuple(name for name in entries if name.startswith(TEMPORARY)),
         unfinished=unfinished,
-        foreign=tuple(name for name in entries if not is_ours(name)),
-        strangers=strangers,
+        unexpected=tuple(name for name in entries if not is_ours(name)),
+        unexpected_generations=unexpected,
         unnoted=unnoted,
         rotation=_rotation(base, links),
     )
@@ -162,7 +162,7 @@ def _links(base: Folder, findings: Findings) -> Dict[str, str]:
 
 
 def _sort_out(folder: Folder, findings: Findings) -> Tuple[Tuple[str, ...], Tuple[str, ...], Tuple[str, ...]]:
-    ids, unfinished, strangers = [], [], []
+    ids, unfinished, unexpected = [], [], []
     for name in folder.entries():
         status = folder.status(name)
         if name.startswith(TEMPORARY):
@@ -170,7 +170,7 @@ def _sort_out(folder: Folder, findings: Findings) -> Tuple[Tuple[str, ...], Tupl
         elif status and layout.GENERATION_ID.match(name) and stat.S_ISDIR(status.st_mode):
             ids.append(name)
         elif status:
-            strangers.append(name)
+            unexpected.append(name)
             findings.problem(
                 None,
                 EsyncError(
@@ -181,7 +181,7 @@ def _sort_out(folder: Folder, findings: Findings) -> Tuple[Tuple[str, ...], Tupl
                     path=f"{folder.path}/{name}",
                 ),
             )
-    return tuple(ids), tuple(unfinished), tuple(strangers)
+    return tuple(ids), tuple(unfinished), tuple(unexpected)
 
 
 def _inspect_child(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hand out this server's own client sets, and take in those of its peers (docs/shared-keys.md)."""
+"""Share this server's own client sets, and put those of its peers in force (docs/shared-keys.md)."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class FolderKeys:
     passphrase: bytes = field(default=b"", repr=False)
 
 
-# -- handing out ----------------------------------------------------------------------------------------------
+# -- its own --------------------------------------------------------------------------------------------------
 
 
 def pack(base: Folder, server: str, passphrase: bytes, wanted: Iterable[str]) -> Dict[str, bytes]:
-    """This server's own client sets as they are handed to its peers: fingerprint to the ``.pfx`` file.
+    """This server's own client sets as they are shared with its peers: fingerprint to the ``.pfx`` file.
 
     :param wanted: fingerprints; those that no live generation has are left out.
     :raises EsyncError: kinds ``missing_file``, ``pfx_passphrase_differs``, ``mismatch``.
@@ -77,7 +77,7 @@ def pack(base: Folder, server: str, passphrase: bytes, wanted: Iterable[str]) ->
                 _key, der = pkcs12.read_pfx(data, path, passphrase)
             except EsyncError:
                 raise EsyncError(
-                    "it does not open with the passphrase in esync_pfx_passphrase, so it cannot be handed to the peers",
+                    "it does not open with the passphrase in esync_pfx_passphrase, so no peer could use it",
                     "Run the regenerate playbook, which makes sets with that passphrase; if the file is damaged, "
                     "restore it",
                     kind="pfx_passphrase_differs",
@@ -112,7 +112,7 @@ def apply(
 ) -> SharedKeyChange:
     """Put exactly the sets in ``wanted`` in force, and destroy all others; call it under the lock of ``base``.
 
-    :param sent: fingerprint to ``.pfx`` file, of those that the host may lack; the others are taken from what it holds.
+    :param sent: fingerprint to ``.pfx`` file, of those that are missing here; the others are already here.
     :param passphrase: of the files that are sent. :param gid: the group that may read the keys, if any.
     :param carried: what lies on the host in a folder from elsewhere.
     :raises EsyncError: a set that is not what it should be (kind ``bad_shared_set``), or that is missing (kind
@@ -134,7 +134,10 @@ def apply(
     )
     if any(entry.peer.lower() == server.lower() for entry in entries):
         raise EsyncError(
-            "nobody is handed a set of its own", "Give every server another name", kind="own_name", server=server
+            "a server does not share its client set with itself",
+            "Give every server another name",
+            kind="own_name",
+            server=server,
         )
     sets = _collect(base, server, entries, sent, passphrase, before, carried or FolderKeys())
     if change.changed and not check:
@@ -146,7 +149,7 @@ def apply(
 
 
 def withdraw(base: Folder, check: bool = False) -> bool:
-    """Take what was handed over out of use, but keep it until it is proved that nobody accepts it any more.
+    """Take shared client keys out of use, but keep it until it is proved that nobody accepts it any more.
 
     :returns: whether it was in use.
     """
@@ -161,7 +164,7 @@ def withdraw(base: Folder, check: bool = False) -> bool:
 
 
 def destroy(base: Folder) -> None:
-    """Destroy every key that was handed over. The links first: nothing may point to a key that is being destroyed."""
+    """Destroy every shared client key. The links first: nothing may point to a key that is being destroyed."""
     for name in (names.HANDED_OVER, names.HANDED_BEFORE, names.SHARED):
         base.remove_tree(name, wipe=True)
 
@@ -175,7 +178,7 @@ def _collect(
     before: Optional[SharedKeys],
     carried: FolderKeys,
 ) -> Dict[str, Files]:
-    """Every wanted set by fingerprint, each judged before anything is written."""
+    """Every wanted set by fingerprint, each validated before anything is written."""
     found: Dict[str, Files] = {}
     if before:
         for entry in before.entries:
@@ -207,7 +210,7 @@ def _opened(server: str, entry: SharedKey, data: bytes, passphrase: bytes) -> Fi
 
     def refused(cause: str) -> EsyncError:
         return EsyncError(
-            f"the client set that {entry.peer} handed over ({entry.state}) {cause}",
+            f"the client set that {entry.peer} shares ({entry.state}) {cause}",
             "Set the same esync_pfx_passphrase for the whole mesh, and run establish again; if it comes back, run the "
             f"check playbook for {entry.peer}",
             kind="bad_shared_set",
@@ -270,7 +273,7 @@ def _write(
 
 
 def _untrusted(wanted: Sequence[SharedKey], sets: Mapping[str, Files]) -> Dict[str, Dict[str, str]]:
-    """What each of these peers has to refuse: its own name, and nothing that it ever handed out."""
+    """What each of these peers has to refuse: its own name, and nothing that it ever shared."""
     latest: Dict[str, x509.Certificate] = {}
     for entry in wanted:
         certificate = x509.parse_certificate(sets[entry.fingerprint]["crt"], entry.file_name("crt"), names.CLIENT)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The client sets that the peers handed to this server, private keys included (docs/shared-keys.md).
+"""The client sets that the peers share with this server, private keys included (docs/shared-keys.md).
 
-Like the trust they lie in a folder of their own, written whole and then never changed; a link says which one is in
+Like the trust they lie in a folder of their own, written completely and then never changed; a link says which one is in
 force.
 """
 
@@ -29,7 +29,7 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True, order=True)
 class SharedKey:
-    """One client set that a peer handed over.
+    """One client set that a peer shares.
 
     :param state: the generation it belongs to: ``current``, ``next`` or ``previous``.
     :param fingerprint: SHA-256 of its certificate, lower-case hex.
@@ -54,12 +54,12 @@ class SharedKey:
 
 @dataclass(frozen=True)
 class SharedKeys:
-    """What was handed over.
+    """The client sets in use, or withdrawn.
 
     :param entries: those whose files are there and sound.
     :param folder: the name of its folder.
     :param withdrawn: whether it is kept only until it is proved that nobody accepts it any more.
-    :param damaged: the files in it that are damaged, missing or foreign, or have another mode or group.
+    :param damaged: the files in it that are damaged, missing or unexpected, or have another mode or group.
     """
 
     entries: Tuple[SharedKey, ...]
@@ -74,7 +74,7 @@ class SharedKeys:
 
 
 def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[SharedKey, ...]:
-    """Entries from JSON, judged: known states, sound names, nothing doubled.
+    """Entries from JSON, validated: known states, valid names, no duplicates.
 
     :raises EsyncError: kind ``bad_entry``.
     """
@@ -85,7 +85,7 @@ def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[SharedKey, ...]:
 
 
 def read(base: Folder, server: str, gid: Optional[int] = None, deep: bool = True) -> Optional[SharedKeys]:
-    """What was handed over, every file of it compared with the index; None if nothing was.
+    """The client sets of the peers, every file of them compared with the index; None if there are none.
 
     :param base: the directory of the mesh. :param gid: the group that may read the keys, if any.
     :param deep: parse every certificate and key, too, which needs cryptography.
@@ -118,8 +118,8 @@ def read(base: Folder, server: str, gid: Optional[int] = None, deep: bool = True
         if isinstance(error, EsyncError) and error.kind in ("no_permission", "missing_dependency"):
             raise
         raise EsyncError(
-            "the list of the client sets that were handed to this server is damaged",
-            "Run establish, which has them handed over anew",
+            "the index of the shared client keys is damaged",
+            "Run establish, which distributes them again",
             kind="damaged_shared_keys",
             server=server,
             path=f"{base.path}/{link}/{layout.SHARED_INDEX}",

@@ -90,6 +90,15 @@ def model_of(server: str, entries: Iterable[TrustEntry]) -> Optional[str]:
     return (names.SHARED_KEYS if True in own else names.PINNED) if own else None
 
 
+def servers_in(entries: Iterable[TrustEntry]) -> Dict[str, Dict[str, str]]:
+    """The certificates that every peer may serve: peer to fingerprint to state."""
+    found: Dict[str, Dict[str, str]] = {}
+    for entry in entries:
+        if entry.role == names.SERVER:
+            found.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
+    return found
+
+
 def entries_from(items: Iterable[Mapping[str, Any]]) -> Tuple[TrustEntry, ...]:
     """Entries from JSON, validated: known roles and states, valid names, no duplicates.
 

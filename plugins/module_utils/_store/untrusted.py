@@ -24,7 +24,7 @@ NOBODY = "untrusted"
 """To whom the one without a server's name is issued."""
 
 KEY = "untrusted"
-"""Under which they lie in a manifest, and in the index of the client sets that were handed over."""
+"""Under which they lie in a manifest, and in the index of the shared client keys."""
 
 # What was made elsewhere may have any validity; these are bounds within which a certificate can be made.
 _FIRST = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)

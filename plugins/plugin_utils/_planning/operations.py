@@ -87,7 +87,7 @@ APPLY = (
     Stage("Apply the certificates that came in the folder", establishing.apply_folder),
     replace(FETCH, when=establishing.shares_keys),
     Stage(
-        "Hold the client sets that external peers handed over",
+        "Hold the client sets that external peers share",
         lambda run: hold_shared(run, folder=True),
         when=establishing.shares_keys,
         conclude=forget_fetched,

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, SERVER, STATES
-from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, servers_in
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     EXTERNAL,
@@ -194,7 +194,7 @@ def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable
     A peer whose certificates apply to sites comes once for each. Of one that the ledger does not know, the host
     looks up itself what it trusts.
     """
-    expected = _expected(entries)
+    expected = servers_in(entries)
     return [
         {
             "name": peer.name,
@@ -212,22 +212,13 @@ def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable
 
 def external_peers(run: Run, entries: Iterable[TrustEntry]) -> list[dict[str, Any]]:
     """The external peers whose endpoint is known, as :func:`peers_of` has members."""
-    expected = _expected(entries)
+    expected = servers_in(entries)
     found = [run.ledger[name] for name in external_peers_of(run.names, run.ledger)]
     return [
         {"name": one.name, "address": one.address, "port": one.port, "expected": expected.get(one.name, {})}
         for one in found
         if one.port
     ]
-
-
-def _expected(entries: Iterable[TrustEntry]) -> dict[str, dict[str, str]]:
-    """The server certificates that every peer may present, fingerprint to state."""
-    expected: dict[str, dict[str, str]] = {}
-    for entry in entries:
-        if entry.role == SERVER:
-            expected.setdefault(entry.peer, {})[entry.fingerprint] = entry.state
-    return expected
 
 
 def peer_probe(

@@ -8,7 +8,7 @@ import dataclasses
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import Context, difference
 
 
 def test_how_a_step_is_called() -> None:
@@ -18,3 +18,12 @@ def test_how_a_step_is_called() -> None:
     assert (context.check, context.diff, said) == (True, False, ["this"])
     with pytest.raises(dataclasses.FrozenInstanceError):
         context.check = False  # type: ignore[misc]
+
+
+def test_a_difference_has_the_place_on_both_sides() -> None:
+    assert difference("/etc/x", "a\n", "") == {
+        "before": "a\n",
+        "after": "",
+        "before_header": "/etc/x",
+        "after_header": "/etc/x",
+    }

@@ -638,7 +638,7 @@ def test_what_a_killed_run_left_and_what_is_not_ours(server: Any) -> None:
     assert len(found.orphans) == 1
     assert found.leftovers == (TEMPORARY + "1",)
     assert found.unfinished == (TEMPORARY + "2",)
-    assert found.foreign == ("notes.txt",)
+    assert found.unexpected == ("notes.txt",)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "20261123T120000Z-0123abcd"])
@@ -647,7 +647,7 @@ def test_strangers_among_the_generations(server: Any, name: str) -> None:
     file = alpha.path / "generations" / name
     file.write_text("x")
     found = alpha.inspect()
-    assert found.strangers == (name,)
+    assert found.unexpected_generations == (name,)
     assert (one(found).kind, one(found).path) == ("unexpected_file", str(file))
     assert "Move it elsewhere" in one(found).remedy
 

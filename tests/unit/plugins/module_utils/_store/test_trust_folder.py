@@ -24,6 +24,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder imp
     entries_from,
     model_of,
     read,
+    servers_in,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_writer import apply
 
@@ -375,7 +376,15 @@ def test_the_index_says_what_lies_there(base):
     assert [one["peer"] for one in index["entries"]] == ["b", "b"]
 
 
-# -- a server that handed its own client set to its peers --------------------------------------------------------
+def test_what_each_peer_may_serve_are_its_server_certificates():
+    found = servers_in([*both("b"), entry("b", "server", 2, "next"), entry("c", "server"), entry("d", "client")])
+    assert found == {
+        "b": {entry("b", "server").fingerprint: "current", entry("b", "server", 2).fingerprint: "next"},
+        "c": {entry("c", "server").fingerprint: "current"},
+    }
+
+
+# -- a server that shares its own client set with its peers --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
