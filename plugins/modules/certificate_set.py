@@ -23,16 +23,12 @@ author:
 extends_documentation_fragment:
   - esync.mesh.server
   - esync.mesh.sets
+  - esync.mesh.web_roots
 options:
   valid_days:
     description: How long a new certificate is valid, in days.
     type: int
     default: 365
-  web_roots:
-    description: Folders under which O(directory) may not lie.
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
   state:
     description:
       - V(present) makes or keeps the sets of O(generation).

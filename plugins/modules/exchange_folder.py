@@ -19,6 +19,7 @@ author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
   - esync.mesh.server
+  - esync.mesh.web_roots
 options:
   folder:
     description: The folder to make.
@@ -46,11 +47,6 @@ options:
   pfx_passphrase:
     description: The mesh's passphrase, under which the C(.pfx) files are.
     type: str
-  web_roots:
-    description: Folders under which the folder may not lie.
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
 attributes:
   check_mode:
     support: full

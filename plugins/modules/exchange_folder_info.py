@@ -19,6 +19,7 @@ author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
   - esync.mesh.server
+  - esync.mesh.web_roots
 options:
   folder:
     description: The folder to read.
@@ -31,11 +32,6 @@ options:
     description: Whether this server is to present to each of the others the client set that it shares.
     type: bool
     default: false
-  web_roots:
-    description: Folders under which the folder may not lie.
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
 attributes:
   check_mode:
     support: full

@@ -31,7 +31,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Writes nothing, because nothing is tested in check mode.
+    description: Only a repair tests in check mode, and its report fails nothing then; the others write no report.
   diff_mode:
     support: none
     description: The report is a result, not a state.

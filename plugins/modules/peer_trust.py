@@ -17,6 +17,7 @@ author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
   - esync.mesh.server
+  - esync.mesh.web_roots
 options:
   entries:
     description: What is trusted, all of it.
@@ -53,11 +54,6 @@ options:
     description: Whether trusting nobody is intended; if not, empty O(entries) are an error.
     type: bool
     default: false
-  web_roots:
-    description: Folders under which O(directory) may not lie.
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
 attributes:
   check_mode:
     support: full

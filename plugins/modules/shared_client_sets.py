@@ -21,6 +21,7 @@ author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
   - esync.mesh.server
+  - esync.mesh.web_roots
 options:
   state:
     description:
@@ -70,11 +71,6 @@ options:
   file_group:
     description: A group that may read the private keys.
     type: str
-  web_roots:
-    description: Folders under which O(directory) and O(folder) may not lie.
-    type: list
-    elements: path
-    default: [/var/www, /srv/www]
 attributes:
   check_mode:
     support: full
