@@ -236,7 +236,7 @@ def _understood(
             kind="no_result",
             server=name,
         )
-    return records.parse(name, [str(step["step"]) for step in steps], reply)
+    return records.parse(name, steps, reply)
 
 
 def _too_late(name: str, seconds: int) -> EsyncError:

@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
@@ -31,13 +31,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12, pvk
-
-try:
-    from cryptography.x509 import BasicConstraints, ExtensionNotFound, KeyUsage, Version, load_der_x509_certificate
-except ImportError:
-    # libraries.require() says so before any of this is used.
-    pass
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pins, pkcs12, pvk
 
 VERSION = 1
 
@@ -390,7 +384,7 @@ class _Reader:
                 "Take it out: a folder holds the sets of other servers",
                 "own_certificate",
             )
-        for kind, cause in _unfit(certificate, self.request.now):
+        for kind, cause in pins.unfit(certificate, self.request.now):
             self.wrong(entry, cause, "Have new sets made on the server that it belongs to, and copy those", kind)
         return certificate
 
@@ -465,37 +459,6 @@ class _Reader:
                     other = seen.setdefault(certificate.fingerprint, entry)
                     if other != entry:
                         self.wrong(entry, f"it holds the same certificate as {other}", _COPY, "duplicate_certificate")
-
-
-def _unfit(certificate: x509.Certificate, now: datetime.datetime) -> Iterator[Tuple[str, str]]:
-    """Why a certificate cannot be pinned: kind and cause."""
-    if now > certificate.not_after:
-        yield "expired", f"it expired at {x509.timestamp(certificate.not_after)}"
-    if now < certificate.not_before:
-        yield "not_yet_valid", f"it is valid from {x509.timestamp(certificate.not_before)} on only"
-    kind = key_types.KEY_TYPES.get(certificate.key_type)
-    if kind and certificate.key_size < kind.weak_below:
-        yield "weak_key", f"its key has {certificate.key_size} bits, and fewer than {kind.weak_below} are refused"
-    if not x509.signed_by_itself(certificate.der):
-        yield "not_self_signed", "it is not signed by its own key, or damaged"
-    if _may_issue(certificate.der):
-        yield "authority", "whoever has its key can issue further certificates, which would be trusted too"
-
-
-def _may_issue(der: bytes) -> bool:
-    """Whether a verifier can take a certificate for an authority, which no pin may be (RFC 5280, 4.2.1.9)."""
-    certificate = load_der_x509_certificate(der)
-    if certificate.version is not Version.v3:
-        return True  # OpenSSL takes a self-signed one of version 1 for an authority
-    try:
-        if certificate.extensions.get_extension_for_class(BasicConstraints).value.ca:
-            return True
-    except ExtensionNotFound:
-        pass
-    try:
-        return bool(certificate.extensions.get_extension_for_class(KeyUsage).value.key_cert_sign)
-    except ExtensionNotFound:
-        return False
 
 
 def _printable(text: str) -> str:

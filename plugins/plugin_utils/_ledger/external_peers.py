@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import Owners, demand_own
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     APPLIED,
     LedgerRecord,
@@ -57,6 +58,7 @@ class AppliedSet:
 
 def admit(
     found: Sequence[AppliedSet],
+    folders: Mapping[str, str],
     members: Mapping[str, tuple[str, int]],
     ledger: Mapping[str, LedgerRecord],
     accepted: Sequence[str],
@@ -64,6 +66,7 @@ def admit(
 ) -> list[LedgerRecord]:
     """The entries that the ledger is to hold after the folders of all hosts were read; those that differ only.
 
+    :param folders: the folder of every host that was to have one: server name to path.
     :param members: name to address and port of every member of the mesh.
     :param ledger: name to record.
     :param accepted: names whose certificates may differ from the ledger's.
@@ -75,30 +78,28 @@ def admit(
     by_name: dict[str, AppliedSet] = {}
     for one in found:
         twin = by_name.setdefault(one.name.lower(), one)
-        if (twin.name, twin.generations) != (one.name, one.generations):
+        if replace(twin, host="", path="") != replace(one, host="", path=""):
             errors.append(
                 EsyncError(
-                    f"it holds {one.name} with {_shown(one.generations)}; "
-                    f"on {twin.host} it holds {twin.name} with {_shown(twin.generations)}",
+                    f"it holds {_shown(one)}; on {twin.host} it holds {_shown(twin)}",
                     "Find out which of them is right, and copy it to all",
                     kind="differing_folders",
                     server=one.host,
                     path=one.path,
                 )
             )
+    errors += _missing(found, by_name, folders)
     known_names = {name.lower(): name for name in (*ledger, *members)}
-    owners = {
-        fingerprint: record.name for record in ledger.values() for fingerprint in record.fingerprints
-    }  # never two: what a server presents must be issued to its name
+    owners = Owners.of(ledger, {one.name: one.generations for one in by_name.values()}, accepted)
     for one in by_name.values():
         try:
             known_as = known_names.get(one.name.lower(), one.name)
             if known_as != one.name:
                 raise _refused(one, f"a server is known as {known_as}, and upper and lower case count as the same")
-            other = next((owners[each] for each in _fingerprints(one) if owners.get(each, one.name) != one.name), None)
-            if other:
-                raise _refused(one, f"one of its certificates is {other}'s")
-            entry = _entry(one, members.get(one.name), ledger.get(one.name), one.name in accepted, now)
+            known = ledger.get(one.name)
+            demand_own(one.name, one.generations, known, None)
+            owners.demand_only(one.name, one.generations)
+            entry = _entry(one, members.get(one.name), known, one.name in accepted, now)
         except EsyncError as error:
             errors.append(error)
             continue
@@ -106,6 +107,27 @@ def admit(
             entries.append(entry)
     raise_all(errors)
     return entries
+
+
+def _missing(
+    found: Sequence[AppliedSet], by_name: Mapping[str, AppliedSet], folders: Mapping[str, str]
+) -> Iterator[EsyncError]:
+    """What a single host says of others is not enough: whoever is to be trusted lies in the folder of every host."""
+    there = {(one.host, one.name.lower()) for one in found}
+    for host, path in folders.items():
+        missing = {
+            one.name: one.host
+            for name, one in by_name.items()
+            if (host, name) not in there and name != host.lower()  # its own set has no place there
+        }
+        for name, other in sorted(missing.items()):
+            yield EsyncError(
+                f"the set of {name} is not in it, but in the folder on {other}",
+                "Find out which of them is right, and copy it to all",
+                kind="differing_folders",
+                server=host,
+                path=path,
+            )
 
 
 def _entry(
@@ -132,8 +154,10 @@ def _fingerprints(found: AppliedSet) -> tuple[str, ...]:
     return tuple(fingerprint for generation in found.generations for fingerprint in generation.fingerprints)
 
 
-def _shown(generations: Sequence[RecordedGeneration]) -> str:
-    return ", ".join(f"{one.state} {' and '.join(one.fingerprints)}" for one in generations)
+def _shown(found: AppliedSet) -> str:
+    place = f" at {found.address} port {found.port}" if found.port else ""
+    sets = ", ".join(f"{one.state} {' and '.join(one.fingerprints)}" for one in found.generations)
+    return f"{found.name}{place} with {sets}"
 
 
 def _refused(found: AppliedSet, cause: str) -> EsyncError:

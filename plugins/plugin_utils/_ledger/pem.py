@@ -10,9 +10,11 @@ import base64
 import binascii
 import hashlib
 import re
+from functools import lru_cache
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, SERVER
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import der
 
 # The extended key usages of RFC 5280, 4.2.1.12, as they stand in the DER. That they stand elsewhere by chance is less
 # likely than a broken disk.
@@ -35,8 +37,23 @@ def has_role(pem: str, role: str, path: str) -> bool:
     :param path: where the text comes from, for messages.
     :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
     """
-    der = _der(pem, path)
-    return [name for name, usage in _USAGES.items() if usage in der] == [role]
+    data = _der(pem, path)
+    return [name for name, usage in _USAGES.items() if usage in data] == [role]
+
+
+@lru_cache(maxsize=4096)
+def key_of(pem: str) -> str:
+    """SHA-256 of the certificate's public key (SubjectPublicKeyInfo, DER), lower-case hex.
+
+    :raises EsyncError: kind ``damaged_ledger`` if it is not exactly one certificate.
+    """
+    try:
+        signed = der.open_sequence(_der(pem, ""))[0]
+        fields = [one for one in der.elements(signed.content) if one.tag != der.CONTEXT]
+        # RFC 5280, 4.1: serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo.
+        return hashlib.sha256(fields[5].encoded).hexdigest()
+    except (ValueError, IndexError):
+        raise _damaged("") from None
 
 
 def _der(pem: str, path: str) -> bytes:
@@ -46,7 +63,11 @@ def _der(pem: str, path: str) -> bytes:
             return base64.b64decode("".join(match[1].split()), validate=True)
     except binascii.Error:
         pass
-    raise EsyncError(
+    raise _damaged(path)
+
+
+def _damaged(path: str) -> EsyncError:
+    return EsyncError(
         "it holds something else where one certificate in PEM should be",
         "Restore it, or delete it and run establish over the whole group, which writes it again",
         kind="damaged_ledger",

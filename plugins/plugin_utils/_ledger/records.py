@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     problems,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, replace_file
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import fingerprint_of, has_role
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import fingerprint_of, has_role, key_of
 
 VERSION = 1
 REMOVED, COMPROMISED = "removed", "compromised"
 INVENTORY, APPLIED = "inventory", "applied"
 _PRIVATE = re.compile("PRIVATE KEY")
 _FACTS = ("role", "fingerprint", "subject", "not_before", "not_after", "alt_names", "pem")
+_ROTATION = re.compile(r"[A-Za-z0-9]{1,40}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
@@ -51,17 +52,29 @@ class RecordedGeneration:
 
 @dataclass(frozen=True)
 class Distrusted:
-    """A certificate that nobody may trust any more.
+    """A certificate that nobody may trust any more, under whichever name.
 
-    :param not_after: when it ends by itself, UTC; until then the ledger remembers it.
     :param since: when it lost trust, UTC. :param why: ``removed`` or ``compromised``.
+    :param key: the hash of its public key, see pem.key_of; empty in an entry of the first edition.
     """
 
     fingerprint: str
     role: str
-    not_after: str
     since: str
     why: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Retired:
+    """A certificate that was replaced, remembered until it ends by itself, so that it cannot become another server's.
+
+    :param key: the hash of its public key. :param not_after: UTC.
+    """
+
+    fingerprint: str
+    key: str
+    not_after: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,8 @@ class LedgerRecord:
     :param trust: what it last received, None before: peer to the digest of that peer's certificates (see
         pending.expected_digests).
     :param removed_at: when it was removed from the mesh, None while it is a member.
-    :param distrusted: certificates that lost all trust before their end.
+    :param distrusted: certificates that lost all trust. :param retired: those that were replaced.
+    :param rotation: the id of the rotation in which its next certificates were announced, until that has ended.
     :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
         without a known endpoint has no address and the port 0.
     """
@@ -85,6 +99,8 @@ class LedgerRecord:
     removed_at: str | None = None
     distrusted: tuple[Distrusted, ...] = ()
     origin: str = INVENTORY
+    retired: tuple[Retired, ...] = ()
+    rotation: str | None = None
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -93,7 +109,11 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class PresentedSets:
-    """What a server presents in this run, and what the user allows of it."""
+    """What a server presents in this run, and what the user allows of it.
+
+    :param accept_changed: whether it may differ from what the ledger has.
+    :param rotation: whether next certificates are announced. :param rotation_id: by which rotation of this mesh.
+    """
 
     name: str
     address: str
@@ -101,6 +121,7 @@ class PresentedSets:
     generations: tuple[RecordedGeneration, ...]
     accept_changed: bool = False
     rotation: bool = False
+    rotation_id: str | None = None
 
 
 def read_generations(presented: Iterable[Mapping[str, Any]], path: str) -> tuple[RecordedGeneration, ...]:
@@ -180,6 +201,8 @@ class Ledger:
                 removed_at=_time(data["removed_at"]) if data["removed_at"] is not None else None,
                 distrusted=tuple(_distrusted(item) for item in data["distrusted"]),
                 origin=_origin(data.get("origin", INVENTORY)),
+                retired=tuple(_retired(item) for item in data.get("retired") or ()),
+                rotation=_rotation(data.get("rotation")),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(str(path), "it is no ledger file, or damaged") from None
@@ -193,9 +216,10 @@ class Ledger:
 
     def write(self, entry: LedgerRecord) -> bool:
         """Write one server's file; call it under :meth:`lock`. Returns whether it changed."""
-        for leftover in self.folder.glob(f".{entry.name}.json.*"):
+        path = self.path(entry.name)
+        for leftover in self.folder.glob(f".{path.name}.*"):
             leftover.unlink()  # of a writer that was killed: nobody else writes while the lock is held
-        return replace_file(self.path(entry.name), render(entry))
+        return replace_file(path, render(entry))
 
     def lock(self) -> Any:
         """Hold the ledger for a read and the write that follows from it."""
@@ -231,9 +255,22 @@ def _texts(value: Any) -> dict[str, str] | None:
 
 
 def _distrusted(item: Mapping[str, Any]) -> Distrusted:
-    found = Distrusted(**{key: _text(value) for key, value in item.items()})
-    _time(found.not_after), _time(found.since)
+    # The first edition noted until when, and forgot it then.
+    found = Distrusted(**{key: _text(value) for key, value in item.items() if key != "not_after"})
+    _time(found.since)
     return found
+
+
+def _retired(item: Mapping[str, Any]) -> Retired:
+    found = Retired(**{key: _text(value) for key, value in item.items()})
+    _time(found.not_after)
+    return found
+
+
+def _rotation(value: Any) -> str | None:
+    if value is not None and not _ROTATION.match(_text(value)):
+        raise ValueError
+    return None if value is None else str(value)
 
 
 def render(entry: LedgerRecord) -> str:
@@ -248,7 +285,9 @@ def render(entry: LedgerRecord) -> str:
         "generations": [{"state": generation.state, **generation.certificates} for generation in entry.generations],
         "trust": dict(entry.trust) if entry.trust is not None else None,
         "removed_at": entry.removed_at,
-        "distrusted": [vars(distrusted) for distrusted in sorted(entry.distrusted, key=lambda one: one.fingerprint)],
+        "distrusted": [vars(one) for one in sorted(entry.distrusted, key=lambda one: one.fingerprint)],
+        **({"retired": [vars(one) for one in entry.retired]} if entry.retired else {}),
+        **({"rotation": entry.rotation} if entry.rotation else {}),
     }
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -273,21 +312,34 @@ def recorded(known: LedgerRecord | None, presented: PresentedSets, now: str) -> 
             continue
         if generation.state == PREVIOUS and unknown:
             continue
-        if bad and not presented.accept_changed:
+        if bad:
             raise _refused_distrusted(presented.name, distrusted[bad[0]])
         if generation.state == CURRENT and unknown and not fresh and not presented.accept_changed:
             raise _refused_change(before, generation)
         kept.append(generation)
-    live = {fingerprint for generation in kept for fingerprint in generation.fingerprints}
-    return LedgerRecord(
-        name=presented.name,
+    generations = tuple(kept) or before.generations
+    return replace(
+        before,
         address=presented.address,
         port=presented.port,
-        generations=tuple(kept) or before.generations,
-        trust=before.trust,
+        generations=generations,
         removed_at=None,
-        distrusted=tuple(one for one in before.distrusted if one.fingerprint not in live and one.not_after > now),
+        origin=INVENTORY,
+        retired=_retired_by(before, generations, now),
+        rotation=presented.rotation_id or before.rotation,
     )
+
+
+def _retired_by(before: LedgerRecord, generations: Sequence[RecordedGeneration], now: str) -> tuple[Retired, ...]:
+    """Those that were replaced by these, besides those of before, as long as they are valid."""
+    live = {fingerprint for generation in generations for fingerprint in generation.fingerprints}
+    found = {one.fingerprint: one for one in before.retired}
+    for generation in before.generations:
+        for role in ROLES:
+            facts = generation.certificates[role]
+            one = Retired(str(facts["fingerprint"]), key_of(str(facts["pem"])), str(facts["not_after"]))
+            found[one.fingerprint] = one
+    return tuple(found[key] for key in sorted(found) if key not in live and found[key].not_after > now)
 
 
 def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
@@ -297,18 +349,19 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
     :param now: UTC.
     """
     removed = why == REMOVED
-    distrusted = {one.fingerprint: one for one in known.distrusted if one.not_after > now}
+    distrusted = {one.fingerprint: one for one in known.distrusted}
     for generation in known.generations:
         for role in ROLES:
             facts = generation.certificates[role]
             fingerprint = str(facts["fingerprint"])
-            distrusted[fingerprint] = Distrusted(fingerprint, role, str(facts["not_after"]), now, why)
+            distrusted[fingerprint] = Distrusted(fingerprint, role, now, why, key_of(str(facts["pem"])))
     return replace(
         known,
         generations=(),
         trust=None if removed else known.trust,
         removed_at=(known.removed_at or now) if removed else None,
         distrusted=tuple(distrusted.values()),
+        rotation=None,
     )
 
 

@@ -303,14 +303,15 @@ def admit_folder(run: Run) -> None:
     report_fingerprints(run)
     # A mesh that is by another trust model than the settings is refused before the ledger knows external peers.
     refuse_other_models(run)
+    here = [server for server in run.present if server.folder]
+    folders = {server.name: str((server.folder or {})["folder"]) for server in here}
     found = [
-        AppliedSet.read(server.name, str(server.folder["folder"]), item)
-        for server in run.present
-        if server.folder
-        for item in server.folder.get("sets") or ()
+        AppliedSet.read(server.name, folders[server.name], item)
+        for server in here
+        for item in (server.folder or {}).get("sets") or ()
     ]
     members = {one.name: (one.address, one.port) for one in run.members}
-    for entry in admit(found, members, run.ledger, run.mesh["esync_accept_changed"], run.control.now):
+    for entry in admit(found, folders, members, run.ledger, run.mesh["esync_accept_changed"], run.control.now):
         run.record(entry)
 
 

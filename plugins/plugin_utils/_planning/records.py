@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER, STATES, problems
+from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import entries_from as shared_entries
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import entries_from as trust_entries
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import certificate_of
 
 Shape = Callable[[Any], Any]
 
@@ -30,6 +32,7 @@ _PEM = 24_000
 _PAYLOAD = 200_000
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}\Z")
+_ADDRESS = re.compile(r"[A-Za-z0-9_.:%-]{1,253}\Z")
 # Control characters, marks that turn the direction of a text or break its line, and halves of characters, which no file
 # can hold.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -72,6 +75,13 @@ def number(value: Any) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_NUMBER < value < _NUMBER:
         raise Malformed("a number is expected")
+    return value
+
+
+def port(value: Any) -> int:
+    """The number of a TCP port."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise Malformed("the number of a port is expected")
     return value
 
 
@@ -163,29 +173,27 @@ _ERROR = record(
     server=optional(text(100)),
     path=optional(text()),
 )
-_CERTIFICATE = record(
-    "role fingerprint subject not_before not_after alt_names pem",
-    role=_ROLE,
-    fingerprint=fingerprint,
-    subject=text(200),
-    not_before=text(40),
-    not_after=text(40),
-    alt_names=items(text(300), 1000),
-    pem=text(_PEM),
-)
-# A PEM text has line ends, which stay; facts beyond those that the ledger knows are of no use here.
+
+
+def _certificate(role: str) -> Shape:
+    """A certificate: of what a host says of it only the PEM text counts, and the facts are read from that."""
+
+    def parse(value: Any) -> dict[str, Any]:
+        pem = record("pem", pem=text(_PEM))(value)["pem"]
+        try:
+            return certificate_of(pem, role).facts()
+        except EsyncError as error:
+            raise Malformed(error.cause) from None
+
+    return parse
+
+
+_CERTIFICATES = {role: _certificate(role) for role in ROLES}
 _GENERATION = record(
-    f"id state {SERVER} {CLIENT}",
-    id=matching(_ID, "the id of a generation"),
-    state=_STATE,
-    **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE},
+    f"id state {SERVER} {CLIENT}", id=matching(_ID, "the id of a generation"), state=_STATE, **_CERTIFICATES
 )
 # What comes in a folder was made elsewhere and has no id here.
-_FOLDER_GENERATION = record(
-    f"state {SERVER} {CLIENT}",
-    state=_STATE,
-    **{SERVER: _CERTIFICATE, CLIENT: _CERTIFICATE},
-)
+_FOLDER_GENERATION = record(f"state {SERVER} {CLIENT}", state=_STATE, **_CERTIFICATES)
 
 
 def _entries(read: Shape) -> Shape:
@@ -216,9 +224,7 @@ _SET = {
     "trust": optional(_TRUST),
     "shared": optional(_SHARED),
     "clock": number,
-    "rotation": optional(
-        record("holder since id", holder=text(300), since=text(60), id=matching(_ID, "the id of a rotation"))
-    ),
+    "rotation": optional(record(holder=optional(text(300)), since=optional(text(60)))),
     "product_version": optional(text(200)),
     "product_version_problem": optional(_ERROR),
 }
@@ -297,8 +303,8 @@ STEPS: Mapping[str, Shape] = {
             record(
                 "name address port generations",
                 name=text(100),
-                address=optional(text(300)),
-                port=optional(number),
+                address=optional(matching(_ADDRESS, "a host name or an address")),
+                port=optional(port),
                 generations=_each_once(items(_FOLDER_GENERATION, 3)),
             )
         ),
@@ -311,13 +317,75 @@ DIFF = record("before after", before=text(_PAYLOAD), after=text(_PAYLOAD), befor
 """What a step returns in diff mode, to be printed."""
 
 
+# -- what was asked ---------------------------------------------------------------------------------------------------
+
+
+def _within(found: Sequence[Any], allowed: Collection[Any], what: str) -> None:
+    """Only what was asked for, and nothing twice."""
+    if len(set(found)) < len(found) or not set(found) <= set(allowed):
+        raise Malformed(f"{what} that were not asked for, or one of them twice")
+
+
+def _probe_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
+    peers = [(str(peer["name"]), peer.get("site")) for peer in options["peers"]]
+    _within([(one["to"], one.get("site")) for one in found["results"]], peers, "results")
+    refusals = found.get("refusals") or ()
+    _within(list({one["to"] for one in refusals}), options.get("refusals") or (), "refusals")
+    clusters = {str(one["name"]): one["members"] for one in options.get("clusters") or ()}
+    _within([one["cluster"] for one in found.get("clusters") or ()], clusters, "clusters")
+    for one in found.get("clusters") or ():
+        _within(list(one.get("answered") or ()), clusters[one["cluster"]], "members of a cluster")
+
+
+def _trust_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
+    if found["digest"] != digest_of(trust_entries(options["entries"])):
+        raise Malformed("the digest is not that of the entries that were sent")
+
+
+def _endpoint_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
+    _within(list(found.get("sites") or ()), [str(site["name"]) for site in options.get("sites") or ()], "sites")
+
+
+def _shared_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
+    _within(list(found.get("sets") or ()), [str(entry["fingerprint"]) for entry in options["entries"]], "sets")
+
+
+def _folder_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
+    found["folder"] = str(options["folder"])
+    names = [str(one["name"]).lower() for one in found.get("sets") or ()]
+    if any(problems(name) for name in names) or len(set(names)) < len(names):
+        raise Malformed("sets with sound names, none of them twice, are expected")
+
+
+_AS_ASKED: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], None]] = {
+    "peer_probe": _probe_as_asked,
+    "peer_trust": _trust_as_asked,
+    "endpoint": _endpoint_as_asked,
+    "shared_client_sets": _shared_as_asked,
+    "exchange_folder_info": _folder_as_asked,
+    "exchange_folder": _folder_as_asked,
+}
+
+
+def _result(step: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """What one step returned, of its shape, and within what it was sent to do."""
+    name = str(step["step"])
+    try:
+        found: dict[str, Any] = STEPS[name](result)
+        if name in _AS_ASKED:
+            _AS_ASKED[name](step["options"], found)
+    except Malformed as error:
+        raise Malformed(f"{name}: {error}") from None
+    return {"step": name, **found}
+
+
 def parse(
-    server: str, sent_steps: Sequence[str], reply: Mapping[str, Any]
+    server: str, sent_steps: Sequence[Mapping[str, Any]], reply: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What one host returned from a visit.
 
     :param server: its server name.
-    :param sent_steps: the steps that it was sent, in order.
+    :param sent_steps: the steps that it was sent, in order, each with its options.
     :param reply: the module's result.
     :returns: the results of its steps, each with ``step``; and the errors by which the visit ended, if it did.
     :raises EsyncError: kind ``malformed_result``: what came back is not what a visit returns.
@@ -328,15 +396,12 @@ def parse(
             raise Malformed("there are more results than steps")
         found = []
         for step, result in zip(sent_steps, results):
-            if not isinstance(result, Mapping) or result.get("step") != step:
-                raise Malformed(f"the result of {step} is not where it belongs")
+            if not isinstance(result, Mapping) or result.get("step") != step["step"]:
+                raise Malformed(f"the result of {step['step']} is not where it belongs")
             if result.get("skipped") is True:
-                found.append({"step": step, "skipped": True})
-                continue
-            try:
-                found.append({"step": step, **STEPS[step](result)})
-            except Malformed as error:
-                raise Malformed(f"{step}: {error}") from None
+                found.append({"step": step["step"], "skipped": True})
+            else:
+                found.append(_result(step, result))
         errors = items(_error_of(reply), 10_000)(_said(reply))
         if not errors and len(results) < len(sent_steps):
             raise Malformed("results are missing, and no error says why")

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
@@ -82,8 +82,9 @@ def _plan(run: Run, request: RotationRequest) -> None:
         new_id="".join(character for character in now if character.isalnum()),
         now=now,
         alive=run.control.alive,
+        begun=max((record.rotation for record in run.ledger.values() if record.rotation), default=None),
     )
-    run.rotation = asdict(found)
+    run.rotation = dataclasses.asdict(found)
     run.pending = bool(set(found.rotating) - set(found.make))
     run.retiring = run.rotated = False
 
@@ -408,8 +409,12 @@ def test_final(run: Run) -> Visits:
 
 
 def end(run: Run) -> None:
-    """The rotation is over; another one may follow."""
+    """The rotation is over; another one may follow. Where a server did not end it, the next run continues it."""
     run.rotated, run.baseline = True, None
+    if all(one.state == OK for one in run.members if run.rotates(one)):
+        for record in list(run.ledger.values()):
+            if record.rotation:
+                run.record(dataclasses.replace(record, rotation=None))
 
 
 # -- removal --------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class RotationServer:
     :param reached: whether the control node could read it in this run.
     :param generations: state (current, next, previous) to generation id.
     :param due: why its current certificates should be rotated; empty if they should not.
-    :param lock: the rotation in progress there: ``holder``, ``since``, ``id``; None without one.
+    :param lock: the rotation in progress there: ``holder`` and ``since``; None without one.
     :param clients: state to the fingerprint of its client certificate.
     :param holds: the fingerprints of the client sets that its peers share with it.
     :param model: by which trust model its trust in force is, ``both`` in a change; None if it trusts nobody yet.
@@ -126,6 +126,7 @@ def plan_rotation(
     new_id: str,
     now: str,
     alive: Callable[[LockHolder], bool],
+    begun: str | None = None,
 ) -> RotationPlan:
     """Decide what to rotate; refuse, naming every offender, before anything is made.
 
@@ -135,6 +136,7 @@ def plan_rotation(
     :param new_id: the id of a new rotation, if none is pending.
     :param now: the time to give a new rotation.
     :param alive: returns whether a holder on this node still runs.
+    :param begun: the id of a rotation that the ledger says was begun and has not ended.
     :raises EsyncError: somebody else's lock, unreachable servers, or servers without certificates.
     """
     changes, before = _model_change(servers, request)
@@ -163,10 +165,9 @@ def plan_rotation(
         ]
     )
 
-    first = min(locks, key=lambda server: str((server.lock or {}).get("since", "")), default=None)
-    pending = first.lock if first else None
-    rotation_id = str(pending["id"]) if pending else new_id
-    since = str(pending["since"]) if pending else now
+    # No host says which rotation it is: by its id others would count as renewed already.
+    pending = bool(locks) or any({NEXT, PREVIOUS} & set(server.generations) for server in reached)
+    rotation_id = begun if pending and begun else new_id
     make = tuple(server.name for server in reached if _needs_next(server, request, rotation_id))
     rotating = tuple(
         server.name
@@ -175,7 +176,7 @@ def plan_rotation(
     )
     return RotationPlan(
         id=rotation_id,
-        since=since,
+        since=now,
         make=make,
         rotating=rotating,
         offline=offline,
@@ -183,7 +184,7 @@ def plan_rotation(
         lines=(
             *([_words_of_change(request)] if changes else []),
             *([_ALL_COMPROMISED] if request.compromised and shares_keys else []),
-            *_words(reached, make, rotating, offline, request, since if pending else None),
+            *_words(reached, make, rotating, offline, request, bool(locks)),
         ),
         compromised=request.compromised,
         changes_model=changes,
@@ -267,13 +268,13 @@ def _refuse_locked(
     errors = []
     for server in locks:
         lock = server.lock or {}
-        text = str(lock.get("holder", "somebody"))
+        text = str(lock.get("holder") or "somebody")
         holder = LockHolder.parse(text)
         if holder == me or (holder and holder.place == me.place and not alive(holder)):
             continue  # ours, or left by a run of ours that was killed: this run continues it
         errors.append(
             EsyncError(
-                f"{text} has been rotating it since {lock.get('since')}",
+                f"{text} has been rotating it since {lock.get('since') or 'an unknown time'}",
                 "Wait until that run has ended; if it was killed, continue it from there, "
                 "or take the lock over with -e esync_take_over_lock=true",
                 kind="locked",
@@ -306,7 +307,7 @@ def _words(
     rotating: Sequence[str],
     offline: Sequence[str],
     request: RotationRequest,
-    continued: str | None,
+    continued: bool,
 ) -> list[str]:
     lines = []
     if request.compromised:
@@ -316,7 +317,7 @@ def _words(
             "Their pairs are down meanwhile, the others' are not."
         )
     if continued:
-        lines.append(f"A rotation that began at {continued} was not finished; this run continues it.")
+        lines.append("A rotation that was begun was not finished; this run continues it.")
     for server in reached:
         if server.name in make:
             why = ", ".join(server.due) or "asked for"

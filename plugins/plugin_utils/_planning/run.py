@@ -271,6 +271,11 @@ class Run:
         return RotationPlan(**{key: _tuples(value) for key, value in self.rotation.items()})
 
     @property
+    def rotation_id(self) -> str | None:
+        """The id of the rotation that takes place."""
+        return str(self.rotation["id"]) if self.rotation else None
+
+    @property
     def changes_model(self) -> bool:
         """Whether this run goes from one trust model to the other."""
         return bool(self.rotation and self.rotation["changes_model"])

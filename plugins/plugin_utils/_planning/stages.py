@@ -18,13 +18,16 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import Owners, demand_own
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import (
     digests_of,
     expected_digests,
     external_peers_of,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
+    LedgerRecord,
     PresentedSets,
+    RecordedGeneration,
     read_generations,
     recorded,
 )
@@ -88,14 +91,13 @@ def visits_of(run: Run, servers: Iterable[Server], planned_for: Callable[[Server
     :param planned_for: the steps of one server; with none it is not visited.
     """
     visits: Visits = {}
-    for server in servers:
-        try:
-            made = planned_for(server)
-        except EsyncError as error:
-            run.fail(server, error)
-            continue
+
+    def plan(server: Server) -> None:
+        made = planned_for(server)
         if made:
             visits[server.name] = made
+
+    _each(run, servers, plan)
     return visits
 
 
@@ -115,16 +117,47 @@ def record_sets(
         because this run had them replaced. :param without: states that are not recorded any more.
     """
     allowed = {*accept, *run.mesh["esync_accept_changed"]}
-    for server in servers:
+    presented: dict[str, tuple[RecordedGeneration, ...]] = {}
+
+    def validate(server: Server) -> None:
         found = [one for one in server.read.get("generations") or () if one["state"] not in without]
         if not found:
-            continue
-        try:
-            generations = read_generations(found, f"the certificates presented by {server.name}")
-            presented = PresentedSets(
-                server.name, server.address, server.port, generations, server.name in allowed, rotation
+            return
+        generations = read_generations(found, f"the certificates presented by {server.name}")
+        expected = (server.name, server.address, *steps.alt_names(server))
+        named = server.name in run.mesh["esync_accept_changed"]
+        demand_own(server.name, generations, run.ledger.get(server.name), expected, any_names=named)
+        presented[server.name] = generations
+
+    def record(server: Server) -> None:
+        if server.name in presented:
+            generations = presented[server.name]
+            owners.demand_only(server.name, generations)
+            found = PresentedSets(
+                server.name,
+                server.address,
+                server.port,
+                generations,
+                server.name in allowed,
+                rotation,
+                run.rotation_id if rotation and run.rotates(server) else None,
             )
-            run.record(recorded(run.ledger.get(server.name), presented, run.control.now))
+            entries.append(recorded(run.ledger.get(server.name), found, run.control.now))
+
+    entries: list[LedgerRecord] = []
+    _each(run, servers, validate)
+    # Whose a key is shows only when all are known; and nothing is recorded of two that have the same one.
+    owners = Owners.of(run.ledger, presented, replaced=allowed & {*presented})
+    _each(run, [one for one in servers if one.name in presented], record)
+    for entry in entries:
+        run.record(entry)
+
+
+def _each(run: Run, servers: Iterable[Server], act: Callable[[Server], None]) -> None:
+    """Do this for every server; an error ends the part of that one."""
+    for server in servers:
+        try:
+            act(server)
         except EsyncError as error:
             run.fail(server, error)
 

@@ -47,7 +47,7 @@ def found(*generations, name="g", host="a", address="", port=0):
 
 def take(ledger, *folders, accepted=()):
     """Admit, and put it into the ledger; returns what changed."""
-    entries = admit(folders, MEMBERS, ledger, accepted, NOW)
+    entries = admit(folders, {one.host: one.path for one in folders}, MEMBERS, ledger, accepted, NOW)
     ledger.update((entry.name, entry) for entry in entries)
     return entries
 
@@ -159,8 +159,29 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_taken(ledger, generatio
         found(generation("b", number=2), name="b"),
     ]
     # What B is called in capitals counts as b, of which another folder has something else.
-    expected = ["differing_folders", "differing_folders", "duplicate_name", "duplicate_name"]
-    assert sorted(kinds(ledger, *folders)) == expected
+    assert set(kinds(ledger, *folders)) == {"differing_folders", "duplicate_name", "wrong_name"}
+
+
+def test_what_one_host_alone_says_is_not_enough(ledger, generation):
+    lonely = found(generation("g"), host="b")
+    with pytest.raises(EsyncError) as caught:
+        admit([lonely], {"a": "/in", "b": "/in"}, MEMBERS, ledger, (), NOW)
+    assert "the set of g is not in it, but in the folder on b" in str(caught.value)
+    # The set of a member lies in the folders of the others only.
+    known = [found(generation("b"), name="b", host="a")]
+    assert admit(known, {"a": "/in", "b": "/in"}, MEMBERS, ledger, (), NOW) == []
+
+
+def test_where_a_guest_listens_is_not_for_one_host_to_say(ledger, generation):
+    folders = [
+        found(generation("g"), host="a", address="g.example.org", port=8732),
+        found(generation("g"), host="b", address="evil.example.org", port=8732),
+    ]
+    assert kinds(ledger, *folders) == ["differing_folders"]
+
+
+def test_a_key_of_a_member_is_no_guests(ledger, generation):
+    assert kinds(ledger, found(generation("b"), name="g")) == ["wrong_name"]
 
 
 def test_compromised_certificates_are_refused(ledger, generation):

@@ -13,6 +13,8 @@ import stat
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ROLES
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import key_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     Ledger,
     LedgerRecord,
@@ -96,10 +98,29 @@ def test_certificates_that_lost_trust_are_refused_and_new_ones_join(entry, gener
     assert joined.distrusted == gone.distrusted
 
 
-def test_what_ended_by_itself_is_forgotten(entry, generation):
+def test_what_lost_trust_is_never_forgotten_whatever_its_end(entry, generation):
     gone = withdrawn(entry, "removed", NOW)
     joined = recorded(gone, shown(generation("a", number=2)), "2999-01-01T00:00:00Z")
-    assert joined.distrusted == ()
+    assert joined.distrusted == gone.distrusted
+    assert {one.key for one in gone.distrusted} == {key_of(generation("a")[role]["pem"]) for role in ROLES}
+
+
+def test_what_was_replaced_is_remembered_until_it_ends(entry, generation):
+    changed = recorded(entry, shown(generation("a", number=2), accept_changed=True), NOW)
+    assert {one.fingerprint for one in changed.retired} == entry.fingerprints
+    assert {one.key for one in changed.retired} == {key_of(generation("a")[role]["pem"]) for role in ROLES}
+    later = recorded(changed, shown(generation("a", number=2)), "2999-01-01T00:00:00Z")
+    assert later.retired == ()
+    back = recorded(changed, shown(generation("a"), accept_changed=True), NOW)
+    assert {one.fingerprint for one in back.retired} == changed.fingerprints, "what is in use again is not retired"
+
+
+def test_a_rotation_is_noted_until_it_ends(entry, generation):
+    both = shown(generation("a"), generation("a", "next", 2), rotation=True, rotation_id="20270101T000000Z")
+    begun = recorded(entry, both, NOW)
+    assert begun.rotation == "20270101T000000Z"
+    assert recorded(begun, shown(generation("a", "current", 2), generation("a", "previous")), NOW).rotation
+    assert withdrawn(begun, "compromised", NOW).rotation is None
 
 
 def test_a_compromised_server_stays_a_member(entry):
@@ -181,7 +202,9 @@ LOST = {
         lambda text: text.replace('"removed_at": null', '"removed_at": "yesterday"'),
         lambda text: text.replace('"removed_at": null', '"removed_at": "2026-13"'),
         lambda text: text.replace('"distrusted": []', f'"distrusted": [{json.dumps({**LOST, "since": "today"})}]'),
-        lambda text: text.replace('"distrusted": []', f'"distrusted": [{json.dumps({**LOST, "not_after": 7})}]'),
+        lambda text: text.replace('"distrusted": []', f'"distrusted": [{json.dumps({**LOST, "why": 7})}]'),
+        lambda text: text.replace('"trust": null', '"trust": null, "retired": [{"fingerprint": "x"}]'),
+        lambda text: text.replace('"trust": null', '"trust": null, "rotation": "../x"'),
         lambda text: text.replace('"trust": null', '"trust": {"b": 7}'),
         lambda text: re.sub('"not_after": "[^"]*"', '"not_after": "never"', text),
         _twice,
@@ -234,11 +257,11 @@ def test_what_is_shown_without_a_current_changes_nothing(entry, generation):
     assert recorded(entry, shown(generation("a", "next", 2)), NOW) == entry
 
 
-def test_an_accepted_change_brings_back_trust(entry, generation):
+def test_an_accepted_change_brings_no_trust_back(entry, generation):
     gone = withdrawn(entry, "removed", NOW)
-    found = recorded(gone, shown(generation("a"), accept_changed=True), NOW)
-    assert found.fingerprints == entry.fingerprints
-    assert found.distrusted == ()
+    with pytest.raises(EsyncError) as caught:
+        recorded(gone, shown(generation("a"), accept_changed=True), NOW)
+    assert caught.value.kind == "distrusted_certificate"
 
 
 def test_withdrawing_twice_is_the_same(entry):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
     CURRENT,
@@ -31,7 +32,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, Visited, advance, begin, conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control, Run, Server
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control, Run, Server, errors_of
 
 ME = LockHolder("me@here", 1, 1)
 OWN_CLIENT = "own_client"
@@ -143,7 +144,7 @@ class Host:
         before = dict(self.generations)
         state, lock = options.get("state", "present"), options.get("lock")
         if lock:
-            self.rotation = {key: lock[key] for key in ("holder", "since", "id")}
+            self.rotation = {key: lock[key] for key in ("holder", "since")}
         if state == "present":
             if options.get("discard_existing"):
                 self.generations.clear()
@@ -333,7 +334,10 @@ class Model:
             listening = {one.name for one in self.hosts.values() if one.listening}
         results, error = self._results(host, steps, plan, listening)
         reply = {"results": results, **({"error": error} if error else {})}
-        found, errors = records.parse(name, [str(step["step"]) for step in steps], reply)
+        try:
+            found, errors = records.parse(name, steps, reply)
+        except EsyncError as error:
+            return Visited("failed", [], errors_of(error))
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
@@ -406,7 +410,7 @@ class Model:
         assert not check
         ring = [{"to": name, "present": "none", "verdict": "ok"} for name in options["refusals"]]
         found = [self.pair(host, peer, options, listening) for peer in options["peers"]]
-        return {"changed": False, "results": found, "refusals": ring, "clusters": []}
+        return {"changed": False, "results": [one for one in found if one], "refusals": ring, "clusters": []}
 
     def _endpoint(self, host: Host, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
         assert host.resident, "only a resident endpoint has anything to take up"

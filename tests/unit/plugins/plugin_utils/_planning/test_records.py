@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import random
 from collections.abc import Mapping
@@ -15,26 +16,25 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
+from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import entries_from
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records
 
 FINGERPRINT = "ab" * 32
 PAIR = {"to": "b", "verdict": "ok", "cause": None, "handshake_ms": 1.5, "server_fingerprint": FINGERPRINT}
 
 
-def certificate(role: str) -> dict[str, Any]:
-    return {
-        "role": role,
-        "fingerprint": FINGERPRINT,
-        "subject": "CN=a",
-        "not_before": "2026-01-01T00:00:00Z",
-        "not_after": "2027-01-01T00:00:00Z",
-        "alt_names": ["a", "a.example"],
-        "pem": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        "key_type": "rsa",
-    }
+def made(name: str, role: str) -> Any:
+    """A certificate and what belongs to it, as a host returns it, with facts of its own invention."""
+    key = x509.generate_key("ecdsa", 256)
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    found = x509.self_sign(key, role, x509.Profile(name, (name, f"{name}.example"), "ecdsa", 256, 365), now)
+    return {**found.facts(), "key_type": "ecdsa"}
 
 
-GENERATION = {"id": "1-x", "state": "current", "server": certificate("server"), "client": certificate("client")}
+CERTIFICATES = {role: made("a", role) for role in ("server", "client")}
+GENERATION = {"id": "1-x", "state": "current", **CERTIFICATES}
 ENTRY = {"peer": "b", "role": "server", "state": "current", "fingerprint": FINGERPRINT}
 SET = {
     "changed": False,
@@ -53,12 +53,17 @@ SET = {
 REPLIES: Mapping[str, Any] = {
     "certificate_set": {key: SET[key] for key in SET if key not in ("problems", "modes", "readable", "clock_skew")},
     "certificate_info": SET,
-    "peer_trust": {"changed": True, "digest": "cd" * 32, "added": ["b_SyncServer.cer"], "removed": []},
+    "peer_trust": {
+        "changed": True,
+        "digest": digest_of(entries_from([ENTRY])),
+        "added": ["b_SyncServer.cer"],
+        "removed": [],
+    },
     "endpoint": {"changed": False, "reasons": ["x"], "served": FINGERPRINT, "sites": {"shop": None}},
     "probe_listener": {"changed": True, "pid": 12, "address": "::", "port": 8732, "fingerprint": FINGERPRINT},
     "peer_probe": {
         "changed": False,
-        "results": [PAIR, {**PAIR, "verdict": "failed", "cause": "not_tls", "detail": "x", "remedy": "y"}],
+        "results": [PAIR, {**PAIR, "to": "c", "verdict": "failed", "cause": "not_tls", "detail": "x", "remedy": "y"}],
         "refusals": [{"to": "b", "verdict": "ok", "present": "none"}],
         "clusters": [{"cluster": "web", "verdict": "ok", "answered": {"b": 3}}],
     },
@@ -77,8 +82,27 @@ def reply_of(*names: str, **changes: Any) -> dict[str, Any]:
     return {"results": [{"step": name, **copy.deepcopy(REPLIES[name]), **changes} for name in names]}
 
 
+# What each step was sent, as far as what it returns is held against it.
+SENT: Mapping[str, Any] = {
+    "peer_trust": {"entries": [ENTRY]},
+    "endpoint": {"sites": [{"name": "shop"}]},
+    "peer_probe": {
+        "peers": [{"name": "b", "site": None}, {"name": "c", "site": None}],
+        "refusals": ["b"],
+        "clusters": [{"name": "web", "members": ["b", "c"]}],
+    },
+    "shared_client_sets": {"entries": [{"fingerprint": FINGERPRINT}]},
+    "exchange_folder_info": {"folder": "/srv/x"},
+    "exchange_folder": {"folder": "/srv/x"},
+}
+
+
+def sent(*names: str) -> list[dict[str, Any]]:
+    return [{"step": name, "options": SENT.get(name, {})} for name in names]
+
+
 def parse(reply: Any, *names: str) -> Any:
-    return records.parse("a", names, reply)
+    return records.parse("a", sent(*names), reply)
 
 
 def refused(reply: Any, *names: str) -> str:
@@ -170,11 +194,10 @@ def test_nothing_is_there_twice() -> None:
     [
         ("certificate_set", ("generations",)),
         ("certificate_set", ("generations", 0, "client")),
-        ("certificate_set", ("generations", 0, "server", "fingerprint")),
+        ("certificate_set", ("generations", 0, "server", "pem")),
         ("certificate_set", ("generations", 0, "id")),
         ("certificate_set", ("trust", "digest")),
         ("certificate_set", ("trust", "entries", 0, "role")),
-        ("certificate_set", ("rotation", "id")),
         ("certificate_info", ("problems", 0, "cause")),
         ("certificate_info", ("modes", "/etc/esync/current", "wanted")),
         ("peer_trust", ("digest",)),
@@ -297,7 +320,7 @@ def test_whatever_comes_back_is_records_or_one_error() -> None:
         for _time in range(dice.randint(1, 3)):
             mutate(reply, dice)
         try:
-            found, errors = records.parse("a", names, reply)
+            found, errors = records.parse("a", sent(*names), reply)
         except EsyncError as error:
             assert error.kind == "malformed_result" and len(str(error)) < 600
             rejected += 1

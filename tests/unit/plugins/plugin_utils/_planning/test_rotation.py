@@ -19,16 +19,16 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation impo
 ME = LockHolder("root@control", 100, 5)
 
 
-def plan(servers, wish=None, alive=lambda holder: False):
-    return plan_rotation(servers, wish or RotationRequest(), ME, "NEW", "2026-01-01T00:00:00Z", alive)
+def plan(servers, wish=None, alive=lambda holder: False, begun=None):
+    return plan_rotation(servers, wish or RotationRequest(), ME, "NEW", "2026-01-01T00:00:00Z", alive, begun)
 
 
 def server(name, *, due=(), lock=None, reached=True, **generations):
     return RotationServer(name, reached, generations or {"current": f"one-{name}"}, due, lock)
 
 
-def lock(holder=ME, rotation="OLD", since="2025-12-31T00:00:00Z"):
-    return {"holder": str(holder), "since": since, "id": rotation}
+def lock(holder=ME, since="2025-12-31T00:00:00Z"):
+    return {"holder": str(holder), "since": since}
 
 
 def test_all_rotate_by_default():
@@ -62,11 +62,11 @@ def test_an_interrupted_rotation_is_continued_and_nobody_rotates_twice():
         server("made", current="1", next="2-OLD", lock=lock()),
         server("untouched", current="1"),
     ]
-    found = plan(servers)
-    assert (found.id, found.since) == ("OLD", "2025-12-31T00:00:00Z")
+    found = plan(servers, begun="OLD")
+    assert found.id == "OLD"
     assert found.make == ("untouched",)
     assert found.rotating == ("switched", "made", "untouched")
-    assert "2025-12-31" in found.lines[0]
+    assert "was not finished; this run continues it" in found.lines[0]
 
 
 def test_a_pending_rotation_is_finished_even_if_nothing_is_due():
@@ -76,12 +76,15 @@ def test_a_pending_rotation_is_finished_even_if_nothing_is_due():
     assert found.rotating == ("a",)
 
 
-def test_the_oldest_lock_names_the_rotation():
-    servers = [
-        server("a", lock=lock(rotation="LATER", since="2025-12-31T01:00:00Z")),
-        server("b", lock=lock(rotation="FIRST", since="2025-12-31T00:00:00Z")),
-    ]
-    assert plan(servers).id == "FIRST"
+def test_no_host_says_which_rotation_it_is():
+    servers = [server("liar", current="2-OLD", lock={**lock(), "id": "OLD"}), server("done", current="2-OLD")]
+    found = plan(servers)
+    assert found.id == "NEW"
+    assert found.make == ("liar", "done")
+
+
+def test_a_note_of_a_rotation_that_nothing_is_left_of_means_nothing():
+    assert plan([server("a", current="2-OLD")], begun="OLD").id == "NEW"
 
 
 OTHER = LockHolder("root@elsewhere", 100, 5)
