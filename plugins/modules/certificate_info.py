@@ -83,7 +83,7 @@ shared:
   type: dict
   returned: success
 trust:
-  description: The trust in force, its digest and entries; null if there is none.
+  description: The trust in force, its digest and entries, and what is distrusted for ever; null if there is none.
   type: dict
   returned: success
 clock:

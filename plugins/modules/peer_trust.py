@@ -54,6 +54,40 @@ options:
     description: Whether trusting nobody is intended; if not, empty O(entries) are an error.
     type: bool
     default: false
+  distrusted:
+    description:
+      - Certificates that nobody may trust any more. The host remembers them besides those that it was told before, and
+        refuses O(entries) with one of them, or with its key, for ever.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      peer:
+        description: The server that it was of.
+        type: str
+        required: true
+      role:
+        description: Whether it is a server or a client certificate.
+        type: str
+        choices: [server, client]
+        required: true
+      fingerprint:
+        description: SHA-256 of the certificate, lower-case hexadecimal.
+        type: str
+        required: true
+      key:
+        description: SHA-256 of its public key (SubjectPublicKeyInfo in DER), lower-case hexadecimal.
+        type: str
+        default: ''
+      since:
+        description: When it lost trust, UTC.
+        type: str
+        required: true
+      why:
+        description: Why it lost trust.
+        type: str
+        choices: [removed, compromised]
+        required: true
 attributes:
   check_mode:
     support: full
@@ -85,7 +119,7 @@ digest:
   type: str
   returned: success
 trust:
-  description: The trust as it is now, or would be, C(digest) and C(entries).
+  description: The trust as it is now, or would be, C(digest), C(entries) and C(distrusted).
   type: dict
   returned: success
 added:

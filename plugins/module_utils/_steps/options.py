@@ -104,7 +104,11 @@ def read_trust(base: Optional[Folder], server: str) -> Tuple[Optional[Dict[str, 
         )
         for name in found.damaged
     ]
-    return {"digest": found.digest, "entries": [vars(entry) for entry in found.entries]}, errors
+    return {
+        "digest": found.digest,
+        "entries": [vars(entry) for entry in found.entries],
+        "distrusted": [vars(one) for one in found.distrusted],
+    }, errors
 
 
 def shared_keys_of(

@@ -14,8 +14,19 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Fo
 from ansible_collections.esync.mesh.plugins.module_utils._core.layout import BASE_MODE
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import TRUSTED
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context, difference
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import distrust_from
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
+
+DISTRUSTED: Dict[str, Any] = {
+    "peer": {"type": "str", "required": True},
+    "role": {"type": "str", "choices": ["server", "client"], "required": True},
+    "fingerprint": {"type": "str", "required": True},
+    # A hash of a public key; Ansible takes the name for that of a secret.
+    "key": {"type": "str", "default": "", "no_log": False},
+    "since": {"type": "str", "required": True},
+    "why": {"type": "str", "choices": ["removed", "compromised"], "required": True},
+}
 
 SPEC: Dict[str, Any] = {
     **SERVER,
@@ -32,6 +43,7 @@ SPEC: Dict[str, Any] = {
     },
     "certificates": {"type": "list", "elements": "str", "default": []},
     "allow_empty": {"type": "bool", "default": False},
+    "distrusted": {"type": "list", "elements": "dict", "default": [], "options": DISTRUSTED},
     **WEB_ROOTS,
 }
 
@@ -46,20 +58,31 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
 
     name, directory = options["name"], options["directory"]
     refuse_web_roots(directory, options["web_roots"], name)
-    entries = entries_from(options["entries"])
+    entries, distrusted = entries_from(options["entries"]), distrust_from(options["distrusted"])
     # In check mode there may be no directory yet, and none is made.
     found = Folder.find(directory) if context.check else Folder.open(directory, create_mode=BASE_MODE)
     if found is None:
-        change = TrustChange(True, digest_of(entries), tuple(sorted(entries)), ())
+        change = TrustChange(True, digest_of(entries), tuple(sorted(entries)), (), distrusted)
     else:
         with found as base, base.lock():
             change = apply(
-                base, name, entries, options["certificates"], folder_name(), options["allow_empty"], context.check
+                base,
+                name,
+                entries,
+                options["certificates"],
+                folder_name(),
+                options["allow_empty"],
+                context.check,
+                distrusted,
             )
     result: Dict[str, Any] = {
         "changed": change.changed,
         "digest": change.digest,
-        "trust": {"digest": change.digest, "entries": [vars(entry) for entry in entries]},
+        "trust": {
+            "digest": change.digest,
+            "entries": [vars(entry) for entry in entries],
+            "distrusted": [vars(one) for one in change.distrusted],
+        },
         "added": [entry.file_name for entry in change.added],
         "removed": [entry.file_name for entry in change.removed],
     }

@@ -19,6 +19,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.certificate impor
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import Distrust, distrust_from, memory_digest
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 
 T = TypeVar("T")
@@ -58,11 +59,13 @@ class Trust:
     :param entries: those whose certificates are there and sound.
     :param folder: the name of its folder.
     :param damaged: the files in it that are damaged, missing or unexpected, or have another mode than 0644.
+    :param distrusted: what the server was told to distrust for ever.
     """
 
     entries: Tuple[TrustEntry, ...]
     folder: str
     damaged: Tuple[str, ...] = ()
+    distrusted: Tuple[Distrust, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -113,7 +116,11 @@ def read(base: Folder, server: str) -> Optional[Trust]:
     :param base: the directory of the mesh.
     :raises EsyncError: kind ``damaged_trust`` if the link or the index is unusable.
     """
-    return _read(base, server, lambda inside, folder, _server, entries: _compared(inside, entries, folder, server))
+    return _read(
+        base,
+        server,
+        lambda inside, folder, data, entries: _compared(inside, entries, folder, server, _remembered(data)),
+    )
 
 
 def read_index(base: Folder) -> Optional[TrustIndex]:
@@ -121,11 +128,22 @@ def read_index(base: Folder) -> Optional[TrustIndex]:
 
     :raises EsyncError: kind ``damaged_trust`` if the link or the index is unusable.
     """
-    return _read(base, None, lambda _inside, folder, server, entries: TrustIndex(server, entries, folder))
+    return _read(base, None, lambda _inside, folder, data, entries: TrustIndex(str(data["server"]), entries, folder))
+
+
+def _remembered(data: Mapping[str, Any]) -> Tuple[Distrust, ...]:
+    """What the index says of distrusted certificates; in that of the first edition there is nothing.
+
+    :raises ValueError: it is damaged.
+    """
+    found = distrust_from(data.get("distrusted") or ())
+    if memory_digest(found) != data.get("distrusted_digest", memory_digest(())):
+        raise ValueError
+    return found
 
 
 def _read(
-    base: Folder, server: Optional[str], view: Callable[[Folder, str, str, Tuple[TrustEntry, ...]], T]
+    base: Folder, server: Optional[str], view: Callable[[Folder, str, Mapping[str, Any], Tuple[TrustEntry, ...]], T]
 ) -> Optional[T]:
     target = base.link_target(names.TRUSTED)
     if target is None:
@@ -134,7 +152,7 @@ def _read(
         folder = indexed.target_in(target, names.REMOTE)
         with base.child(names.REMOTE) as top, top.child(folder) as inside:
             data, entries = indexed.read_index(inside, INDEX, server, entries_from)
-            return view(inside, folder, str(data["server"]), entries)
+            return view(inside, folder, data, entries)
     except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise EsyncError(
             "the trust in force is damaged",
@@ -145,7 +163,9 @@ def _read(
         ) from None
 
 
-def _compared(inside: Folder, entries: Sequence[TrustEntry], folder: str, server: str) -> Trust:
+def _compared(
+    inside: Folder, entries: Sequence[TrustEntry], folder: str, server: str, distrusted: Tuple[Distrust, ...]
+) -> Trust:
     """What of a trust is sound. A hash proves it; nothing has to be parsed, so this also runs without cryptography."""
     ders: Dict[TrustEntry, bytes] = {}
     for entry in entries:
@@ -170,7 +190,7 @@ def _compared(inside: Folder, entries: Sequence[TrustEntry], folder: str, server
     status = inside.status()
     if status is None or stat.S_IMODE(status.st_mode) != 0o755:
         damaged.add(".")
-    return Trust(tuple(entry for entry in entries if entry in ders), folder, tuple(sorted(damaged)))
+    return Trust(tuple(entry for entry in entries if entry in ders), folder, tuple(sorted(damaged)), distrusted)
 
 
 def derived_files(ders: Mapping[TrustEntry, bytes], server: str) -> Dict[str, bytes]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -16,6 +17,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Fo
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._crypto.certificates import parse_certificate
 from ansible_collections.esync.mesh.plugins.module_utils._store import indexed_folder as indexed
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import Distrust, memory_digest
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import (
     INDEX,
@@ -32,12 +34,14 @@ class TrustChange:
     """What putting a trust in force changed.
 
     :param added: entries that are new. :param removed: entries that went.
+    :param distrusted: what the server remembers to distrust after it.
     """
 
     changed: bool
     digest: str
     added: Tuple[TrustEntry, ...]
     removed: Tuple[TrustEntry, ...]
+    distrusted: Tuple[Distrust, ...] = ()
 
 
 def apply(
@@ -48,15 +52,17 @@ def apply(
     folder_name: str,
     allow_empty: bool = False,
     check: bool = False,
+    distrusted: Sequence[Distrust] = (),
 ) -> TrustChange:
     """Put exactly ``entries`` in force; call it under the lock of ``base``.
 
     :param pems: the certificates that may be missing on the host; the others are taken from the trust in force.
     :param folder_name: the name of the new folder.
     :param allow_empty: whether trusting nobody is intended.
-    :raises EsyncError: the server itself among the entries with another certificate than a client's, an empty trust
-        that was not requested, or a certificate that is missing (kind ``missing_certificates``); the trust in force
-        then stays as it is.
+    :param distrusted: certificates to distrust for ever, besides those that the server remembers.
+    :raises EsyncError: an entry that it was told to distrust (kind ``distrusted_certificate``), the server itself among
+        the entries with another certificate than a client's, an empty trust that was not requested, or a certificate
+        that is missing (kind ``missing_certificates``); the trust in force then stays as it is.
     """
     wanted = tuple(sorted(entries))
     # It accepts its own client certificates where it shares them with its peers (esync_trust_model: shared_keys).
@@ -76,18 +82,45 @@ def apply(
     except EsyncError:
         before = None  # public data: written again
     old = set(before.entries) if before else set()
+    told = before.distrusted if before else ()
+    known = {one.fingerprint for one in told}
+    remembered = tuple(sorted([*told, *(one for one in distrusted if one.fingerprint not in known)]))
     change = TrustChange(
-        changed=before is None or bool(before.damaged) or before.entries != wanted,
+        changed=before is None or bool(before.damaged) or before.entries != wanted or remembered != told,
         digest=digest_of(wanted),
         added=tuple(sorted(set(wanted) - old)),
         removed=tuple(sorted(old - set(wanted))),
+        distrusted=remembered,
     )
     if not change.changed:
         return change
     certificates = _collect(base, server, wanted, pems, before)
+    _refuse_distrusted(server, wanted, certificates, remembered)
     if not check:
-        _write(base, server, wanted, certificates, folder_name, before)
+        _write(base, server, wanted, certificates, folder_name, before, remembered)
     return change
+
+
+def _refuse_distrusted(
+    server: str,
+    wanted: Sequence[TrustEntry],
+    certificates: Mapping[str, Certificate],
+    remembered: Sequence[Distrust],
+) -> None:
+    """What was ever withdrawn stays withdrawn, whatever a control node has forgotten."""
+    by = {key: one for one in remembered for key in (one.fingerprint, one.key) if key}
+    for entry in wanted:
+        key = hashlib.sha256(certificates[entry.fingerprint].public_key).hexdigest()
+        one = by.get(entry.fingerprint) or by.get(key)
+        if one:
+            raise EsyncError(
+                f"it is to trust the {entry.role} certificate {entry.fingerprint} of {entry.peer}, and was told to "
+                f"distrust {one}",
+                "Bring the newest ledger back; if the ledger is right, "
+                f"run establish over the whole group with -e esync_discard_existing={entry.peer}",
+                kind="distrusted_certificate",
+                server=server,
+            )
 
 
 def _collect(
@@ -138,6 +171,7 @@ def _write(
     certificates: Mapping[str, Certificate],
     folder_name: str,
     before: Optional[Trust],
+    remembered: Sequence[Distrust],
 ) -> None:
     in_force = (base.link_target(names.TRUSTED) or "").rpartition("/")[2]
     if base.status(names.REMOTE) is None:
@@ -152,7 +186,16 @@ def _write(
                 {entry: certificates[entry.fingerprint].der for entry in wanted}, server
             ).items():
                 inside.write(name, text, 0o644)
-            indexed.write_index(inside, INDEX, server, wanted, map(vars, wanted), model=model_of(server, wanted))
+            indexed.write_index(
+                inside,
+                INDEX,
+                server,
+                wanted,
+                map(vars, wanted),
+                model=model_of(server, wanted),
+                distrusted=[vars(one) for one in remembered],
+                distrusted_digest=memory_digest(remembered),
+            )
             inside.sync()
         top.sync()
         base.set_link(names.TRUSTED, f"{names.REMOTE}/{folder_name}")

@@ -29,6 +29,7 @@ MESH_WIDE = (
     "esync_report_directory",
     "esync_allow_shrink",
     "esync_accept_changed",
+    "esync_recover_distrusted",
     "esync_max_clock_skew",
     "esync_reload_batch",
     "esync_regenerate",

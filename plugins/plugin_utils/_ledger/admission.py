@@ -162,7 +162,7 @@ class Owners:
                     retired.setdefault(one, set()).add(record.name)
             for row in record.distrusted:
                 for one in filter(None, (row.fingerprint, row.key)):
-                    distrusted[one] = f"{record.name}'s {row.role} certificate {row.fingerprint}, {row.why} {row.since}"
+                    distrusted[one] = str(row)
         for name, generations in presented.items():
             for one in identities(generations):
                 live.setdefault(one, set()).add(name)

@@ -22,11 +22,15 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     STATES,
     problems,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import (
+    REMOVED,
+    Distrust,
+    distrust_from,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import fingerprint_of, has_role, key_of
 
 VERSION = 1
-REMOVED, COMPROMISED = "removed", "compromised"
 INVENTORY, APPLIED = "inventory", "applied"
 _PRIVATE = re.compile("PRIVATE KEY")
 _FACTS = ("role", "fingerprint", "subject", "not_before", "not_after", "alt_names", "pem")
@@ -48,21 +52,6 @@ class RecordedGeneration:
     @property
     def fingerprints(self) -> tuple[str, ...]:
         return tuple(str(self.certificates[role]["fingerprint"]) for role in ROLES)
-
-
-@dataclass(frozen=True)
-class Distrusted:
-    """A certificate that nobody may trust any more, under whichever name.
-
-    :param since: when it lost trust, UTC. :param why: ``removed`` or ``compromised``.
-    :param key: the hash of its public key, see pem.key_of; empty in an entry of the first edition.
-    """
-
-    fingerprint: str
-    role: str
-    since: str
-    why: str
-    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +86,7 @@ class LedgerRecord:
     generations: tuple[RecordedGeneration, ...] = ()
     trust: Mapping[str, str] | None = None
     removed_at: str | None = None
-    distrusted: tuple[Distrusted, ...] = ()
+    distrusted: tuple[Distrust, ...] = ()
     origin: str = INVENTORY
     retired: tuple[Retired, ...] = ()
     rotation: str | None = None
@@ -199,11 +188,13 @@ class Ledger:
                 generations=read_generations(data["generations"], str(path)),
                 trust=_texts(data["trust"]),
                 removed_at=_time(data["removed_at"]) if data["removed_at"] is not None else None,
-                distrusted=tuple(_distrusted(item) for item in data["distrusted"]),
+                distrusted=distrust_from({**item, "peer": name} for item in data["distrusted"]),
                 origin=_origin(data.get("origin", INVENTORY)),
                 retired=tuple(_retired(item) for item in data.get("retired") or ()),
                 rotation=_rotation(data.get("rotation")),
             )
+        except EsyncError as error:
+            raise _damaged(str(path), error.cause) from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(str(path), "it is no ledger file, or damaged") from None
 
@@ -254,13 +245,6 @@ def _texts(value: Any) -> dict[str, str] | None:
     return None if value is None else {_text(key): _text(item) for key, item in value.items()}
 
 
-def _distrusted(item: Mapping[str, Any]) -> Distrusted:
-    # The first edition noted until when, and forgot it then.
-    found = Distrusted(**{key: _text(value) for key, value in item.items() if key != "not_after"})
-    _time(found.since)
-    return found
-
-
 def _retired(item: Mapping[str, Any]) -> Retired:
     found = Retired(**{key: _text(value) for key, value in item.items()})
     _time(found.not_after)
@@ -285,7 +269,10 @@ def render(entry: LedgerRecord) -> str:
         "generations": [{"state": generation.state, **generation.certificates} for generation in entry.generations],
         "trust": dict(entry.trust) if entry.trust is not None else None,
         "removed_at": entry.removed_at,
-        "distrusted": [vars(one) for one in sorted(entry.distrusted, key=lambda one: one.fingerprint)],
+        "distrusted": [
+            {key: value for key, value in vars(one).items() if key != "peer"}
+            for one in sorted(entry.distrusted, key=lambda one: one.fingerprint)
+        ],
         **({"retired": [vars(one) for one in entry.retired]} if entry.retired else {}),
         **({"rotation": entry.rotation} if entry.rotation else {}),
     }
@@ -354,7 +341,7 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
         for role in ROLES:
             facts = generation.certificates[role]
             fingerprint = str(facts["fingerprint"])
-            distrusted[fingerprint] = Distrusted(fingerprint, role, now, why, key_of(str(facts["pem"])))
+            distrusted[fingerprint] = Distrust(known.name, role, fingerprint, key_of(str(facts["pem"])), now, why)
     return replace(
         known,
         generations=(),
@@ -378,7 +365,7 @@ def _refused_change(before: LedgerRecord, presented: RecordedGeneration) -> Esyn
     )
 
 
-def _refused_distrusted(name: str, distrusted: Distrusted) -> EsyncError:
+def _refused_distrusted(name: str, distrusted: Distrust) -> EsyncError:
     return EsyncError(
         f"it presents the {distrusted.role} certificate {distrusted.fingerprint}, "
         f"which lost all trust at {distrusted.since} ({distrusted.why})",

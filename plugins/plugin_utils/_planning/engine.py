@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
@@ -15,6 +15,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning imp
     refuse_bad_batch,
     refuse_unknown_names,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.distrust import hold_against_ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     FAILED,
@@ -153,8 +154,10 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         failed = [server for server in failed if server.state != UNREACHABLE]
     if failed and stage.failure in (STOP_ALL, STOP_IF_FAILED):
         _stop(run, stage, names_of(failed))
-    else:
-        stage.conclude(run)
+        return
+    if OPERATIONS[run.operation].writes_trust:
+        hold_against_ledger(run)
+    stage.conclude(run)
 
 
 def _record_visit(run: Run, server: Server, found: Visited, stage: Stage) -> None:
@@ -181,8 +184,9 @@ def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
         server.changed = server.changed or (bool(said.get("changed")) and not run.check)
     elif step == "peer_trust":
         if not run.check:
-            server.read["trust"] = {"digest": said["digest"], "entries": server.sent}
-        server.sent = None
+            remembered = [*map(asdict, server.remembered), *server.told]
+            server.read["trust"] = {"digest": said["digest"], "entries": server.sent, "distrusted": remembered}
+        server.sent, server.told = None, []
     elif step == "endpoint":
         server.endpoint = said
         server.changed = False

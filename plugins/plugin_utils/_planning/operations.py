@@ -295,23 +295,25 @@ class Operation:
     :param report_mode: what the report at its end says of servers, see Run; empty: there is no report.
     :param installs: whether a visit may install packages that it needs; the other operations change nothing on a host
         that is not theirs to change.
+    :param writes_trust: whether servers are told whom to trust, so that the ledger must not know less than they do.
     :param tests_in_check_mode: whether visits read and test in check mode too; they change nothing then.
     """
 
     stages: tuple[Stage, ...]
     report_mode: str = ""
     installs: bool = False
+    writes_trust: bool = True
     tests_in_check_mode: bool = False
 
 
 OPERATIONS: Mapping[str, Operation] = {
     "establish": Operation(ESTABLISH, "in_part", installs=True),
-    "verify": Operation(VERIFY, "all"),
-    "check": Operation(CHECK, "all_and_fail"),
-    "gate": Operation(GATE, tests_in_check_mode=True),
+    "verify": Operation(VERIFY, "all", writes_trust=False),
+    "check": Operation(CHECK, "all_and_fail", writes_trust=False),
+    "gate": Operation(GATE, writes_trust=False, tests_in_check_mode=True),
     "regenerate": Operation(REGENERATE, "in_part", installs=True),
     "remove": Operation(REMOVE, "in_part"),
     "repair": Operation(REPAIR, "all_and_fail", installs=True, tests_in_check_mode=True),
     "apply": Operation(APPLY),
-    "export": Operation(EXPORT),
+    "export": Operation(EXPORT, writes_trust=False),
 }

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER, STATES, problems
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import distrust_from
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import entries_from as shared_entries
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import entries_from as trust_entries
@@ -213,7 +214,16 @@ def _entries(read: Shape) -> Shape:
     return parse
 
 
-_TRUST = record("digest entries", digest=text(64), entries=_entries(trust_entries))
+def _remembered(value: Any) -> list[dict[str, Any]]:
+    """What a host remembers to distrust."""
+    rows = items(mapping(text(20), text(100), 10), 10_000)(value)
+    try:
+        return [vars(one) for one in distrust_from(rows)]
+    except EsyncError as error:
+        raise Malformed(error.cause) from None
+
+
+_TRUST = record("digest entries", digest=text(64), entries=_entries(trust_entries), distrusted=_remembered)
 _SHARED = record("digest entries", digest=text(64), withdrawn=flag, entries=_entries(shared_entries))
 _SET = {
     "changed": flag,

@@ -18,8 +18,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     PREVIOUS,
     SHARED_KEYS,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import COMPROMISED, REMOVED
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import model_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import COMPROMISED, REMOVED, withdrawn
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import withdrawn
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.establishing import refuse_other_models
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of

@@ -24,6 +24,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     SERVER,
     SHARED_KEYS,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import Distrust, distrust_from
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
@@ -42,7 +43,8 @@ class Server:
     :param state: ``ok``, ``unreachable``, ``failed`` or ``not_in_run``.
     :param read: what certificate_set or certificate_info last returned.
     :param changed: whether anything that its endpoint uses changed since the endpoint took it up.
-    :param sent: the trust that was last sent there and may not have arrived yet, as JSON.
+    :param sent: the trust that was last sent there and may not have arrived yet, as JSON. :param told: likewise what it
+        is to remember to distrust, besides what it remembers.
     :param sent_keys: likewise the shared client keys, by name and fingerprint only.
     :param listening: whether its temporary endpoint was started for the test that comes next.
     :param endpoint: what its endpoint has to take up, and serves, as the step ``endpoint`` observed.
@@ -65,6 +67,7 @@ class Server:
     read: dict[str, Any] = field(default_factory=dict)
     changed: bool = False
     sent: list[dict[str, Any]] | None = None
+    told: list[dict[str, Any]] = field(default_factory=list)
     sent_keys: dict[str, Any] | None = None
     listening: bool = False
     endpoint: dict[str, Any] | None = None
@@ -87,6 +90,11 @@ class Server:
         """The trust in force; None if there is none, or it could not be read."""
         found = self.read.get("trust")
         return entries_from(found["entries"]) if found else None
+
+    @property
+    def remembered(self) -> tuple[Distrust, ...]:
+        """What it was told to distrust for ever."""
+        return distrust_from((self.read.get("trust") or {}).get("distrusted") or ())
 
     @property
     def accepts_nobody(self) -> bool:

@@ -111,12 +111,13 @@ def trust_of(
         distrust,
         bool(run.mesh["esync_allow_shrink"]),
         accepts or run.model,
+        server.remembered if known else (),
     )
 
 
 def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
     """Put a planned trust in force; only what is missing on the server is sent. Remembers what was sent."""
-    server.sent = [asdict(entry) for entry in plan.entries]
+    server.sent, server.told = [asdict(entry) for entry in plan.entries], [asdict(one) for one in plan.told]
     pems = {
         str(facts["fingerprint"]): str(facts["pem"])
         for record in run.ledger.values()
@@ -131,6 +132,7 @@ def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
         certificates=[pems[one] for one in sorted(set(wanted)) if one in pems],
         # The plan refuses to empty a trust that nobody asked to empty.
         allow_empty=not plan.entries,
+        distrusted=server.told,
         web_roots=server.settings["esync_web_roots"],
     )
 

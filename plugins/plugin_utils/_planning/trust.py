@@ -18,6 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     SERVER,
     SHARED_KEYS,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import Distrust
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, model_of
@@ -36,6 +37,7 @@ class TrustPlan:
     :param send: fingerprints of the certificates that are missing on the host.
     :param kept: peers that are trusted although they are not in the mesh (any more).
     :param unrecorded: members that the ledger has no certificates of.
+    :param told: what the server is to remember to distrust, besides what it remembers.
     """
 
     entries: tuple[TrustEntry, ...]
@@ -45,6 +47,7 @@ class TrustPlan:
     kept: tuple[str, ...]
     unrecorded: tuple[str, ...]
     changed: bool
+    told: tuple[Distrust, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -102,6 +105,7 @@ def plan_trust(
     distrust: Sequence[str] = (),
     allow_shrink: bool = False,
     model: str = PINNED,
+    remembered: Iterable[Distrust] = (),
 ) -> TrustPlan:
     """Plan the trust of one server.
 
@@ -116,6 +120,7 @@ def plan_trust(
     :param allow_shrink: whether servers outside the mesh lose trust.
     :param model: whose client certificates are accepted: ``pinned``, those of the peers; ``shared_keys``, the server's
         own, which it shares with its peers; ``both``.
+    :param remembered: what it was told to distrust for ever.
     :raises EsyncError: kind ``empty_trust``: nobody would be trusted any more, and that was not requested.
     """
     external_peers = [name for name in external_peers_of(members, ledger) if name not in distrust]
@@ -149,6 +154,8 @@ def plan_trust(
     if model in (SHARED_KEYS, BOTH):
         entries |= own
     have = {entry.fingerprint for entry in old}
+    known_to_it = {one.fingerprint for one in remembered}
+    told = tuple(one for one in distrusted_by(ledger) if one.fingerprint not in known_to_it)
     return TrustPlan(
         entries=tuple(sorted(entries)),
         send=tuple(sorted({entry.fingerprint for entry in entries} - have)),
@@ -156,8 +163,14 @@ def plan_trust(
         removed=tuple(sorted(old - entries)),
         kept=tuple(sorted({entry.peer for entry in kept} - set(peers))),
         unrecorded=tuple(unrecorded),
-        changed=entries != old or not intact,
+        changed=entries != old or not intact or bool(told),
+        told=told,
     )
+
+
+def distrusted_by(ledger: Mapping[str, LedgerRecord]) -> list[Distrust]:
+    """Everything that nobody may trust any more."""
+    return [one for record in ledger.values() for one in record.distrusted]
 
 
 def refuse_other_model(server: str, known: Sequence[TrustEntry] | None, model: str) -> None:

@@ -78,7 +78,7 @@ def test_the_trust_as_the_control_node_needs_it(tmp_path: Path) -> None:
         assert sets_adapter.trust_of(base, "alpha", warnings) is None
         trust_writer.apply(base, "alpha", [entry], [certificate.pem], "one")
         found = sets_adapter.trust_of(base, "alpha", warnings)
-        assert found == {"digest": trust.digest_of([entry]), "entries": [vars(entry)]}
+        assert found == {"digest": trust.digest_of([entry]), "entries": [vars(entry)], "distrusted": []}
         assert warnings == []
         (tmp_path / "esync" / "remote" / "one" / "trust.json").write_text("{")
         assert sets_adapter.trust_of(base, "alpha", warnings) is None
@@ -164,7 +164,7 @@ def test_damaged_files_of_the_trust_are_named_each(tmp_path: Path) -> None:
         (inside / "servers.pem").write_text("")
         (inside / "foreign").write_text("")
         found, errors = sets_adapter.read_trust(base, "alpha")
-        assert found == {"digest": "", "entries": [vars(entry)]}
+        assert found == {"digest": "", "entries": [vars(entry)], "distrusted": []}
         assert {(error.kind, error.path) for error in errors} == {
             ("damaged_trust", f"{inside}/servers.pem"),
             ("damaged_trust", f"{inside}/foreign"),

@@ -204,7 +204,7 @@ def test_a_key_that_lost_trust_is_refused_under_every_name(name, why):
     with pytest.raises(EsyncError) as caught:
         owners([gone], **{name: later}).demand_only(name, later)
     assert caught.value.kind == "distrusted_certificate"
-    assert f"{why} {NOW}" in str(caught.value)
+    assert f"({why}, since {NOW})" in str(caught.value)
 
 
 def test_a_key_that_was_replaced_cannot_become_anothers():

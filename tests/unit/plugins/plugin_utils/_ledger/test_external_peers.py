@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import COMPROMISED, REMOVED
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import (
     digests_of,
@@ -15,9 +16,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import 
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     APPLIED,
-    COMPROMISED,
     INVENTORY,
-    REMOVED,
     Ledger,
     PresentedSets,
     read_generations,

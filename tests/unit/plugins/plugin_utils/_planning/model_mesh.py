@@ -62,6 +62,7 @@ MESH: dict[str, Any] = {
     "esync_trust_model": "pinned",
     "esync_allow_shrink": False,
     "esync_accept_changed": [],
+    "esync_recover_distrusted": False,
     "esync_max_clock_skew": 300,
     "esync_reload_batch": "25%",
     "esync_visit_timeout": 120,
@@ -90,7 +91,8 @@ class Host:
 
     :param resident: whether its endpoint is there also while nothing is tested.
     :param generations: state to generation.
-    :param trust: the entries in force. :param shared: the client sets of its peers that it holds.
+    :param trust: the entries in force. :param remembered: what it was told to distrust.
+    :param shared: the client sets of its peers that it holds.
     :param served: the fingerprint that its endpoint presents. :param accepted: whom the endpoint lets in.
     :param listening: whether a temporary endpoint listens. :param folder: the sets that lie in its exchange folder.
     :param breaks: step, or step and state, or ``*``, to the kind of the error by which it fails.
@@ -103,6 +105,7 @@ class Host:
     resident: bool = False
     generations: dict[str, dict[str, Any]] = field(default_factory=dict)
     trust: list[dict[str, Any]] | None = None
+    remembered: list[dict[str, Any]] = field(default_factory=list)
     shared: dict[str, Any] | None = None
     served: str | None = None
     accepted: frozenset[str] = frozenset()
@@ -126,7 +129,11 @@ class Host:
             "due": self.due,
             "trust": None
             if entries is None
-            else {"digest": digest_of(entries_from(entries)), "entries": [dict(one) for one in entries]},
+            else {
+                "digest": digest_of(entries_from(entries)),
+                "entries": [dict(one) for one in entries],
+                "distrusted": self.remembered,
+            },
             "shared": self.shared,
             "rotation": self.rotation,
             "product_version": None,
@@ -165,6 +172,7 @@ class Host:
         elif state == "absent":
             self.generations.clear()
             self.trust = self.shared = None
+            self.remembered = []
         return before != self.generations
 
     def in_force(self, serve: str = CURRENT) -> tuple[str, frozenset[str]]:
@@ -388,7 +396,10 @@ class Model:
         if step["step"] == "certificate_info":
             return {"changed": False, **host.read()}
         if step["step"] == "peer_trust":
-            changed = host.trust != options["entries"]
+            changed = host.trust != options["entries"] or bool(options["distrusted"])
+            gone = {one["fingerprint"] for one in (*host.remembered, *options["distrusted"])}
+            if gone & {one["fingerprint"] for one in options["entries"]}:
+                raise Broken("distrusted_certificate")
             here = {one["fingerprint"] for one in host.trust or ()}
             sent = {self.fingerprint_of.get(pem) for pem in options["certificates"]}
             if not check and not {one["fingerprint"] for one in options["entries"]} <= here | sent:
@@ -397,6 +408,7 @@ class Model:
                 raise Broken("empty_trust")
             if not check:
                 host.trust = [dict(one) for one in options["entries"]]
+                host.remembered = [*host.remembered, *options["distrusted"]]
             return {"changed": changed, "digest": digest_of(entries_from(options["entries"]))}
         if step["step"] == "endpoint":
             return self._endpoint(host, options, check)
