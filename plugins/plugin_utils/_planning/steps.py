@@ -58,8 +58,9 @@ def alt_names(server: Server) -> list[str]:
     """
     settings = server.settings
     cluster = settings["esync_cluster"] or {}
-    sites = [str(site["server_name"]).lower() for site in settings["esync_endpoint_sites"] if site.get("server_name")]
-    return [*settings["esync_subject_alt_names"], *(cluster[key] for key in ("name", "address") if cluster), *sites]
+    sites = [str(site.get("server_name") or "").lower() for site in settings["esync_endpoint_sites"]]
+    named = (*settings["esync_subject_alt_names"], cluster.get("name"), cluster.get("address"), *sites)
+    return [str(name) for name in named if name]
 
 
 def certificate_set(run: Run, server: Server, check: bool = False, **options: Any) -> Step:
