@@ -112,6 +112,10 @@ shared:
   description: What the server holds now, names and fingerprints, with its digest; null if nothing.
   type: dict
   returned: with O(state=present) and O(state=absent)
+rejected:
+  description: Why sets that were sent are not held, because they are not what they should be; by fingerprint.
+  type: dict
+  returned: with O(state=present) and O(state=absent)
 added:
   description: The sets that are new.
   type: list

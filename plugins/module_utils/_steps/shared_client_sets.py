@@ -80,10 +80,14 @@ def _install(
         context.check,
         _folder_keys(options, entries),
     )
+    entries = change.entries
     installed = {"digest": digest_of(entries), "withdrawn": False, "entries": [vars(entry) for entry in entries]}
+    for error in change.rejected.values():
+        context.warn(str(error))
     result: Dict[str, Any] = {
         "changed": change.changed,
         "shared": installed if entries else None,
+        "rejected": {fingerprint: error.cause for fingerprint, error in change.rejected.items()},
         "added": [entry.stem for entry in change.added],
         "removed": [entry.stem for entry in change.removed],
     }

@@ -32,12 +32,14 @@ class SharedKeyChange:
     """What putting sets in force changed.
 
     :param added: entries that are new. :param removed: entries that went, their keys destroyed.
+    :param rejected: why sets that were sent are not what they should be, by fingerprint; they are not held.
     """
 
     changed: bool
     entries: Tuple[SharedKey, ...]
     added: Tuple[SharedKey, ...] = ()
     removed: Tuple[SharedKey, ...] = ()
+    rejected: Mapping[str, EsyncError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,27 @@ def apply(
 ) -> SharedKeyChange:
     """Put exactly the sets in ``wanted`` in force, and destroy all others; call it under the lock of ``base``.
 
+    What one peer sent and is not what it should be is no reason to go without the sets of all others.
+
     :param sent: fingerprint to ``.pfx`` file, of those that are missing here; the others are already here.
     :param passphrase: of the files that are sent. :param gid: the group that may read the keys, if any.
     :param carried: what lies on the host in a folder from elsewhere.
-    :raises EsyncError: a set that is not what it should be (kind ``bad_shared_set``), or that is missing (kind
-        ``missing_shared_client_sets``); what is in force then stays as it is.
+    :raises EsyncError: a set that came in a folder and is not what it should be (kind ``bad_shared_set``), or one that
+        is missing (kind ``missing_shared_client_sets``); what is in force then stays as it is.
     """
-    entries = tuple(sorted(wanted))
+    if any(entry.peer.lower() == server.lower() for entry in wanted):
+        raise EsyncError(
+            "a server does not share its client set with itself",
+            "Give every server another name",
+            kind="own_name",
+            server=server,
+        )
     try:
         before = read(base, server, gid)
     except EsyncError:
         before = None
+    sets, rejected = _collect(base, server, sorted(wanted), sent, passphrase, before, carried or FolderKeys())
+    entries = tuple(entry for entry in sorted(wanted) if entry.fingerprint not in rejected)
     old = set(before.entries) if before else set()
     there = any(base.status(name) is not None for name in (names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE))
     differs = before is None or before.withdrawn or bool(before.damaged) or before.entries != entries
@@ -131,15 +143,8 @@ def apply(
         entries=entries,
         added=tuple(sorted(set(entries) - old)),
         removed=tuple(sorted(old - set(entries))),
+        rejected=rejected,
     )
-    if any(entry.peer.lower() == server.lower() for entry in entries):
-        raise EsyncError(
-            "a server does not share its client set with itself",
-            "Give every server another name",
-            kind="own_name",
-            server=server,
-        )
-    sets = _collect(base, server, entries, sent, passphrase, before, carried or FolderKeys())
     if change.changed and not check:
         if entries:
             _write(base, server, entries, sets, folder_name, gid)
@@ -177,9 +182,10 @@ def _collect(
     passphrase: Optional[bytes],
     before: Optional[SharedKeys],
     carried: FolderKeys,
-) -> Dict[str, Files]:
-    """Every wanted set by fingerprint, each validated before anything is written."""
+) -> Tuple[Dict[str, Files], Dict[str, EsyncError]]:
+    """Every wanted set by fingerprint, each validated before anything is written; and why some that came are none."""
     found: Dict[str, Files] = {}
+    rejected: Dict[str, EsyncError] = {}
     if before:
         for entry in before.entries:
             with base.child(names.SHARED) as top, top.child(before.folder) as inside:
@@ -189,7 +195,10 @@ def _collect(
         if entry.fingerprint in found:
             continue
         if entry.fingerprint in sent and passphrase:
-            found[entry.fingerprint] = _opened(server, entry, sent[entry.fingerprint], passphrase)
+            try:
+                found[entry.fingerprint] = _opened(server, entry, sent[entry.fingerprint], passphrase)
+            except EsyncError as error:
+                rejected[entry.fingerprint] = error
         elif entry.fingerprint in carried.sets:
             found[entry.fingerprint] = _opened(server, entry, carried.sets[entry.fingerprint], carried.passphrase)
         else:
@@ -202,7 +211,7 @@ def _collect(
             kind="missing_shared_client_sets",
             server=server,
         )
-    return found
+    return found, rejected
 
 
 def _opened(server: str, entry: SharedKey, data: bytes, passphrase: bytes) -> Files:

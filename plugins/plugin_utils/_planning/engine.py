@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import entries_from as shared_entries
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import (
     refuse_bad_batch,
@@ -34,6 +36,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import
     Visits,
     forget_fetched,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,23 @@ def _absorb_shared(run: Run, server: Server, said: Mapping[str, Any], tag: str |
         own = record.fingerprints if record else frozenset()
         run.payloads.update({key: text for key, text in (said.get("sets") or {}).items() if key in own})
     elif not run.check:
-        server.read["shared"] = server.sent_keys
+        server.read["shared"] = _held(run, server, said.get("rejected") or {})
+
+
+def _held(run: Run, server: Server, rejected: Mapping[str, str]) -> dict[str, Any] | None:
+    """The shared client keys that a server holds, of those that it was sent."""
+    sent = server.sent_keys
+    if not (sent and rejected):
+        return sent
+    wrong = [one for one in sent["entries"] if one["fingerprint"] in rejected]
+    causes = abbreviated([f"{one['peer']}: {rejected[one['fingerprint']]}" for one in wrong])
+    run.failures.append(
+        f"{server.name} does not hold client sets of its peers, because what they sent is none ({causes}). Set the same "
+        "esync_pfx_passphrase for the whole mesh, and run establish again; if it comes back, run the check playbook for "
+        "those peers."
+    )
+    entries = [one for one in sent["entries"] if one not in wrong]
+    return {**sent, "digest": digest_of(shared_entries(entries)), "entries": entries} if entries else None
 
 
 def _let_listeners_end(run: Run, visited: Mapping[str, Visited]) -> None:

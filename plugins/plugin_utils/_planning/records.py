@@ -303,7 +303,9 @@ STEPS: Mapping[str, Shape] = {
             10_000,
         ),
     ),
-    "shared_client_sets": record(changed=flag, sets=mapping(fingerprint, text(_PAYLOAD), 10)),
+    "shared_client_sets": record(
+        changed=flag, sets=mapping(fingerprint, text(_PAYLOAD), 10), rejected=mapping(fingerprint, text(500))
+    ),
     "exchange_folder_info": record(
         "folder",
         changed=flag,
@@ -357,7 +359,8 @@ def _endpoint_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> Non
 
 
 def _shared_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
-    _within(list(found.get("sets") or ()), [str(entry["fingerprint"]) for entry in options["entries"]], "sets")
+    for key in ("sets", "rejected"):
+        _within(list(found.get(key) or ()), [str(entry["fingerprint"]) for entry in options["entries"]], key)
 
 
 def _folder_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:

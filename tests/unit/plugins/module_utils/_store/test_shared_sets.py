@@ -172,21 +172,24 @@ BAD = {
 
 
 @pytest.mark.parametrize("how", BAD)
-def test_what_is_not_the_peers_set_is_refused_before_anything_is_written(base, how):
+def test_what_is_not_the_peers_set_is_rejected_and_the_others_are_held(base, how):
     pfx, passphrase, said = BAD[how]
-    with pytest.raises(EsyncError) as caught:
-        apply(base, "a", [entry("b")], pfx, passphrase, "one")
-    assert caught.value.kind == "bad_shared_set"
-    assert said in str(caught.value)
-    assert caught.value.server == "a"
+    change = apply(base, "a", [entry("b")], pfx, passphrase, "one")
+    assert (change.changed, change.entries) == (False, ())
+    [error] = change.rejected.values()
+    assert (error.kind, error.server) == ("bad_shared_set", "a")
+    assert said in str(error)
     assert base.entries() == []
+    if passphrase == PASSPHRASE:
+        change = take(base, [entry("b"), entry("c")], {**sent("c"), **pfx})
+        assert change.entries == read(base, "a").entries == (entry("c"),)
+        assert list(change.rejected) == [entry("b").fingerprint]
 
 
 def test_a_server_certificate_is_no_client_set(base):
     certificate, _key, pfx = made("b", "server")
-    with pytest.raises(EsyncError) as caught:
-        take(base, [SharedKey("b", "current", certificate.fingerprint)], {certificate.fingerprint: pfx})
-    assert caught.value.kind == "bad_shared_set"
+    change = take(base, [SharedKey("b", "current", certificate.fingerprint)], {certificate.fingerprint: pfx})
+    assert [error.kind for error in change.rejected.values()] == ["bad_shared_set"]
     assert base.entries() == []
 
 

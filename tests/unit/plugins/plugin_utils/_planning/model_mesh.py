@@ -199,11 +199,15 @@ class Host:
             here = {one["fingerprint"] for one in (self.shared or {}).get("entries", ())}
             if options.get("folder"):
                 here |= {one[CLIENT]["fingerprint"] for item in self.folder for one in item["generations"]}
-            for one in wanted:
-                if one["fingerprint"] not in here and payloads.get(one["fingerprint"]) != f"keys of {one['peer']}":
-                    raise Broken("bad_shared_set")
+            rejected = {
+                one["fingerprint"]: "it does not open"
+                for one in wanted
+                if one["fingerprint"] not in here and payloads.get(one["fingerprint"]) != f"keys of {one['peer']}"
+            }
+            wanted = [one for one in wanted if one["fingerprint"] not in rejected]
             digest = digest_of(shared_entries(wanted))
             self.shared = {"digest": digest, "withdrawn": False, "entries": wanted} if wanted else None
+            return {"changed": self.shared != before, "rejected": rejected}
         return {"changed": self.shared != before}
 
     def holds(self, peer: str, state: str) -> str | None:

@@ -171,6 +171,23 @@ def test_a_host_speaks_for_its_own_keys_alone(generation: Any) -> None:
     assert [one["kind"] for one in run.servers["b"].errors] == ["malformed_result"]
 
 
+def test_rubbish_from_one_host_keeps_nobody_from_the_keys_of_the_others(generation: Any) -> None:
+    model = Model(generation, ("a", "b", "c"))
+    host = model.hosts["b"]
+    fetch = host.shared_client_sets
+
+    def rubbish(options: Any, payloads: Any) -> Any:
+        found = fetch(options, payloads)
+        return {**found, "sets": dict.fromkeys(found["sets"], "rubbish")} if options["state"] == "fetched" else found
+
+    host.shared_client_sets = rubbish  # type: ignore[method-assign]
+    run = model.run("establish", trust_model="shared_keys")
+    held = {name: {one["peer"] for one in (each.shared or {}).get("entries", ())} for name, each in model.hosts.items()}
+    assert held == {"a": {"c"}, "b": {"a", "c"}, "c": {"a"}}
+    assert [text.partition(" does not hold")[0] for text in run.failures] == ["a", "c"]
+    assert all("(b: it does not open)" in text for text in run.failures)
+
+
 def test_only_what_travels_is_sent_to_a_host(generation: Any) -> None:
     shared: Any = {"trust_model": "shared_keys"}
     model = fresh(generation, **shared)()
