@@ -233,9 +233,9 @@ def _held(run: Run, server: Server, rejected: Mapping[str, str]) -> dict[str, An
     wrong = [one for one in sent["entries"] if one["fingerprint"] in rejected]
     causes = abbreviated([f"{one['peer']}: {rejected[one['fingerprint']]}" for one in wrong])
     run.failures.append(
-        f"{server.name} does not hold client sets of its peers, because what they sent is none ({causes}). Set the same "
-        "esync_pfx_passphrase for the whole mesh, and run establish again; if it comes back, run the check playbook for "
-        "those peers."
+        f"{server.name} does not hold client sets of its peers, because what they sent is none ({causes}). Set the "
+        "same esync_pfx_passphrase for the whole mesh, and run establish again; if it comes back, run the check "
+        "playbook for those peers."
     )
     entries = [one for one in sent["entries"] if one not in wrong]
     return {**sent, "digest": digest_of(shared_entries(entries)), "entries": entries} if entries else None
