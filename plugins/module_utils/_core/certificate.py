@@ -92,6 +92,16 @@ def pem_of(der: bytes) -> bytes:
     return b"-----BEGIN CERTIFICATE-----\n" + lines + b"\n-----END CERTIFICATE-----\n"
 
 
+def spelled(fingerprint: str) -> str:
+    """A fingerprint in groups of four digits."""
+    return " ".join(fingerprint[start : start + 4] for start in range(0, len(fingerprint), 4))
+
+
+def fingerprint_line(name: str, role: str, state: str, fingerprint: str) -> str:
+    """One certificate of a server, to be compared by telephone."""
+    return f"{name} {role} ({state}): {spelled(fingerprint)}"
+
+
 # -- names ----------------------------------------------------------------------------------------------------
 
 

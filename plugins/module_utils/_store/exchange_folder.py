@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import fingerprint_line, spelled
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
     Folder,
@@ -104,7 +105,7 @@ class RemoteSet:
     def fingerprint_lines(self) -> List[str]:
         """A line for each certificate, to be compared by telephone."""
         return [
-            f"{self.name} {role} ({state}): {spelled(self.generations[state][role].fingerprint)}"
+            fingerprint_line(self.name, role, state, self.generations[state][role].fingerprint)
             for state in names.STATES
             if state in self.generations
             for role in names.ROLES
@@ -122,11 +123,6 @@ class FolderContent:
     sets: Tuple[RemoteSet, ...]
     keys: Tuple[str, ...]
     client_sets: Tuple[str, ...] = ()
-
-
-def spelled(fingerprint: str) -> str:
-    """A fingerprint in groups of four digits."""
-    return " ".join(fingerprint[start : start + 4] for start in range(0, len(fingerprint), 4))
 
 
 # -- reading ---------------------------------------------------------------------------------------------------

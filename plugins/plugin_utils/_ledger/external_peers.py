@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import fingerprint_line
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, ROLES
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import Owners, demand_own
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     APPLIED,
@@ -54,6 +55,14 @@ class AppliedSet:
             port=int(item["port"] or 0),
             generations=read_generations(item["generations"], f"{host}: {path}"),
         )
+
+    def fingerprint_lines(self) -> list[str]:
+        """A line for each certificate, to be compared by telephone."""
+        return [
+            fingerprint_line(self.name, role, one.state, str(one.certificates[role]["fingerprint"]))
+            for one in self.generations
+            for role in ROLES
+        ]
 
 
 def admit(

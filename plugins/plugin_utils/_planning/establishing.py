@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
@@ -264,7 +266,8 @@ def _folder_of(server: Server) -> str:
 
 def report_exported(run: Run) -> None:
     """Show the fingerprints, and fail the run where nothing could be exported."""
-    report_fingerprints(run)
+    for server in run.present:
+        report_fingerprints(run, server.name, (server.folder or {}).get("fingerprints") or ())
     run.failures += [f"{name}: the control node cannot reach it, so nothing is exported." for name in _away(run)]
 
 
@@ -272,11 +275,9 @@ def _away(run: Run) -> list[str]:
     return [one.name for one in run.members if one.state == UNREACHABLE]
 
 
-def report_fingerprints(run: Run) -> None:
+def report_fingerprints(run: Run, server: str, lines: Iterable[str]) -> None:
     """Show the fingerprints, to be compared with those that whoever sent the certificates has."""
-    for server in run.present:
-        for line in (server.folder or {}).get("fingerprints") or ():
-            run.say(f"{server.name}: {line}")
+    run.say(*(f"{server}: {line}" for line in lines))
 
 
 def read_folder(run: Run) -> Visits:
@@ -300,7 +301,6 @@ def admit_folder(run: Run) -> None:
 
     :raises EsyncError: everything that is wrong, at once.
     """
-    report_fingerprints(run)
     # A mesh that is by another trust model than the settings is refused before the ledger knows external peers.
     refuse_other_models(run)
     here = [server for server in run.present if server.folder]
@@ -310,6 +310,8 @@ def admit_folder(run: Run) -> None:
         for server in here
         for item in (server.folder or {}).get("sets") or ()
     ]
+    for one in found:
+        report_fingerprints(run, one.host, one.fingerprint_lines())
     members = {one.name: (one.address, one.port) for one in run.members}
     for entry in admit(found, folders, members, run.ledger, run.mesh["esync_accept_changed"], run.control.now):
         run.record(entry)

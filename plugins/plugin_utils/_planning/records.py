@@ -269,6 +269,8 @@ _PAIR = record(
     served_subject=optional(text(300)),
 )
 
+_LINE = matching(re.compile(r"[A-Za-z0-9._-]{1,53} \w+ \(\w+\): [0-9a-f ]{79}\Z"), "a certificate's fingerprint")
+
 STEPS: Mapping[str, Shape] = {
     "certificate_set": record("generations", **_SET),
     "certificate_info": record(
@@ -310,7 +312,6 @@ STEPS: Mapping[str, Shape] = {
         "folder",
         changed=flag,
         folder=text(),
-        fingerprints=items(text()),
         sets=items(
             record(
                 "name address port generations",
@@ -321,7 +322,7 @@ STEPS: Mapping[str, Shape] = {
             )
         ),
     ),
-    "exchange_folder": record("folder", changed=flag, folder=text(), fingerprints=items(text())),
+    "exchange_folder": record("folder", changed=flag, folder=text(), fingerprints=items(_LINE, 1000)),
 }
 """Step to the shape of what it returns."""
 

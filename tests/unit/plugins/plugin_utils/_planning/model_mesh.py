@@ -36,6 +36,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Co
 
 ME = LockHolder("me@here", 1, 1)
 OWN_CLIENT = "own_client"
+LINE = "{} server (current): " + " ".join(["abab"] * 16)
+"""What a host returns of the fingerprints in a folder."""
 SETTINGS: dict[str, Any] = {
     "esync_endpoint": "temporary",
     "esync_endpoint_sites": [],
@@ -390,7 +392,7 @@ class Model:
             given = {one: self.payloads[one] for one in step.get("payloads") or ()}
             return host.shared_client_sets(options, given)
         if step["step"].startswith("exchange_folder"):
-            lines = [f"{one['name']} aa:bb" for one in host.folder]
+            lines = [LINE.format(one["name"]) for one in host.folder]
             return {"changed": False, "folder": options["folder"], "fingerprints": lines, "sets": host.folder}
         if step["step"] == "certificate_set":
             if check:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import fingerprint_line
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
 
 from .meshes import ABC, ALL, FOLDER, applied, assert_settled, let_in, ok
-from .model_mesh import Model
+from .model_mesh import LINE, Model
 
 
 def test_establish_makes_exchanges_and_proves(model: Model) -> None:
@@ -167,10 +168,19 @@ def test_the_versions_of_external_peers_are_not_compared(generation: Any) -> Non
     assert "product_version" not in probe["options"] and probe["options"]["clusters"] == []
 
 
+def test_the_fingerprints_that_are_shown_are_those_of_what_is_taken_in(generation: Any) -> None:
+    model = applied(generation)
+    seen: list[str] = []
+    model.stages(model.start("apply"), lambda run, plan: seen.extend(run.said))
+    own = model.hosts["a"].folder[0]["generations"][0]["server"]["fingerprint"]
+    assert f"a: {fingerprint_line('x', 'server', 'current', own)}" in seen
+    assert not any("abab" in line for line in seen), "what a host would have us print"
+
+
 def test_one_bad_folder_stops_the_apply_for_all_and_one_absent_host_does_not(generation: Any) -> None:
     model = applied(generation)
     model.hosts["b"].folder = [{**model.hosts["b"].folder[0], "generations": [generation("x", "current", 501)]}]
-    with pytest.raises(EsyncError, match="it holds x with"):
+    with pytest.raises(EsyncError, match="it holds x at x.example port 8732 with"):
         model.run("apply", accept_changed=["x"])
     model.hosts["b"].breaks = {"exchange_folder_info": "damaged_file"}
     assert "b could not do its part" in model.run("apply").failures[0]
@@ -200,7 +210,7 @@ def test_export_shows_fingerprints_and_one_failure_stops_nobody(established: Mod
     established.hosts["a"].folder = [{"name": "a", "address": None, "port": None, "generations": []}]
     run = established.run("export")
     assert (run.failures, run.report_mode) == ([], "")
-    assert run.servers["a"].folder == {"folder": "/srv/exchange", "changed": False, "fingerprints": ["a aa:bb"]}
+    assert run.servers["a"].folder == {"folder": "/srv/exchange", "changed": False, "fingerprints": [LINE.format("a")]}
     established.hosts["b"].breaks, established.hosts["c"].dead = {"*": "io_error"}, True
     run = established.run("export")
     assert run.servers["b"].state == "failed" and run.servers["a"].folder

@@ -71,10 +71,13 @@ REPLIES: Mapping[str, Any] = {
     "exchange_folder_info": {
         "changed": False,
         "folder": "/srv/x",
-        "fingerprints": ["x aa:bb"],
         "sets": [{"name": "x", "address": None, "port": None, "generations": [GENERATION]}],
     },
-    "exchange_folder": {"changed": True, "folder": "/srv/x", "fingerprints": []},
+    "exchange_folder": {
+        "changed": True,
+        "folder": "/srv/x",
+        "fingerprints": ["x server (current): " + " ".join(["abab"] * 16)],
+    },
 }
 
 
@@ -285,7 +288,10 @@ ODD: list[Any] = [
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of everything in a reply."""
     found = [path] if path else []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    # What was made very deep by a mutation before is deep enough.
+    nested = len(path) < 50
+    items = value.items() if nested and isinstance(value, dict) else ()
+    items = enumerate(value) if nested and isinstance(value, list) else items
     for key, one in items:
         found += places(one, (*path, key))
     return found
@@ -333,3 +339,48 @@ def test_whatever_comes_back_is_records_or_one_error() -> None:
         for one in errors:
             records.message_of(one)
     assert taken_in > CASES / 20 and rejected > CASES / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("peer_probe", {"results": [{**PAIR, "to": "d"}]}),
+        ("peer_probe", {"results": [PAIR, PAIR]}),
+        ("peer_probe", {"results": [{**PAIR, "site": "shop"}]}),
+        ("peer_probe", {"refusals": [{"to": "c", "verdict": "ok", "present": "none"}]}),
+        ("peer_probe", {"clusters": [{"cluster": "another", "verdict": "ok"}]}),
+        ("peer_probe", {"clusters": [{"cluster": "web", "verdict": "ok", "answered": {"d": 1}}]}),
+        ("peer_trust", {"digest": "cd" * 32}),
+        ("endpoint", {"sites": {"another": None}}),
+        ("shared_client_sets", {"sets": {"cd" * 32: "x"}}),
+        ("shared_client_sets", {"rejected": {"cd" * 32: "x"}}),
+        ("exchange_folder", {"fingerprints": ["x trust me"]}),
+        ("exchange_folder_info", {"sets": [{**REPLIES["exchange_folder_info"]["sets"][0], "name": "/../../x/**/*"}]}),
+        ("exchange_folder_info", {"sets": [{**REPLIES["exchange_folder_info"]["sets"][0], "address": "x; }"}]}),
+        ("exchange_folder_info", {"sets": [{**REPLIES["exchange_folder_info"]["sets"][0], "port": 99999}]}),
+    ],
+)
+def test_only_what_was_asked_for_is_a_result(name: str, changed: Any) -> None:
+    assert refused(reply_of(name, **changed), name)
+
+
+def test_where_a_folder_lies_is_what_was_asked_for() -> None:
+    [found], _errors = parse(reply_of("exchange_folder_info", folder="/etc"), "exchange_folder_info")
+    assert found["folder"] == "/srv/x"
+
+
+def test_the_facts_of_a_certificate_are_read_from_it() -> None:
+    reply = reply_of("certificate_info")
+    reply["results"][0]["generations"][0]["server"].update(
+        subject="PRIVATE KEY", not_after="9999-99-99", alt_names=[{"x": 1}], fingerprint="0" * 64
+    )
+    [found], _errors = parse(reply, "certificate_info")
+    assert found["generations"][0]["server"] == {
+        key: value for key, value in CERTIFICATES["server"].items() if key != "key_type"
+    }
+
+
+def test_what_is_no_certificate_names_its_place() -> None:
+    reply = reply_of("certificate_info")
+    reply["results"][0]["generations"][0]["server"]["pem"] = CERTIFICATES["client"]["pem"]
+    assert "generations: server: its place is that of a server certificate" in refused(reply, "certificate_info")
