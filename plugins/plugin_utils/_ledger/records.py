@@ -15,7 +15,9 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    BOTH,
     CURRENT,
+    MODELS,
     NEXT,
     PREVIOUS,
     ROLES,
@@ -76,6 +78,7 @@ class LedgerRecord:
     :param removed_at: when it was removed from the mesh, None while it is a member.
     :param distrusted: certificates that lost all trust. :param retired: those that were replaced.
     :param rotation: the id of the rotation in which its next certificates were announced, until that has ended.
+    :param model: the trust model by which it last received what it trusts; ``both`` in a change of it.
     :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
         without a known endpoint has no address and the port 0.
     """
@@ -90,6 +93,7 @@ class LedgerRecord:
     origin: str = INVENTORY
     retired: tuple[Retired, ...] = ()
     rotation: str | None = None
+    model: str | None = None
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -192,6 +196,7 @@ class Ledger:
                 origin=_origin(data.get("origin", INVENTORY)),
                 retired=tuple(_retired(item) for item in data.get("retired") or ()),
                 rotation=_rotation(data.get("rotation")),
+                model=_model(data.get("model")),
             )
         except EsyncError as error:
             raise _damaged(str(path), error.cause) from None
@@ -251,6 +256,12 @@ def _retired(item: Mapping[str, Any]) -> Retired:
     return found
 
 
+def _model(value: Any) -> str | None:
+    if value not in (None, *MODELS, BOTH):
+        raise ValueError
+    return None if value is None else str(value)
+
+
 def _rotation(value: Any) -> str | None:
     if value is not None and not _ROTATION.match(_text(value)):
         raise ValueError
@@ -275,6 +286,7 @@ def render(entry: LedgerRecord) -> str:
         ],
         **({"retired": [vars(one) for one in entry.retired]} if entry.retired else {}),
         **({"rotation": entry.rotation} if entry.rotation else {}),
+        **({"model": entry.model} if entry.model else {}),
     }
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -346,6 +358,7 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
         known,
         generations=(),
         trust=None if removed else known.trust,
+        model=None if removed else known.model,
         removed_at=(known.removed_at or now) if removed else None,
         distrusted=tuple(distrusted.values()),
         rotation=None,
@@ -390,10 +403,11 @@ def is_news(before: Mapping[str, LedgerRecord], after: Mapping[str, LedgerRecord
 
     :param before: name to record. :param after: the records that are written.
     """
-    return any(
-        name not in before or replace(before[name], trust=None) != replace(record, trust=None)
-        for name, record in after.items()
-    )
+
+    def news(record: LedgerRecord) -> LedgerRecord:
+        return replace(record, trust=None, model=None)
+
+    return any(name not in before or news(before[name]) != news(record) for name, record in after.items())
 
 
 def difference(

@@ -160,11 +160,14 @@ def test_temporary(run: Run) -> Visits:
 
 
 def refuse_other_models(run: Run) -> None:
-    """Refuse a mesh that is by another trust model than the settings.
+    """Refuse a mesh that is by another trust model than the settings; a single server that says so cannot stop others.
 
-    :raises EsyncError: kind ``other_trust_model``, of every server.
+    :raises EsyncError: kind ``other_trust_model``, of every server, if that is at least half of them.
     """
-    raise_all(list(_other_models(run).values()))
+    found = _other_models(run)
+    if 2 * len(found) >= sum(server.trust is not None for server in run.present):
+        raise_all(list(found.values()))
+    end_other_models(run)
 
 
 def end_other_models(run: Run) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import COMPROMISED, REMOVED
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import model_of
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import withdrawn
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, withdrawn
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.establishing import refuse_other_models
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
@@ -77,7 +77,7 @@ def plan(run: Run) -> None:
 def _plan(run: Run, request: RotationRequest) -> None:
     now = run.control.now
     found = plan_rotation(
-        [_rotation_server(one) for one in run.members],
+        [_rotation_server(one, run.ledger.get(one.name)) for one in run.members],
         request,
         run.control.holder,
         new_id="".join(character for character in now if character.isalnum()),
@@ -90,19 +90,21 @@ def _plan(run: Run, request: RotationRequest) -> None:
     run.retiring = run.rotated = False
 
 
-def _rotation_server(server: Server) -> RotationServer:
+def _rotation_server(server: Server, record: LedgerRecord | None) -> RotationServer:
+    """What was found on a server. Which trust model is in force is no word of a host, unless a change has not ended."""
     if server.state != OK or "generations" not in server.read:
         return RotationServer(server.name, False, {})
     rotation = server.read.get("rotation")
+    settled = record.model if record and not record.rotation else None
     return RotationServer(
         server.name,
         True,
         {state: str(one["id"]) for state, one in server.generations.items()},
         tuple(server.read.get("due") or ()),
         dict(rotation) if rotation else None,
-        model_of(server.name, server.trust or ()),
+        settled or model_of(server.name, server.trust or ()),
         {state: str(one[CLIENT]["fingerprint"]) for state, one in server.generations.items()},
-        frozenset(str(one["fingerprint"]) for one in server.installed_keys),
+        frozenset(str(one["fingerprint"]) for one in server.installed_keys if settled != PINNED),
     )
 
 

@@ -139,6 +139,11 @@ def plan_rotation(
     :param begun: the id of a rotation that the ledger says was begun and has not ended.
     :raises EsyncError: somebody else's lock, unreachable servers, or servers without certificates.
     """
+    # What is compromised has no say in how that is answered.
+    servers = [
+        replace(server, lock=None, model=None, holds=frozenset()) if server.name in request.compromised else server
+        for server in servers
+    ]
     changes, before = _model_change(servers, request)
     if changes:
         # What was made for one model is not used in the other: there, others may hold its keys, or cannot open them.

@@ -174,8 +174,7 @@ def note_received(run: Run) -> None:
         # A server that nobody is known to yet has received all there is.
         if record and not plan.changed and (server.trust is not None or not plan.entries):
             received = expected_digests(server.name, digests)
-            if record.trust != received:
-                run.record(replace(record, trust=received))
+            run.record(replace(record, trust=received, model=run.accepts))
 
 
 # -- exchange -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -129,3 +130,43 @@ def test_a_server_that_returns_a_copy_is_refused_and_named(established: Model) -
     assert "is issued to 'b', not to 'c'" in error["cause"]
     assert established.ledger["b"].generations == before["b"].generations
     assert established.ledger["c"].generations == before["c"].generations
+
+
+# -- what a host would have a run do --------------------------------------------------------------------------------
+
+
+def test_no_host_turns_a_rotation_into_a_change_of_the_trust_model(established: Model) -> None:
+    host = established.hosts["c"]
+    own = {"peer": "c", "role": "client", "state": "current", "fingerprint": "ab" * 32}
+    host.trust = [*(host.trust or ()), own]
+    host.shared = {"digest": "", "withdrawn": False, "entries": [{**own, "peer": "b"}]}
+    seen: list[str] = []
+    run = established.stages(established.start("regenerate", only_due=True), lambda run, plan: seen.extend(run.said))
+    assert run.rotation is not None and not run.rotation["changes_model"]
+    assert run.rotation["rotating"] == ()
+
+
+def test_what_is_compromised_has_no_say_in_how_that_is_answered(established: Model) -> None:
+    host = established.hosts["c"]
+    host.rotation = {"holder": "root@elsewhere process 1 started 1", "since": "2027-01-01T00:00:00Z"}
+    host.shared = {
+        "digest": "",
+        "withdrawn": False,
+        "entries": [{"peer": "b", "state": "current", "fingerprint": "ab" * 32}],
+    }
+    established.ledger = {name: dataclasses.replace(one, model=None) for name, one in established.ledger.items()}
+    run = established.run("regenerate", compromised=["c"])
+    assert {one.why for one in established.ledger["c"].distrusted} == {"compromised"}
+    assert run.rotation is not None and not run.rotation["changes_model"]
+
+
+def test_no_host_stops_a_removal_by_what_it_says_of_its_trust_model(generation: Any) -> None:
+    model = Model(generation, ("a", "b", "c", "d"))
+    model.run("establish")
+    host = model.hosts["c"]
+    own = host.generations["current"]["client"]["fingerprint"]
+    host.trust = [*(host.trust or ()), {"peer": "c", "role": "client", "state": "current", "fingerprint": own}]
+    run = model.run("remove", leaving=["d"], remove=["d"])
+    assert [one["kind"] for one in run.servers["c"].errors] == ["other_trust_model"]
+    assert model.ledger["d"].removed_at
+    assert all(one["peer"] != "d" for name in ("a", "b") for one in model.hosts[name].trust or ())
