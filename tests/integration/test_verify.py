@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import pytest
 from conftest import Mesh
 
 
@@ -24,3 +25,12 @@ def test_a_service_that_is_not_started_is_named(mesh: Mesh) -> None:
     }
     assert f"b (127.0.0.77:{mesh.ports['b']}) refused the connection of" in result.prose
     assert "Start the service on the peer" in result.prose
+
+
+@pytest.mark.parametrize("playbook", ["verify", "check"])
+def test_a_run_that_can_test_no_pair_has_proved_nothing(mesh: Mesh, playbook: str) -> None:
+    result = mesh.fail(playbook, "--limit", "a")
+    assert "Nothing was proved: 0 of 6 pairs were tested." in result.prose
+    assert "without --limit" in result.prose
+    assert "ok." not in [line[-3:] for line in result.output.splitlines() if "pairs" in line]
+    assert mesh.report()["summary"] == {"servers": 3, "expected": 6, "ok": 0, "failed": 0, "untested": 6}

@@ -50,8 +50,9 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     found = read(options["folder"], request, options["web_roots"])
     if found.keys:
         context.warn(
-            f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not needed "
-            "here, and whoever reads them can pose as these servers: destroy them, and consider new sets there."
+            f"{options['name']}: {options['folder']} holds private keys ({', '.join(found.keys)}). They are not used "
+            "here, and whoever reads them can pose as these servers: take them out of the folder. If they were to be "
+            "shared, both meshes need esync_trust_model: shared_keys; if not, consider new sets there."
         )
     if found.client_sets:
         context.warn(

@@ -314,9 +314,12 @@ class _Reader:
         certificates = {key: self._certificate(name, key[1], entry) for key, entry in files.items()}
         for entry, key in self.keys.get(name, {}).items():
             self._key(entry, certificates.get(key))
-        if self.request.shared_keys:
-            self._client_sets(name, states)
         manifest = self._manifest(name, certificates) if name in self.manifests and not missing else None
+        shared = manifest and (manifest["private_keys"] or (self.request.shared_keys and name in self.keys))
+        if manifest and bool(shared) != self.request.shared_keys:
+            self._other_model(self.manifests[name], name)
+        elif self.request.shared_keys:
+            self._client_sets(name, states)
         if len(self.errors) > before:
             return None
         sound = {key: certificate for key, certificate in certificates.items() if certificate}
@@ -324,6 +327,20 @@ class _Reader:
         if manifest:
             return RemoteSet(name, generations, manifest["address"], manifest["port"], manifest["endpoint"])
         return RemoteSet(name, generations)
+
+    def _other_model(self, manifest: str, name: str) -> None:
+        """Neither mesh would let the other's servers in."""
+        theirs, ours = names.SHARED_KEYS, names.PINNED
+        if self.request.shared_keys:
+            theirs, ours = ours, theirs
+        self.wrong(
+            manifest,
+            f"it was exported with esync_trust_model: {theirs}, and this mesh has {ours}: {name} would refuse the "
+            "servers of this mesh, and they would refuse it",
+            "Give both meshes the same esync_trust_model (the regenerate playbook changes it), and export the folder "
+            "again",
+            "other_trust_model",
+        )
 
     def _client_sets(self, name: str, states: Sequence[str]) -> None:
         """Is there what this server is to present to the other one?"""

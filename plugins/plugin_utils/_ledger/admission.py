@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Certificate, normal_alt_names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import ROLES
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ROLES, problems
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pins
 from ansible_collections.esync.mesh.plugins.module_utils._crypto.certificates import parse_certificate
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import key_of
@@ -111,11 +111,17 @@ def _demand_alt_names(name: str, what: str, certificate: Certificate, allowed: C
         )
 
 
+def renaming(name: str, subject: str) -> str:
+    """What to do where a server was renamed. :param subject: whom its certificates are issued to."""
+    # Nothing is to be typed into a shell that came from a host and is no name.
+    old = "OLD_NAME" if problems(subject) else subject
+    return f"{_DISCARD.format(name=name)}, then remove with -e esync_remove={old}"
+
+
 def _other_subject(name: str, what: str, subject: str) -> EsyncError:
     return EsyncError(
         f"{what} is issued to {subject!r}, not to {name!r}; {_COPIED}, or esync_server_name was changed",
-        f"If it is a copy, {_DISCARD.format(name=name)}. If the server was renamed, first run remove with "
-        f"-e esync_remove={subject}, then do the same",
+        f"If it is a copy, {_DISCARD.format(name=name)}. If the server was renamed, {renaming(name, subject)}",
         kind="wrong_name",
         server=name,
     )

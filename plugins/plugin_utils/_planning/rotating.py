@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
     CURRENT,
     NEXT,
     PINNED,
     PREVIOUS,
+    SERVER,
     SHARED_KEYS,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import COMPROMISED, REMOVED
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import model_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import renaming
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, withdrawn
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.establishing import refuse_other_models
@@ -53,8 +55,9 @@ def read(run: Run) -> Visits:
 def plan(run: Run) -> None:
     """Plan the rotation, or refuse it, before anything is made.
 
-    :raises EsyncError: see plan_rotation.
+    :raises EsyncError: see plan_rotation; or kind ``wrong_name``.
     """
+    _refuse_renamed(run)
     _plan(
         run,
         RotationRequest(
@@ -72,6 +75,29 @@ def plan(run: Run) -> None:
     run.say(*found.lines)
     if run.check or not (found.rotating or found.compromised):
         run.ended, run.report_mode = True, ""
+
+
+def _refuse_renamed(run: Run) -> None:
+    """Refuse to rotate a server under a new name: its peers know its certificates by the old one, and would go on so.
+
+    :raises EsyncError: kind ``wrong_name``, of every such server.
+    """
+    if run.mesh["esync_compromised"]:
+        return  # nobody's word delays the answer to a key compromise
+    raise_all(
+        [
+            EsyncError(
+                f"its certificates are issued to {subject!r}; a rotation cannot rename a server",
+                f"To give it its new name, {renaming(one.name, subject)}",
+                kind="wrong_name",
+                server=one.name,
+            )
+            for one in run.present
+            if CURRENT in one.generations
+            for subject in [str(one.generations[CURRENT][SERVER]["subject"])]
+            if subject != one.name
+        ]
+    )
 
 
 def _plan(run: Run, request: RotationRequest) -> None:

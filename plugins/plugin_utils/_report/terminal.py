@@ -78,7 +78,18 @@ def findings(mesh: Mesh) -> list[str]:
             CLUSTER_LIMIT,
             "clusters",
         ),
+        *_scope_lines(mesh),
         verdict(mesh),
+    ]
+
+
+def _scope_lines(mesh: Mesh) -> list[str]:
+    """Why nothing was proved, where that is because of who takes part in the run."""
+    if not mesh.proved_nothing or mesh.pairs.count(OUTSIDE) < mesh.expected:
+        return []
+    return [
+        "No pair has all the servers that its test needs in this run. Run the playbook over the whole group, without "
+        "--limit and serial."
     ]
 
 

@@ -15,7 +15,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import pem_of
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import Owners, certificate_of, demand_own
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import (
+    Owners,
+    certificate_of,
+    demand_own,
+    renaming,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import (
     PresentedSets,
     read_generations,
@@ -213,3 +218,8 @@ def test_a_key_that_was_replaced_cannot_become_anothers():
     theirs = generation("b", client=facts("client", "b", x509.generate_key("ecdsa", 256)))
     with pytest.raises(EsyncError, match="that a used before"):
         owners([known], b=theirs).demand_only("b", theirs)
+
+
+def test_what_is_to_be_typed_has_no_text_of_a_host_in_it() -> None:
+    assert renaming("bravo", "b").endswith("-e esync_discard_existing=bravo, then remove with -e esync_remove=b")
+    assert renaming("bravo", "$(reboot)").endswith("-e esync_remove=OLD_NAME")

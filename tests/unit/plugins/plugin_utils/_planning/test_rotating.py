@@ -167,6 +167,15 @@ def test_a_certificate_that_nobody_announced_stops_a_rotation_for_all(establishe
     assert established.works() >= {("a", "c"), ("c", "a")}
 
 
+def test_a_renamed_server_is_refused_before_anything_is_made(established: Model) -> None:
+    host = established.hosts["b"]
+    host.generations["current"] = {**host.make("old", "current", 900), "id": "900"}
+    with pytest.raises(EsyncError, match="esync_discard_existing=b, then remove with -e esync_remove=old"):
+        established.run("regenerate")
+    assert {state for one in established.hosts.values() for state in one.generations} == {"current"}
+    assert not any(one.rotation for one in established.hosts.values())
+
+
 def test_only_due_and_named_servers_are_rotated(established: Model) -> None:
     assert established.run("regenerate", only_due=True).report_mode == ""
     assert established.titles == ["Read the certificates on each host"]
