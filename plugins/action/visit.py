@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleRuntimeError
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
@@ -123,9 +123,15 @@ class ActionModule(Action):
         return errors
 
     def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        reply: dict[str, Any] = self._execute_module(
-            module_name="esync.mesh.visit", module_args=arguments, task_vars=variables
-        )
+        try:
+            reply: dict[str, Any] = self._execute_module(
+                module_name="esync.mesh.visit", module_args=arguments, task_vars=variables
+            )
+        except (AnsibleAction, AnsibleConnectionFailure):
+            raise
+        except (AnsibleRuntimeError, RecursionError):
+            # JSON that Ansible itself cannot take in, by its nesting or its keys.
+            raise records.malformed(str(arguments.get("name")), "Ansible cannot read it") from None
         return reply
 
     def _install(self, packages: Sequence[str], variables: dict[str, Any]) -> None:

@@ -393,6 +393,16 @@ def _result(step: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any
     return {"step": name, **found}
 
 
+def malformed(server: str, why: str) -> EsyncError:
+    """The error by which a host fails that returned something else than a visit returns."""
+    return EsyncError(
+        f"what it returned is not what a visit returns ({why}), so nothing of it is used",
+        "Check the host: something on it changes the results of modules. If it is sound, report this line",
+        kind="malformed_result",
+        server=server,
+    )
+
+
 def parse(
     server: str, sent_steps: Sequence[Mapping[str, Any]], reply: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -420,12 +430,7 @@ def parse(
         if not errors and len(results) < len(sent_steps):
             raise Malformed("results are missing, and no error says why")
     except Malformed as error:
-        raise EsyncError(
-            f"what it returned is not what a visit returns ({error}), so nothing of it is used",
-            "Check the host: something on it changes the results of modules. If it is sound, report this line",
-            kind="malformed_result",
-            server=server,
-        ) from None
+        raise malformed(server, str(error)) from None
     return found, errors
 
 
