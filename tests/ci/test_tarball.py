@@ -76,6 +76,11 @@ def test_nothing_of_the_workshop_is_in_it(installed: Path) -> None:
     assert not (installed / "playbooks" / "collections").exists()
 
 
+def test_every_role_has_the_readme_that_galaxy_demands(installed: Path) -> None:
+    roles = [path for path in (installed / "roles").iterdir() if path.is_dir()]
+    assert roles and all((path / "README.md").is_file() for path in roles)
+
+
 def test_it_establishes_a_mesh(installed: Path, tmp_path: Path) -> None:
     assert establish(installed, tmp_path) == ALL_OK
 
