@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleRuntimeError
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import OLDEST, REMEDY, why_too_old
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
@@ -23,6 +26,10 @@ _RETURNED = ("changed", "failed", "msg", "error", "errors", "step", "results", "
 _SENT = ("step", "options", "when", "check")
 _OPEN_PFX = ("certificate_set", "certificate_info", "shared_client_sets")
 _OPEN_FOLDERS = ("exchange_folder_info", "shared_client_sets")
+_NOT_COMPILED = re.compile("SyntaxError|ImportError|ModuleNotFoundError|AttributeError")
+# Of any version of Python, Ansible's own part of a module included, which may be newer than ours.
+_ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
+_VERSION = re.compile(r"\b([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\b")
 
 
 class ActionModule(Action):
@@ -91,8 +98,12 @@ class ActionModule(Action):
         reply = self._call(arguments, variables)
         missing = _missing(reply, steps, mine)
         if missing and mine["install"] and not self._task.check_mode:
-            self._install(missing, variables)
-            reply = self._call(arguments, variables)
+            refusal = self._install(missing, variables)
+            if not refusal:
+                reply = self._call(arguments, variables)
+            if _missing(reply, steps, mine):
+                reply = _with_remedy(reply, _after_installing(missing, refusal))
+        self._refuse_old_python(name, reply, variables)
         return reply
 
     def _take(
@@ -134,8 +145,8 @@ class ActionModule(Action):
             raise records.malformed(str(arguments.get("name")), "Ansible cannot read it") from None
         return reply
 
-    def _install(self, packages: Sequence[str], variables: dict[str, Any]) -> None:
-        """Install packages with the host's own package manager."""
+    def _install(self, packages: Sequence[str], variables: dict[str, Any]) -> str:
+        """Install packages with the host's own package manager; returns why that failed, or nothing."""
         task = self._task.copy()
         task.action = "ansible.builtin.package"
         task.args = {"name": list(packages), "state": "present"}
@@ -149,13 +160,23 @@ class ActionModule(Action):
             shared_loader_obj=self._shared_loader_obj,
         )
         done = installer.run(task_vars=variables)
-        if done.get("failed"):
-            said = records.text(400)(str(done.get("msg") or "")[:400])
-            raise EsyncError(
-                f"the packages {', '.join(packages)} cannot be installed: {said}",
-                "Install them by hand, or set esync_install_dependencies to false to see what is missing",
-                kind="not_installed",
-            )
+        return records.text(400)(str(done.get("msg") or "no reason given")[:400]) if done.get("failed") else ""
+
+    def _refuse_old_python(self, name: str, reply: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+        """Ask for the version of the Python on a host that could not even compile what was sent; costs a call then.
+
+        :raises EsyncError: kind ``old_python``.
+        """
+        said = str(reply.get("module_stderr") or "") + str(reply.get("module_stdout") or "")
+        if not reply.get("failed") or reply.get("error") or not _NOT_COMPILED.search(said):
+            return
+        found = (reply.get("ansible_facts") or {}).get("discovered_interpreter_python")
+        interpreter = str(found or self._templar.template(variables.get("ansible_python_interpreter") or "python3"))
+        asked = self._low_level_execute_command(f"{interpreter} -c {shlex.quote(_ASK_VERSION)}")
+        version = _VERSION.search(str(asked.get("stdout") or ""))
+        if version and tuple(int(part) for part in version.groups()[:2]) < OLDEST:
+            cause = why_too_old(interpreter, ".".join(version.groups()))
+            raise EsyncError(cause, REMEDY, kind="old_python", server=name)
 
     def _refuse_leaks(self, name: str) -> None:
         """Refuse settings of Ansible under which shared client keys would be written or printed on their way.
@@ -226,6 +247,23 @@ def _missing(reply: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], mine:
     return list(mine["endpoint_packages"] if step == "endpoint" else mine["packages"])
 
 
+def _with_remedy(reply: Mapping[str, Any], remedy: str) -> dict[str, Any]:
+    """The reply with another remedy in its error; the cause, which names versions and paths, stays."""
+    error = {**reply["error"], "remedy": remedy}
+    return {**reply, "error": error, "msg": f"{error.get('cause')}. {remedy}."}
+
+
+def _after_installing(packages: Sequence[str], refusal: str) -> str:
+    """What to do where installing did not help. :param refusal: why it failed; empty: it did not."""
+    named = ", ".join(packages)
+    if refusal:
+        return f"The packages {named} could not be installed ({refusal}). Install them by hand"
+    return (
+        f"The packages {named} are installed, but too old, or for another Python. Set ansible_python_interpreter to "
+        "the Python that they are for, as a rule /usr/bin/python3, or install what is missing by hand"
+    )
+
+
 def _understood(
     name: str, steps: Sequence[Mapping[str, Any]], reply: Mapping[str, Any], secret: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -235,7 +273,10 @@ def _understood(
     """
     if reply.get("failed") and not reply.get("error"):
         # What Ansible shows of a module that did not end properly can be a part of what it was about to return.
-        said = "" if secret else f": {records.text()(str(reply.get('msg') or '')[:1000])}"
+        last = str(reply.get("module_stderr") or "").strip().rpartition("\n")[2]
+        said = (
+            "" if secret else f": {records.text()(' '.join((str(reply.get('msg') or '')[:1000], last[:500])).strip())}"
+        )
         raise EsyncError(
             f"the module ended without a result{said}",
             "Run again; if it comes back, see that Python and cryptography work on the host",

@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: certificate_set
 short_description: Make, keep, switch and retire a server's own certificate sets
@@ -176,6 +174,10 @@ product_version_problem:
   type: dict
   returned: success
 """
+
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python
+
+require_python()
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
 from ansible_collections.esync.mesh.plugins.module_utils._steps.certificate_set import SPEC, run

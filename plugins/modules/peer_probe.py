@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: peer_probe
 short_description: Test mutual TLS from this server to many peers at once
@@ -236,6 +234,10 @@ clusters:
       description: How often each member answered.
       type: dict
 """
+
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python
+
+require_python()
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
 from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_probe import SPEC, run

@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: peer_trust
 short_description: Make a server trust exactly the certificates that it is given
@@ -133,6 +131,10 @@ removed:
   elements: str
   returned: success
 """
+
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python
+
+require_python()
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
 from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust import SPEC, run

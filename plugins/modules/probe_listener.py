@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: probe_listener
 short_description: Listen with mutual TLS on the eSync port for the length of a test
@@ -76,6 +74,10 @@ fingerprint:
   type: str
   returned: when it was started
 """
+
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python
+
+require_python()
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
 from ansible_collections.esync.mesh.plugins.module_utils._steps.probe_listener import SPEC, run

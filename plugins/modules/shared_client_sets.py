@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: shared_client_sets
 short_description: Read the client sets that a server shares with its peers, and install those of its peers
@@ -127,6 +125,10 @@ removed:
   elements: str
   returned: with O(state=present) and O(state=absent)
 """
+
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python
+
+require_python()
 
 from ansible_collections.esync.mesh.plugins.module_utils._module import run_module
 from ansible_collections.esync.mesh.plugins.module_utils._steps.shared_client_sets import SPEC, run

@@ -59,7 +59,11 @@ def run_play(
             "dest": f"{out}/{{{{ inventory_hostname }}}}.json",
             "mode": "0600",
         },
-        "vars": {"__results": "{{ dict(" + repr(names) + " | zip(" + repr(names) + " | map('extract', vars))) }}"},
+        "vars": {
+            "__results": "{{ dict(" + repr(names) + " | zip(" + repr(names) + " | map('extract', vars))) }}",
+            # A host of the test may have one that is good for nothing.
+            "ansible_python_interpreter": sys.executable,
+        },
         "check_mode": False,
     }
     book = [{"hosts": "esync", "gather_facts": False, **keywords, "tasks": [*tasks, *([save] if names else [])]}]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +118,77 @@ def test_a_host_that_hangs_is_a_failed_host(played: Any) -> None:
 
 def test_the_passphrase_is_never_shown(played: Any) -> None:
     assert SECRET not in played.output and SECRET not in repr(played.results)
+
+
+# -- what is wrong with the Python of a host ---------------------------------------------------------------------------
+
+PACKAGES = """
+import json, sys
+sys.stdin.read()
+print(json.dumps({0!r}))
+"""
+
+
+def interpreter(folder: Path, *lines: str) -> str:
+    """A program that stands for the Python of a host."""
+    path = folder / "interpreter"
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return str(path)
+
+
+def visited(folder: Path, python: str, installer: dict[str, Any] | None = None) -> Any:
+    """What comes back from a visit to a host with this Python, and what Ansible printed.
+
+    :param installer: what the package manager of the host answers; None: nothing is installed.
+    """
+    (folder / "library").mkdir()
+    # Written for whatever Python the host has: it needs nothing of Ansible's.
+    (folder / "library" / "packager.py").write_text("#!/usr/bin/python\n# WANT_JSON\n" + PACKAGES.format(installer))
+    visit = plan(folder)
+    for mine in visit["visits"].values():
+        mine.update(install=installer is not None, packages=["python3-cryptography"])
+    tasks = [
+        {"name": "Choose", "ansible.builtin.set_fact": {"pkg_mgr": "packager", "cacheable": True}},
+        {"name": "Visit", "esync.mesh.visit": {"plan": "the_plan"}, "register": "r_it", "ignore_errors": True},
+    ]
+    return run_play(folder, tasks, {"a": {"ansible_python_interpreter": python}}, vars={"the_plan": visit})
+
+
+def test_an_old_python_is_named_with_its_version(tmp_path: Path) -> None:
+    said = "SyntaxError: future feature annotations is not defined"
+    python = interpreter(tmp_path, f'[ "$1" = -c ] && echo 3.6.15 && exit 0; echo "{said}" >&2; exit 1')
+    run = visited(tmp_path, python)
+    [error] = run.results["a"]["r_it"]["errors"]
+    assert (error["kind"], error["server"]) == ("old_python", "a")
+    assert f"{python}, is 3.6.15, and 3.8 or later is needed" in error["cause"]
+    assert "ansible_python_interpreter" in error["remedy"]
+
+
+def test_what_a_new_python_cannot_compile_is_not_blamed_on_its_age(tmp_path: Path) -> None:
+    run = visited(tmp_path, interpreter(tmp_path, '[ "$1" = -c ] && echo 3.12.1; echo "SyntaxError: odd" >&2; exit 1'))
+    [error] = run.results["a"]["r_it"]["errors"]
+    assert error["kind"] == "no_result" and "SyntaxError: odd" in error["cause"]
+
+
+@pytest.mark.parametrize(
+    ("installer", "said"),
+    [
+        (None, "set esync_install_dependencies to true"),
+        (
+            {"changed": False},
+            "Set ansible_python_interpreter to the Python that they are for",
+        ),
+        ({"failed": True, "msg": "no network"}, "could not be installed (no network)"),
+    ],
+)
+def test_what_is_missing_is_named_with_version_and_python_whatever_installing_did(
+    tmp_path: Path, installer: Any, said: str
+) -> None:
+    (tmp_path / "cryptography").mkdir()
+    (tmp_path / "cryptography" / "__init__.py").write_text('__version__ = "1.2"')
+    run = visited(tmp_path, interpreter(tmp_path, f'PYTHONPATH={tmp_path} exec {sys.executable} "$@"'), installer)
+    [error] = run.results["a"]["r_it"]["errors"]
+    assert error["kind"] == "missing_dependency"
+    assert f"is needed for {sys.executable}, and version 1.2 was found at {tmp_path}/cryptography" in error["cause"]
+    assert said in error["remedy"] and said in run.results["a"]["r_it"]["msg"]
