@@ -18,7 +18,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     visited,
     with_ledger,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.control_folders import settled
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import cluster_facts, read_mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import CONTROL_PATHS
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, difference, is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning import run_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, advance, begin
@@ -43,6 +45,10 @@ class ActionModule(ControlAction):
         if options["operation"]:
             refuse_strategy(self._task)
             run = self._begin(options["operation"], variables)
+            for name in CONTROL_PATHS:
+                sources = [str(one) for one in variables.get("ansible_inventory_sources") or ()]
+                run.mesh[name], warnings = settled(name, str(run.mesh[name]), sources)
+                result["warnings"] = [*result.get("warnings", ()), *warnings]
         else:
             before = variables[options["plan"]]
             run = Run.from_json(before["state"])

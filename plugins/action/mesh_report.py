@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import visited, with_ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import is_news
@@ -49,11 +50,14 @@ class ActionModule(ControlAction):
             found = verdict_of(mesh, "never" if run.check else run.report_mode, str(folder / "mesh.html"))
             show(["", *found.lines, ""])
             result.update(found.facts)
-            write_reports(mesh, folder, run.control.now)
             if found.failed:
                 run.failures.append(found.message)
             else:
                 result.update(msg=found.message)
+            try:
+                write_reports(mesh, folder, run.control.now)
+            except EsyncError as error:
+                run.failures.append(f"The report was not written: {error}")
         show(run.notes)
         if run.notes:
             result["notes"] = run.notes

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+from ansible_collections.esync.mesh.plugins.module_utils._core.user import refuse_other_user
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context
 
 __all__ = ["SERVER", "SITE", "run", "run_module"]
@@ -21,7 +22,13 @@ def run_module(spec: Dict[str, Any], step: Callable[[Mapping[str, Any], Context]
 
     :param spec: the step's options. :param step: does it, and returns the result.
     """
-    run(spec, lambda module: step(module.params, Context(module.check_mode, module._diff, module.warn)))
+
+    def action(module: AnsibleModule) -> Dict[str, Any]:
+        if module.params.get("directory"):
+            refuse_other_user(module.params["directory"], module.params["name"])
+        return step(module.params, Context(module.check_mode, module._diff, module.warn))
+
+    run(spec, action)
 
 
 def run(

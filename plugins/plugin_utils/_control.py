@@ -20,7 +20,7 @@ from ansible.template import Templar
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, Reader
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
@@ -44,8 +44,9 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
     # What the task sees, and neither the inventory nor the defaults say, comes from the play or the role's call.
     run_wide = {
         name: variables[name]
-        for name in known
-        if name in variables and variables[name] != own.get(name, defaults.get(name))
+        for name in variables
+        # With those that are no setting, one of which may be a setting that is not spelled right.
+        if str(name).startswith(PREFIX) and variables[name] != own.get(name, defaults.get(name))
     }
 
     def template(value: Any, context: Mapping[str, Any]) -> Any:

@@ -55,4 +55,4 @@ def test_its_members_are_accepted(tmp_path: Path) -> None:
         ("cms-live-2", "cms-live-2.example.com", 8732),
     ]
     assert [member["cluster"] and member["cluster"]["name"] for member in found] == [None, "cms-live", "cms-live"]
-    assert not (example / "esync-ledger").exists()
+    assert not (example / ".esync-ledger").exists()

@@ -14,6 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
+from ansible_collections.esync.mesh.plugins.module_utils._core.passphrases import passphrase_of
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
 from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import (
     RemoteSet,
@@ -97,7 +98,7 @@ def _client_sets(options: Mapping[str, Any], found: Inspection) -> Dict[str, byt
     wanted = {
         state: generation.certificates[names.CLIENT].fingerprint for state, generation in found.generations.items()
     }
-    passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
+    passphrase = passphrase_of(options, "pfx_passphrase") or b""
     with Folder.open(options["directory"]) as base:
         packed = pack(base, options["name"], passphrase, wanted.values())
     return {state: packed[fingerprint] for state, fingerprint in wanted.items()}

@@ -11,6 +11,7 @@ from typing import Any, Dict, Mapping
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
+from ansible_collections.esync.mesh.plugins.module_utils._core.passphrases import passphrase_of
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context
 from ansible_collections.esync.mesh.plugins.module_utils._steps.options import clock
 from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import FolderRequest, read
@@ -32,7 +33,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     :raises EsyncError: everything that is wrong with it.
     """
     require()
-    passphrase = options["folder_passphrase"]
+    passphrase = passphrase_of(options, "folder_passphrase")
     with ExitStack() as stack:
         base = Folder.find(options["directory"], any_owner=True)
         own = inspect(stack.enter_context(base), Expected(options["name"], any_group=True)) if base else Inspection()
@@ -44,7 +45,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
             for certificate in generation.certificates.values()
         ),
         now=clock(),
-        passphrase=passphrase.encode("utf-8") if passphrase else None,
+        passphrase=passphrase,
         shared_keys=options["shared_keys"],
     )
     found = read(options["folder"], request, options["web_roots"])

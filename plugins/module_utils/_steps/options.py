@@ -14,6 +14,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout, na
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import timestamp
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.passphrases import passphrase_of
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder as trust
@@ -45,7 +46,7 @@ def settings_of(options: Mapping[str, Any]) -> SetSettings:
 
     :raises EsyncError: kind ``unknown_group``.
     """
-    passphrase = options["pfx_passphrase"]
+    passphrase = passphrase_of(options, "pfx_passphrase")
     named = [options["name"], options["address"], *options["subject_alt_names"]]
     return SetSettings(
         name=options["name"],
@@ -55,7 +56,7 @@ def settings_of(options: Mapping[str, Any]) -> SetSettings:
         valid_days=options.get("valid_days", 365),
         renew_before_days=options["renew_before_days"],
         formats=tuple(suffix for suffix in layout.FORMATS if suffix in options["formats"]),
-        passphrase=passphrase.encode("utf-8") if passphrase else None,
+        passphrase=passphrase,
         pfx_encryption=options["pfx_encryption"],
         gid=gid_of(options["file_group"], options["name"]),
     )

@@ -15,6 +15,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import HANDED_OVER
+from ansible_collections.esync.mesh.plugins.module_utils._core.passphrases import passphrase_of
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context, difference
 from ansible_collections.esync.mesh.plugins.module_utils._steps.options import gid_of
 from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust import folder_name
@@ -56,7 +57,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     entries = entries_from(options["entries"])
     with Folder.open(options["directory"]) as base, base.lock():
         if state == "fetched":
-            passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
+            passphrase = passphrase_of(options, "pfx_passphrase") or b""
             packed = writer.pack(base, name, passphrase, [entry.fingerprint for entry in entries])
             return {"changed": False, "sets": {key: base64.b64encode(data).decode() for key, data in packed.items()}}
         if state == "withdrawn":
@@ -68,7 +69,7 @@ def _install(
     base: Folder, options: Mapping[str, Any], entries: Sequence[SharedKey], context: Context
 ) -> Dict[str, Any]:
     name = options["name"]
-    passphrase = (options["pfx_passphrase"] or "").encode("utf-8")
+    passphrase = passphrase_of(options, "pfx_passphrase") or b""
     change = writer.apply(
         base,
         name,
@@ -105,7 +106,7 @@ def _folder_keys(options: Mapping[str, Any], entries: Sequence[SharedKey]) -> wr
     """What lies in the folder of the servers whose sets are wanted."""
     if not options["folder"]:
         return writer.FolderKeys()
-    passphrase = (options["folder_passphrase"] or "").encode("utf-8")
+    passphrase = passphrase_of(options, "folder_passphrase") or b""
     peers = sorted({entry.peer for entry in entries})
     sets = read_client_sets(options["folder"], options["name"], peers, passphrase, options["web_roots"])
     return writer.FolderKeys(sets, passphrase)

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import MODELS, PINNED, SHARED_KEYS, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import sites as websites
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
@@ -162,8 +163,9 @@ def discarding(members: Sequence[Member], wanted: Mapping[str, Any], group: str)
 
 
 def _discard_refused(name: str, why: str, known: Sequence[str]) -> EsyncError:
+    meant = nearest(name, known) if name not in known else ""
     return EsyncError(
-        f"esync_discard_existing {why}; the servers are {', '.join(known)}",
+        f"esync_discard_existing {why}{meant}; the servers are {', '.join(known)}",
         "Nothing was destroyed. Name servers of this mesh: -e esync_discard_existing=NAME,NAME, "
         "or as a list where a name is also a yes or no",
         kind="unknown_server",

@@ -52,10 +52,10 @@ def read_mesh(reader: Reader, group: str, hosts: Sequence[str], others: Sequence
     members: list[Member] = []
     settings: dict[str, dict[str, Any]] = {}
     discards: dict[str, Any] = {}
-    errors: list[EsyncError] = []
+    errors = reader.nearly(hosts)
     for host in hosts:
+        errors += reader.passphrases(host)
         try:
-            reader.refuse_nearly(host)
             settings[host] = reader.settings(host)
             members.append(_member(host, settings[host], reader, salt))
             discards[host] = settings[host].get("esync_discard_existing", False)

@@ -11,13 +11,14 @@ role's defaults, and nowhere else.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
+from ansible_collections.esync.mesh.plugins.module_utils._core.passphrases import refuse_bad_passphrase
 
 SECRET = ("esync_pfx_passphrase", "esync_folder_passphrase")
 """Never a part of what a stage passes to the next."""
@@ -47,7 +48,7 @@ CONTROL_PATHS = ("esync_ledger", "esync_report_directory")
 """Paths on the control node: only in these it expands ~ and variables of its environment."""
 
 _NEARLY = 0.88
-_PREFIX = "esync_"
+PREFIX = "esync_"
 
 
 @dataclass(frozen=True)
@@ -123,34 +124,48 @@ class Reader:
             raise unreadable(host, name, "; ".join(result.error_messages))
         return result.validated_parameters[name]
 
-    def refuse_nearly(self, host: str) -> None:
-        """Refuse a variable that is no setting but nearly one; others with the prefix are the user's own.
+    def nearly(self, hosts: Sequence[str]) -> list[EsyncError]:
+        """Variables that are no setting but nearly one; others with the prefix are the user's own.
 
-        :raises EsyncError: kind ``unknown_setting``, naming the nearest setting.
+        :returns: errors of kind ``unknown_setting``, each naming a host that has it, and the nearest setting.
         """
-        raise_all(
-            [
-                EsyncError(
-                    f"{name} is no setting",
-                    f"If {near[0]} is meant, correct it; otherwise give your own variable another name",
-                    kind="unknown_setting",
-                    server=host,
-                )
-                for name in self.variables(host)
-                if isinstance(name, str) and name.startswith(_PREFIX) and name not in self.specs
-                for near in [difflib.get_close_matches(name, self.specs, 1, _NEARLY)]
-                if near
-            ]
-        )
+        having: dict[str, list[str]] = {}
+        for host in hosts:
+            for name in self.variables(host):
+                if isinstance(name, str) and name.startswith(PREFIX) and name not in self.specs:
+                    having.setdefault(name, []).append(host)
+        return [
+            EsyncError(
+                f"{name} is no setting" + (f" (and on {len(where) - 1} other hosts)" if len(where) > 1 else ""),
+                f"If {near[0]} is meant, correct it; otherwise give your own variable another name",
+                kind="unknown_setting",
+                server=where[0],
+            )
+            for name, where in having.items()
+            for near in [difflib.get_close_matches(name, self.specs, 1, _NEARLY)]
+            if near
+        ]
+
+    def passphrases(self, host: str) -> list[EsyncError]:
+        """What is wrong with the passphrases of a host; none of them is quoted."""
+        found = []
+        for name in SECRET:
+            try:
+                refuse_bad_passphrase(str(self.value(host, name, "")), name, host)
+            except EsyncError as error:
+                # One that cannot be evaluated is refused where it is needed.
+                found += [error] if error.kind == "bad_passphrase" else []
+        return found
 
 
 def mesh_wide(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The settings that are one value for the whole mesh.
 
     :param settings: host to its settings.
-    :raises EsyncError: kind ``differing_setting``, naming two hosts.
+    :raises EsyncError: kind ``differing_setting``, once for each value that differs, naming two hosts.
     """
     errors = []
+    told = []
     found: dict[str, Any] = {}
     said_by: dict[str, str] = {}
     for host, own in settings.items():
@@ -159,12 +174,16 @@ def mesh_wide(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 continue
             if name not in found:
                 found[name], said_by[name] = own[name], host
-            elif found[name] != own[name]:
+            elif found[name] != own[name] and (name, own[name]) not in told:
+                told.append((name, own[name]))
+                beside = ", and its default lies beside the inventory of each host" if name in CONTROL_PATHS else ""
                 errors.append(
                     EsyncError(
                         f"{name} is {own[name]!r} here and {found[name]!r} on {said_by[name]}; it belongs to the "
-                        "mesh as a whole",
-                        f"Give {name} one value for the whole group",
+                        f"mesh as a whole{beside}",
+                        f"Give {name} one value for the whole group, such as -e {name}={found[name]}"
+                        if name in CONTROL_PATHS
+                        else f"Give {name} one value for the whole group",
                         kind="differing_setting",
                         server=host,
                     )

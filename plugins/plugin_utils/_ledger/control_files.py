@@ -110,7 +110,7 @@ def _sync(folder: Path) -> None:
 def _refused(path: Path, error: OSError) -> EsyncError:
     return EsyncError(
         f"it cannot be read or written: {os.strerror(error.errno or 0).lower()}",
-        "Correct its permissions on the control node, or choose another place",
+        "Correct its permissions on the control node, or choose another place (esync_ledger, esync_report_directory)",
         kind="control_node_file",
         path=str(path),
     )

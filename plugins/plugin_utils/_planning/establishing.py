@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, UNREACHABLE, Run, Server, errors_of
@@ -213,8 +214,9 @@ def pass_gate(run: Run) -> Visits:
                 )
             unknown = [name for name in called if name not in others]
             if unknown:
+                named = ", ".join(name + nearest(name, others) for name in unknown)
                 raise EsyncError(
-                    f"esync_gate_peers names {', '.join(unknown)}, which is no other server of the mesh",
+                    f"esync_gate_peers names {named}, which is no other server of the mesh",
                     f"The servers are {', '.join(run.names)}",
                     kind="unknown_server",
                     server=server.name,

@@ -47,6 +47,8 @@ def scenarios(folder: Path, generation: Any) -> dict[str, Any]:
     deaf = fresh(generation, endpoint="nginx")()
     deaf.hosts["c"].deaf = True
     found["bad"] = ended(deaf, "verify", folder, "bad")
+    found["bad_and_unwritable"] = ended(deaf, "verify", folder, "bad_and_unwritable")
+    found["bad_and_unwritable"]["state"]["mesh"]["esync_report_directory"] = "/proc/nowhere"
     found["never"] = ended(deaf, "verify", folder, "never")
     found["never"]["state"]["report_mode"] = "never"
     found["unjudged"] = ended(deaf, "verify", folder, "unjudged")
@@ -117,7 +119,11 @@ def test_what_a_stage_found_fails_the_run_beside_a_sound_report(reports: Any) ->
 
 def test_a_report_that_cannot_be_written_is_told(reports: Any) -> None:
     found, _mesh = reports[0]["unwritable"]
-    assert found["failed"] and found["error"]["kind"] == "control_node_file" and "/proc/nowhere" in found["msg"]
+    assert found["failed"] and "/proc/nowhere" in found["msg"] and "esync_report_directory" in found["msg"]
+    # What was found is not lost: on the terminal, in the result, and as what the play fails with.
+    assert found["summary"]["ok"] == 6
+    found, _mesh = reports[0]["bad_and_unwritable"]
+    assert found["failed"] and "a and c." in found["msg"] and "/proc/nowhere" in found["msg"]
 
 
 def test_what_tests_nothing_reports_nothing(reports: Any) -> None:

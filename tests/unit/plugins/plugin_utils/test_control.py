@@ -48,13 +48,18 @@ def test_the_roles_own_defaults_and_specs_are_read() -> None:
     found = reader(a={}, b={})
     settings = found.settings("b")
     assert (settings["esync_server_name"], settings["esync_address"], settings["esync_port"]) == ("b", "b", 8732)
-    assert settings["esync_ledger"] == "/inv/esync-ledger"
+    assert settings["esync_ledger"] == "/inv/.esync-ledger"
 
 
 def test_what_the_play_sets_is_for_all_and_what_a_host_sets_is_its_own() -> None:
     found = reader({"esync_valid_days": 17}, a={"esync_port": 9000}, b={})
     assert [found.settings(host)["esync_port"] for host in "ab"] == [9000, 8732]
     assert [found.settings(host)["esync_valid_days"] for host in "ab"] == [17, 17]
+
+
+def test_what_the_play_spells_wrong_is_noticed_like_what_the_inventory_does() -> None:
+    [error] = reader({"esync_prot": 9999, "esync_port": 9000}, a={}, b={}).nearly(["a", "b"])
+    assert error.kind == "unknown_setting" and "If esync_port is meant" in str(error)
 
 
 def test_a_text_with_braces_is_told_by_the_name_of_its_variable() -> None:

@@ -68,6 +68,20 @@ def test_what_is_wrong_anywhere_is_told_at_once() -> None:
     assert "it must have a name and an address" in text
 
 
+def test_a_variable_that_is_nearly_a_setting_is_told_once_for_all_hosts() -> None:
+    with pytest.raises(EsyncError) as caught:
+        mesh(**{host: {"esync_prot": 1} for host in "abc"})
+    assert not isinstance(caught.value, EsyncErrors) and caught.value.server == "a"
+    assert "(and on 2 other hosts)" in str(caught.value) and "esync_port is meant" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["esync_pfx_passphrase", "esync_folder_passphrase"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\0"])
+def test_a_passphrase_that_nobody_could_type_is_refused_and_not_shown(name: str, end: str) -> None:
+    found, text = refused(a={}, b={name: SECRET + end})
+    assert found == {("b", "bad_passphrase")} and name in text and SECRET not in text
+
+
 def test_settings_of_the_mesh_are_the_same_for_all() -> None:
     found, text = refused(a={}, b={"esync_ledger": "/elsewhere"})
     assert found == {("b", "differing_setting")} and "esync_ledger" in text

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, EsyncErrors
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import (
     MESH_WIDE,
     SECRET,
@@ -168,14 +168,14 @@ def test_what_is_secret_is_never_among_the_settings(name: str) -> None:
     [("esync_prot", "esync_port"), ("esync_key_tpye", "esync_key_type"), ("esync_adress", "esync_address")],
 )
 def test_nearly_a_setting_is_refused_with_the_one_that_is_meant(name: str, meant: str) -> None:
-    with pytest.raises(EsyncError, match=f"{name} is no setting.*If {meant} is meant") as caught:
-        reader(a={name: 1}).refuse_nearly("a")
-    assert (caught.value.kind, caught.value.server) == ("unknown_setting", "a")
+    [error] = reader(a={name: 1}, b={}).nearly(["a", "b"])
+    assert (error.kind, error.server) == ("unknown_setting", "a")
+    assert f"{name} is no setting" in str(error) and f"If {meant} is meant" in str(error)
 
 
 @pytest.mark.parametrize("name", ["esync_local_root", "esync_", "esync_backup_window", "other_port", "esync_port"])
 def test_variables_of_ones_own_are_kept(name: str) -> None:
-    reader(a={name: 1, 5: 6}).refuse_nearly("a")  # type: ignore[dict-item]
+    assert reader(a={name: 1, 5: 6}).nearly(["a"]) == []  # type: ignore[dict-item]
 
 
 def test_what_the_play_sets_counts_for_every_host_and_before_the_inventory() -> None:
@@ -203,6 +203,13 @@ def test_a_setting_of_the_mesh_has_one_value(name: str) -> None:
     with pytest.raises(EsyncError, match=f"{name} is 'y' here and .'x'. on a") as caught:
         mesh_wide({**same, "c": {name: "y"}})
     assert (caught.value.kind, caught.value.server) == ("differing_setting", "c")
+
+
+def test_each_value_that_differs_is_told_once() -> None:
+    with pytest.raises(EsyncErrors) as caught:
+        mesh_wide({host: {"esync_ledger": value} for host, value in zip("abcde", ["/1", "/1", "/2", "/2", "/3"])})
+    assert [error.server for error in caught.value.errors] == ["c", "e"]
+    assert "lies beside the inventory of each host" in str(caught.value) and "-e esync_ledger=/1" in str(caught.value)
 
 
 def test_the_nearest_name_is_a_hint_or_nothing() -> None:
