@@ -317,6 +317,17 @@ CAUSES: Dict[str, Cause] = {
         balancer=AS_DIRECT,
         member=AS_DIRECT,
     ),
+    "certificate_too_weak": Cause(
+        title="A certificate is too weak for the policy of a host",
+        cause="The OpenSSL of one of the two hosts is set to a security level (SECLEVEL, a crypto policy) at which "
+        "keys of this size are not used; RSA with 2048 bits is too small from level 3 on.",
+        remedy="Set esync_key_size: 3072 for the whole mesh (384 with esync_key_type: ecdsa), and run regenerate; "
+        "a host that cannot use its own certificates needs new ones at once: establish with esync_discard_existing.",
+        command=REGENERATE,
+        repair=BY_HAND,
+        balancer=AS_DIRECT,
+        member=AS_DIRECT,
+    ),
     "no_answer_after_handshake": Cause(
         title="No answer after the handshake",
         cause="The TLS handshake succeeded, but then the peer closed the connection or sent nothing: "

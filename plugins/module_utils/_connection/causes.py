@@ -33,7 +33,9 @@ __all__ = ["CAUSES", "Cause", "Diagnosis", "PairEvidence", "Validity", "short"]
 
 # -- the caller's own files -------------------------------------------------------------------------------------
 
-OWN_FILES = frozenset({"no_certificate", "not_handed", "no_trust", "key_mismatch", "damaged_file"})
+OWN_FILES = frozenset(
+    {"no_certificate", "not_handed", "no_trust", "key_mismatch", "damaged_file", "certificate_too_weak"}
+)
 """The causes that lie on the caller's own disk."""
 
 
@@ -228,6 +230,12 @@ def diagnose_unverified(
             f"The certificate{shown} that {pair.place} serves is not valid yet{dates}; {clock}. "
             "One made a moment ago is set back by a day, so a clock may be wrong by more than that.",
         )
+    if code in TOO_WEAK:
+        return Diagnosis(
+            "certificate_too_weak",
+            f"The certificate{shown} that {pair.place} serves is too weak for the OpenSSL policy of {pair.server} "
+            f"(verification error {code}).",
+        )
     if code == WRONG_PURPOSE:
         return Diagnosis("wrong_role", f"The certificate{shown} that {pair.place} serves is not meant for servers.")
     if served is not None:
@@ -251,6 +259,10 @@ def diagnose_unverified(
 NOT_YET_VALID = 9
 EXPIRED = 10
 WRONG_PURPOSE = 26
+# The key of the certificate or of its issuer is too small, or the digest too weak.
+TOO_WEAK = (66, 67, 68)
+STRONG_RSA = 3072
+"""Bits from which on an RSA key is accepted at OpenSSL's security level 3 (SSL_CTX_set_security_level(3))."""
 
 
 # -- after the handshake --------------------------------------------------------------------------------------
@@ -263,11 +275,13 @@ def diagnose_refusal(
     presented: Optional[str],
     validity: Optional[Validity],
     now: datetime.datetime,
+    rsa_bits: Optional[int] = None,
 ) -> Diagnosis:
     """The peer refused the caller's certificate.
 
     :param how: the evidence in words, such as ``with the alert unknown_ca``. :param alert: the alert, if it was one.
     :param presented: the fingerprint of the certificate that was presented; :param validity: its dates, if known.
+    :param rsa_bits: the size of its key, if that is an RSA key.
     """
     what = f"the client certificate {short(presented)} of {pair.server}" if presented else f"{pair.server}"
     if validity and now > validity.not_after:
@@ -289,6 +303,12 @@ def diagnose_refusal(
                 f"happens only at {utc_text(validity.not_after)}: the clock of {pair.peer} seems to be fast.",
             )
         return Diagnosis("client_certificate_expired", f"{pair.place} refused {what} {how}.")
+    if alert == "bad_certificate" and rsa_bits and rsa_bits < STRONG_RSA:
+        return Diagnosis(
+            "certificate_too_weak",
+            f"{pair.place} refused {what} {how}, as OpenSSL does with a key that is too small for its policy; this one "
+            f"is RSA with {rsa_bits} bits.",
+        )
     if alert == "unsupported_certificate":
         return Diagnosis("wrong_role", f"{pair.place} refused {what} {how}: it is not meant for clients.")
     return Diagnosis("client_certificate_refused", f"{pair.place} refused {what} {how}.")

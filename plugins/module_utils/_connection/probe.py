@@ -237,6 +237,7 @@ class _Caller:
     own: Mapping[str, str]
     presented: Optional[str] = None
     validity: Optional[Validity] = None
+    rsa_bits: Optional[int] = None
     known: Mapping[str, str] = field(default_factory=dict)
 
     def call(self, peer: Peer) -> ProbeOutcome:
@@ -390,7 +391,7 @@ class _Caller:
         return diagnosis.diagnose_silence(pair, self.settings.answer_timeout, timed_out=False)
 
     def _refused(self, pair: PairEvidence, how: str, alert: Optional[str]) -> Diagnosis:
-        return diagnosis.diagnose_refusal(pair, how, alert, self.presented, self.validity, _now())
+        return diagnosis.diagnose_refusal(pair, how, alert, self.presented, self.validity, _now(), self.rsa_bits)
 
     def _ask(self, connection: socket.socket, peer: Peer) -> bytes:
         connection.settimeout(self.settings.answer_timeout)
@@ -491,7 +492,8 @@ def _prepare(
         return _Caller(settings, context, own, known=known)
     credential = _credential(settings, untrusted, peer)
     tls.load_credential(context, credential)
-    return _Caller(settings, context, own, credential.fingerprint, tls.validity_of(credential.der), known)
+    der = credential.der
+    return _Caller(settings, context, own, credential.fingerprint, tls.validity_of(der), tls.rsa_bits_of(der), known)
 
 
 def _credential(settings: ProbeSettings, untrusted: tls.Untrusted, peer: Optional[str]) -> tls.Credential:

@@ -22,6 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto.der import (
 
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _COMMON_NAME = bytes.fromhex("550403")
+_RSA_ENCRYPTION = bytes.fromhex("2a864886f70d010101")
 # Of the strings that a name may consist of; UTF8String, PrintableString and IA5String are read as UTF-8.
 _ENCODINGS = {0x1E: "utf-16-be", 0x1C: "utf-32-be", 0x14: "latin-1"}
 _TEXT = (0x0C, 0x13, 0x16, *_ENCODINGS)
@@ -47,6 +48,19 @@ def common_name(der: bytes) -> Optional[str]:
     except (ValueError, IndexError):
         pass
     return None
+
+
+def rsa_bits(der: bytes) -> Optional[int]:
+    """The bits of the modulus of a certificate's RSA key; None if it has another key, or cannot be read."""
+    try:
+        algorithm, key = elements(_fields(der)[5].content)
+        if elements(algorithm.content)[0].content != _RSA_ENCRYPTION:
+            return None
+        # A BIT STRING without unused bits, in it a SEQUENCE of modulus and exponent (RFC 8017, appendix A.1.1).
+        modulus = elements(elements(key.content[1:])[0].content)[0]
+        return int.from_bytes(modulus.content, "big").bit_length()
+    except (ValueError, IndexError):
+        return None
 
 
 def _fields(der: bytes) -> List[Element]:

@@ -232,6 +232,13 @@ def validity_of(der: bytes) -> Optional[Validity]:
     return validity(der)
 
 
+def rsa_bits_of(der: bytes) -> Optional[int]:
+    """The size of a certificate's RSA key; ``None`` if it has another key, or cannot be read."""
+    from ansible_collections.esync.mesh.plugins.module_utils._connection.served_certificate import rsa_bits
+
+    return rsa_bits(der)
+
+
 def subject_of(der: bytes) -> Optional[str]:
     """The common name that a certificate is issued to; ``None`` if it has none or cannot be read."""
     from ansible_collections.esync.mesh.plugins.module_utils._connection.served_certificate import common_name
@@ -345,6 +352,15 @@ def load_credential(context: ssl.SSLContext, credential: Credential) -> None:
             "Restore both, or have the set created again",
             kind="key_mismatch",
             path=credential.key,
+        )
+    if "TOO_SMALL" in reason or "TOO_WEAK" in reason:
+        raise EsyncError(
+            "the OpenSSL policy of this host refuses it, because its key is too small or its digest too weak "
+            f"({reason.lower().replace('_', ' ')})",
+            "Set esync_key_size: 3072 (384 with esync_key_type: ecdsa) for the whole mesh, and have its sets created "
+            "again: establish with esync_discard_existing for this server; the others: regenerate",
+            kind="certificate_too_weak",
+            path=credential.certificate,
         )
     raise _damaged(credential.key, f"it, or the certificate {credential.certificate}, cannot be read")
 

@@ -32,6 +32,7 @@ __all__ = ["FAULT", "KINDS", "NOTE", "NOT_CHECKED", "SEVERITIES", "Problem", "Se
 _TRUST_FOLDERS = frozenset([names.REMOTE, names.TRUSTED])
 _SHARED_FOLDERS = frozenset([names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE])
 _PLACES = frozenset([*_TRUST_FOLDERS, *_SHARED_FOLDERS, *STATES, names.GENERATIONS])
+_TEST_FAILED = "test_failed"
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _reported(known: ServerFindings, error: Mapping[str, Any], kind: str | None 
     kind = kind or kind_of(error)
     row = KINDS.get(kind, OTHER)
     # "Find out who removed it" is right for a key, and no help for what is written again from the ledger.
-    own_remedy = kind == str(error.get("kind")) and error.get("remedy")
+    own_remedy = kind in (str(error.get("kind")), _TEST_FAILED) and error.get("remedy")
     remedy = sentence(str(own_remedy or row.remedy))
     path = error.get("path")
     return Problem(
@@ -154,7 +155,7 @@ def kind_of(error: Mapping[str, Any]) -> str:
 
 def _failures(known: ServerFindings) -> Iterator[Problem]:
     for error in known.failures:
-        yield _reported(known, error, None if error.get("kind") in KINDS else "test_failed")
+        yield _reported(known, error, None if error.get("kind") in KINDS else _TEST_FAILED)
 
 
 def _files(known: ServerFindings) -> Iterator[Problem]:

@@ -76,6 +76,9 @@ KINDS: Mapping[str, ProblemKind] = {
     "wrong_name": _own_file("A certificate is issued to another name"),
     "wrong_role": _own_file("A certificate is in the place of one for the other role"),
     "unexpected_link": _own_file("A link leads elsewhere"),
+    "certificate_too_weak": ProblemKind(
+        "Its certificates are too weak for the OpenSSL policy of the host", FROM_HOST, _DISCARD, FAULT, OWN_SET, BY_HAND
+    ),
     "not_a_file": _own_file("Something else is in the place of a file"),
     "not_a_folder": _own_file("Something else is in the place of a folder"),
     "not_a_link": _own_file("Something else is in the place of a link"),

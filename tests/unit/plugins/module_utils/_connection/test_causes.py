@@ -61,7 +61,7 @@ def test_the_place_of_an_address_with_colons() -> None:
 # -- the caller's own files ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["no_certificate", "no_trust", "key_mismatch", "damaged_file"])
+@pytest.mark.parametrize("kind", ["no_certificate", "no_trust", "key_mismatch", "damaged_file", "certificate_too_weak"])
 def test_own_files(kind: str) -> None:
     found = diagnosis.diagnose_own_files("alpha", EsyncError("it is empty", "x", kind=kind, path="/x/server.key"))
     assert found
@@ -180,6 +180,9 @@ def test_the_served_certificate_of_a_peer_that_nothing_is_known_of() -> None:
         (diagnosis.NOT_YET_VALID, A, TO_COME, False, "server_certificate_not_yet_valid", "2026-11-24T12:00:00Z"),
         (diagnosis.NOT_YET_VALID, A, TO_COME, True, "clock_skew", "seems to be slow"),
         (diagnosis.WRONG_PURPOSE, A, VALID, False, "wrong_role", "not meant for servers"),
+        (66, A, VALID, False, "certificate_too_weak", "verification error 66"),
+        (67, None, None, False, "certificate_too_weak", "the OpenSSL policy of alpha"),
+        (68, D, VALID, False, "another_server_answers", "charlie"),
         (18, A, VALID, False, "server_certificate_unknown", "verification error 18"),
         (18, B, VALID, False, "stale_generation_served", "its next certificate"),
         (18, "1" * 64, VALID, False, "self_connection", "its own"),
@@ -200,6 +203,20 @@ def test_a_certificate_that_only_the_trust_on_the_disk_lacks() -> None:
 
 
 # -- after the handshake ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("alert", "bits", "cause"),
+    [
+        ("bad_certificate", 2048, "certificate_too_weak"),
+        ("bad_certificate", 3072, "client_certificate_refused"),
+        ("bad_certificate", None, "client_certificate_refused"),
+        ("unknown_ca", 2048, "client_certificate_refused"),
+    ],
+)
+def test_a_small_key_that_was_refused_is_the_likely_cause(alert: str, bits: Any, cause: str) -> None:
+    found = diagnosis.diagnose_refusal(PAIR, "with the alert x", alert, A, VALID, NOW, bits)
+    assert found.cause == cause and ("2048 bits" in found.detail) == (cause == "certificate_too_weak")
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import probe, tls
-from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES
+from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES, TOO_WEAK
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_writer, untrusted
@@ -578,6 +579,65 @@ def test_nothing_is_sent_to_a_server_that_is_not_the_pinned_one(mesh: Any, serve
     # Charlie is trusted, but it is not bravo.
     is_cause(mesh.one("alpha", "bravo", serve(takes)), "another_server_answers")
     assert b"".join(received) == b""
+
+
+# -- the policy of the caller's OpenSSL ------------------------------------------------------------------------
+
+
+def level(context: ssl.SSLContext, number: int) -> ssl.SSLContext:
+    """A context with a security level, as the policy of a host may set it."""
+    context.set_ciphers(f"DEFAULT@SECLEVEL={number}")
+    return context
+
+
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[ssl.SSLError | None, ssl.SSLError | None]:
+    """How it ends for both."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    errors: list[ssl.SSLError | None] = [None, None]
+    for turn in range(12):
+        try:
+            ends[turn % 2].do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            errors[turn % 2] = errors[turn % 2] or error
+    return errors[0], errors[1]
+
+
+def test_what_openssl_says_of_keys_that_are_too_small_for_it(tmp_path: Path, rsa_key: Any) -> None:
+    contexts = {}
+    for role, kind in (("server", ssl.PROTOCOL_TLS_SERVER), ("client", ssl.PROTOCOL_TLS_CLIENT)):
+        path = tmp_path / f"{role}.pem"
+        made = x509.self_sign(rsa_key, role, x509.Profile("bravo", ("bravo",), "rsa", 2048, 5), NOW)
+        path.write_bytes(made.pem + x509.key_to_pem(rsa_key))
+        context = contexts[role] = level(ssl.SSLContext(kind), 1)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(path)
+    for role, other in (("server", "client"), ("client", "server")):
+        contexts[role].load_verify_locations(tmp_path / f"{other}.pem")
+        contexts[role].verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert handshake(contexts["client"], contexts["server"]) == (None, None)
+    level(contexts["client"], 3)
+    error, _other = handshake(contexts["client"], contexts["server"])
+    assert isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in TOO_WEAK
+    level(contexts["client"], 1), level(contexts["server"], 3)
+    error, _other = handshake(contexts["client"], contexts["server"])
+    assert error and tls.alert_of(error) == "bad_certificate"
+
+
+def test_a_certificate_of_ones_own_that_is_too_weak_is_not_damaged(mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    harden = tls._harden
+    # Keys on P-256 are too small from level 4 on.
+    monkeypatch.setattr(tls, "_harden", lambda context: harden(level(context, 4)))
+    found = mesh.one("alpha", "bravo", 1)
+    is_cause(found, "certificate_too_weak", "alpha cannot use", "client.crt", "ee key too small")
+    alpha = str(mesh.root / "alpha")
+    with pytest.raises(EsyncError) as caught:
+        tls.server_context(tls.read_credential(alpha, "current", "server"), tls.read_trust(alpha))
+    assert caught.value.kind == "certificate_too_weak" and "esync_key_size: 3072" in caught.value.remedy
 
 
 # -- the caller's own files ------------------------------------------------------------------------------------

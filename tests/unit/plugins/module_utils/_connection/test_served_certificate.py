@@ -34,6 +34,12 @@ def test_dates(ecdsa_key: Any, start: int, end: int) -> None:
     assert found.not_after == datetime.datetime(end, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
+def test_the_size_of_an_rsa_key(ecdsa_key: Any, rsa_key: Any) -> None:
+    assert served_certificate.rsa_bits(made(rsa_key)) == 2048
+    assert served_certificate.rsa_bits(made(ecdsa_key)) is None
+    assert served_certificate.rsa_bits(made(rsa_key)[:300]) is served_certificate.rsa_bits(b"") is None
+
+
 CN, ORG, UNIT = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME
 
 
