@@ -610,7 +610,7 @@ def test_what_openssl_says_of_keys_that_are_too_small_for_it(tmp_path: Path, rsa
     for role, kind in (("server", ssl.PROTOCOL_TLS_SERVER), ("client", ssl.PROTOCOL_TLS_CLIENT)):
         path = tmp_path / f"{role}.pem"
         made = x509.self_sign(rsa_key, role, x509.Profile("bravo", ("bravo",), "rsa", 2048, 5), NOW)
-        path.write_bytes(made.pem + x509.key_to_pem(rsa_key))
+        path.write_bytes(made.pem.encode() + x509.key_to_pem(rsa_key))
         context = contexts[role] = level(ssl.SSLContext(kind), 1)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = False
