@@ -340,7 +340,7 @@ def bytes_after_the_certificate(folder: Hostile) -> None:
     folder.put(SERVER, certificate("guest", "server").der + b"\0")
 
 
-@case(("damaged_file", SERVER))
+@case(("not_a_certificate", SERVER))
 def a_private_key_in_the_certificate(folder: Hostile) -> None:
     folder.put(SERVER, certificate("guest", "server").pem.encode() + x509.key_to_pem(key("guestserver")))
 

@@ -62,7 +62,7 @@ BACKDATED = datetime.timedelta(hours=24)
 MAX_BYTES = 64 * 1024
 """The largest certificate or key file that is read; real ones have less than a tenth of it."""
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
 _PEM_KEY = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 # Ten times what anybody should choose, and far from the last year that a certificate can name.
 _MAX_DAYS = 36500
@@ -157,15 +157,17 @@ def parse_certificate(data: bytes, path: str, role: Optional[str] = None) -> Cer
     if not data:
         raise _damaged(path, "it is empty")
     try:
+        der = data
         if data.lstrip().startswith(b"-----BEGIN"):
-            if not _PEM.fullmatch(data.lstrip()) or data.count(b"-----BEGIN") != 1:
+            block = _PEM.fullmatch(data.lstrip())
+            if not block:
                 raise _damaged(path, "it must hold exactly one PEM certificate and nothing else")
-            certificate = x509.load_pem_x509_certificate(data)
-        else:
-            certificate = x509.load_der_x509_certificate(data)
-            # Some versions of the library pass over what stands after it, and over lengths that DER forbids.
-            if certificate.public_bytes(serialization.Encoding.DER) != data:
-                raise _damaged(path, "it is not exactly one certificate in DER")
+            # Decoded here, because up to version 3.4 the library passes over what stands after the certificate.
+            der = base64.b64decode(b"".join(block[1].split()), validate=True)
+        certificate = x509.load_der_x509_certificate(der)
+        # Some versions of the library pass over what stands after it, and over lengths that DER forbids.
+        if certificate.public_bytes(serialization.Encoding.DER) != der:
+            raise _damaged(path, "it is not exactly one certificate in DER")
         return _view(certificate, _role_of(certificate, path, role))
     except EsyncError:
         raise

@@ -33,12 +33,22 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pins, pkcs12, pvk
+from ansible_collections.esync.mesh.plugins.module_utils._crypto.foreign_files import (
+    bare_certificate,
+    refuse_other_kind,
+    remedy_of,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._crypto.foreign_files import kind_of as kind_of_file
 
 VERSION = 1
 
 _FILE = re.compile(
     r"(?P<name>.+)_Sync"
     r"(?:(?P<role>Server|Client)(?:\.(?P<state>next|previous))?\.(?P<suffix>cer|pfx|pvk)|\.(?P<manifest>json))\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_MISNAMED = re.compile(
+    r"(?P<stem>.+_Sync(?:Server|Client)(?:\.(?:next|previous))?)\.(?:p7b|p7c|crt|pem|der|p12)\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _WRITABLE = 0o022
@@ -216,8 +226,11 @@ class _Reader:
         self.manifests: Dict[str, str] = {}
 
     def wrong(self, entry: Optional[str], cause: str, remedy: str, kind: str) -> None:
-        place = f"{self.folder.path}/{_printable(entry)}" if entry else self.folder.path
+        place = self._place(entry) if entry else self.folder.path
         self.errors.append(EsyncError(cause, remedy, kind=kind, server=self.request.server, path=place))
+
+    def _place(self, entry: str) -> str:
+        return f"{self.folder.path}/{_printable(entry)}"
 
     def read(self) -> FolderContent:
         if not self.entries:
@@ -237,6 +250,8 @@ class _Reader:
 
     def _sort_in(self, entry: str) -> None:
         match = _FILE.match(entry)
+        if not match and self._misnamed(entry):
+            return
         if not match:
             status = self.folder.status(entry)
             what = kind_of(status) if status else "something that vanished meanwhile"
@@ -284,6 +299,18 @@ class _Reader:
             self.public.setdefault(name, {})[state, role] = entry
         else:
             self.keys.setdefault(name, {})[entry] = state, role
+
+    def _misnamed(self, entry: str) -> bool:
+        """Say what is wrong with a file of a set that another program gave another suffix; False if it is none."""
+        match = _MISNAMED.match(entry)
+        data = self._content(entry) if match else None
+        kind = kind_of_file(data) if data else None
+        if not match or not kind:
+            return False
+        wanted = _printable(f"{match['stem']}.cer")
+        remedy = remedy_of(kind, self._place(entry), self._place(wanted))
+        self.wrong(entry, f"it is {kind.what}; a certificate of a set is called {wanted}", remedy, "unexpected_file")
+        return True
 
     def _duplicate_names(self, servers: Sequence[str]) -> None:
         seen: Dict[str, str] = {}
@@ -384,9 +411,10 @@ class _Reader:
         if data is None:
             return None
         try:
-            certificate = x509.parse_certificate(data, entry, role)
+            refuse_other_kind(data, self._place(entry))
+            certificate = x509.parse_certificate(bare_certificate(data), entry, role)
         except EsyncError as error:
-            self.wrong(entry, error.cause, _COPY, error.kind)
+            self.wrong(entry, error.cause, error.remedy if error.kind == "not_a_certificate" else _COPY, error.kind)
             return None
         if certificate.subject != name:
             self.wrong(entry, f"it is issued to {certificate.subject!r}, not to {name!r}", _COPY, "wrong_name")

@@ -8,6 +8,7 @@ import base64
 import dataclasses
 import datetime
 import hashlib
+from types import SimpleNamespace
 from typing import Any
 
 import cryptography
@@ -248,6 +249,42 @@ def test_the_role_must_be_the_one_of_its_place(made: x509.Certificate) -> None:
 def test_exactly_one_usage(usages: list[Any] | None, said: str, role: str | None, ecdsa_key: Any) -> None:
     error = refused("wrong_role", x509.parse_certificate, foreign(ecdsa_key, usages), PLACE, role)
     assert said in error.cause
+
+
+def shaped(form: str, der: bytes) -> bytes:
+    """A certificate as a file holds it."""
+    if form == "der":
+        return der
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("form", ["der", "pem"])
+def test_what_an_older_library_passes_over_is_refused(
+    form: str, made: x509.Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As versions up to 3.4 do: OpenSSL reads a certificate, and nobody looks at what stands after it.
+    load = library.load_der_x509_certificate
+    lax = SimpleNamespace(**{name: getattr(library, name) for name in dir(library) if not name.startswith("_")})
+    lax.load_der_x509_certificate = lambda data: load(data[: len(made.der)])
+    lax.load_pem_x509_certificate = lambda data: load(
+        base64.b64decode(b"".join(data.split(b"-----")[2].split()))[: len(made.der)]
+    )
+    monkeypatch.setattr(x509, "x509", lax)
+    assert x509.parse_certificate(shaped(form, made.der), PLACE).der == made.der
+    for extra in (b"\0", b"\0" * 7, made.der):
+        refused("damaged_file", x509.parse_certificate, shaped(form, made.der + extra), PLACE)
+
+
+@pytest.mark.parametrize("form", ["der", "pem"])
+def test_no_bit_of_a_certificate_can_be_changed_unnoticed(form: str, made: x509.Certificate) -> None:
+    for bit in range(len(made.der) * 8):
+        changed = bytearray(made.der)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            found = x509.parse_certificate(shaped(form, bytes(changed)), PLACE)
+        except EsyncError:
+            continue
+        assert found.der == bytes(changed) and not x509.signed_by_itself(found.der), f"bit {bit}"
 
 
 def test_what_is_not_one_certificate(made: x509.Certificate, ecdsa_key: Any) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from dataclasses import replace
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import hostile_folders
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
+from cryptography.x509 import load_der_x509_certificate
 from hostile_folders import CASES, NOW, PASSPHRASE, Hostile, certificate, key, told
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
@@ -105,6 +109,64 @@ def test_sound_sets_are_read_with_and_without_keys(hostile: Hostile) -> None:
 def test_a_certificate_may_be_in_pem(hostile: Hostile) -> None:
     hostile.put("guest_SyncServer.cer", certificate("guest", "server").pem.encode())
     assert read(hostile.path).sets[0].name == "guest"
+
+
+def pkcs7_of(*roles: str) -> bytes:
+    """A .p7b file, DER, as openssl crl2pkcs7 and Windows make it."""
+    certificates = [load_der_x509_certificate(certificate("guest", role).der) for role in roles]
+    return serialize_certificates(certificates, Encoding.DER)
+
+
+def test_what_others_put_around_a_certificate_is_passed_over(hostile: Hostile) -> None:
+    pem = certificate("guest", "server").pem
+    prose = f"Bag Attributes\n    friendlyName: guest\nsubject=CN = guest\n{pem}\nSent from my phone\n"
+    for text in ("\ufeff" + pem, "\n" + pem.replace("\n", "\r\n"), prose, "\ufeff" + prose):
+        for encoding in ("utf-8", "utf-16-le") if text[0] == "\ufeff" else ("utf-8",):
+            hostile.put("guest_SyncServer.cer", text.encode(encoding))
+            found = read(hostile.path).sets[0].generations["current"]["server"]
+            assert found.der == certificate("guest", "server").der
+
+
+def test_what_is_no_certificate_is_told_what_it_is(hostile: Hostile) -> None:
+    bundle = pkcs7_of("server", "client")
+    lines = base64.encodebytes(bundle).decode()
+    one = certificate("guest", "server")
+    for data, what, how in (
+        (bundle, "PKCS#7", "openssl pkcs7 -in {} -inform DER -print_certs"),
+        (
+            f"-----BEGIN PKCS7-----\n{lines}-----END PKCS7-----\n".encode(),
+            "PKCS#7",
+            "openssl pkcs7 -in {} -print_certs",
+        ),
+        # Certificate services of Windows call it so.
+        (f"-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n".encode(), "PKCS#7", "openssl pkcs7 -in {}"),
+        (base64.b64encode(one.der), "base64 without", "openssl base64 -d -A -in {}"),
+        ((one.pem * 2).encode(), "several certificates", "openssl x509 -in {}"),
+    ):
+        hostile.put("guest_SyncServer.cer", data)
+        with pytest.raises(EsyncError, match=what) as caught:
+            read(hostile.path)
+        assert caught.value.kind == "not_a_certificate"
+        assert how.format(hostile.path / "guest_SyncServer.cer") in caught.value.remedy
+    hostile_folders.pfx(hostile, "", PASSPHRASE)
+    hostile.put("guest_SyncServer.cer", (hostile.path / "guest_SyncServer.pfx").read_bytes())
+    hostile.drop("guest_SyncServer.pfx")
+    with pytest.raises(EsyncError, match="PKCS#12 file"):
+        read(hostile.path)
+
+
+def test_a_file_of_a_set_under_another_suffix_is_told_how_it_becomes_one(hostile: Hostile) -> None:
+    hostile.drop("guest_SyncServer.cer")
+    wanted = f"{hostile.path}/guest_SyncServer.cer"
+    for suffix, data, how in (
+        ("p7b", pkcs7_of("server"), f"-print_certs | openssl x509 -outform DER -out {wanted}"),
+        ("crt", certificate("guest", "server").pem.encode(), f"mv {hostile.path}/guest_SyncServer.crt {wanted}"),
+    ):
+        hostile.put(f"guest_SyncServer.{suffix}", data)
+        with pytest.raises(EsyncError, match=r"a certificate of a set is called guest_SyncServer\.cer") as caught:
+            read(hostile.path)
+        assert how in str(caught.value)
+        hostile.drop(f"guest_SyncServer.{suffix}")
 
 
 def exported(path: Path, endpoint: str = "nginx", label: str = "") -> folder.RemoteSet:
