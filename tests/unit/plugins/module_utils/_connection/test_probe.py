@@ -605,26 +605,34 @@ def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[ssl.SSLEr
     return errors[0], errors[1]
 
 
-def test_what_openssl_says_of_keys_that_are_too_small_for_it(tmp_path: Path, rsa_key: Any) -> None:
-    contexts = {}
-    for role, kind in (("server", ssl.PROTOCOL_TLS_SERVER), ("client", ssl.PROTOCOL_TLS_CLIENT)):
-        path = tmp_path / f"{role}.pem"
-        made = x509.self_sign(rsa_key, role, x509.Profile("bravo", ("bravo",), "rsa", 2048, 5), NOW)
-        path.write_bytes(made.pem.encode() + x509.key_to_pem(rsa_key))
-        context = contexts[role] = level(ssl.SSLContext(kind), 1)
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(path)
-    for role, other in (("server", "client"), ("client", "server")):
-        contexts[role].load_verify_locations(tmp_path / f"{other}.pem")
-        contexts[role].verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    assert handshake(contexts["client"], contexts["server"]) == (None, None)
-    level(contexts["client"], 3)
-    error, _other = handshake(contexts["client"], contexts["server"])
+def test_what_openssl_says_of_keys_that_are_too_small_for_it(tmp_path: Path, rsa_key: Any, ecdsa_key: Any) -> None:
+    def contexts(server_key: Any, client_key: Any) -> list[ssl.SSLContext]:
+        """Client and server that trust each other, at level 1; with TLS 1.2 both learn all in the handshake."""
+        found = []
+        for role, key in (("client", client_key), ("server", server_key)):
+            made = x509.self_sign(key, role, x509.Profile("bravo", ("bravo",), "rsa", 2048, 5), NOW)
+            (tmp_path / f"{role}.crt").write_text(made.pem)
+            (tmp_path / f"{role}.key").write_bytes(x509.key_to_pem(key))
+        for role, other, kind in (
+            ("client", "server", ssl.PROTOCOL_TLS_CLIENT),
+            ("server", "client", ssl.PROTOCOL_TLS_SERVER),
+        ):
+            context = level(ssl.SSLContext(kind), 1)
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
+            context.load_cert_chain(tmp_path / f"{role}.crt", tmp_path / f"{role}.key")
+            context.load_verify_locations(tmp_path / f"{other}.crt")
+            found.append(context)
+        return found
+
+    client, server = contexts(rsa_key, ecdsa_key)
+    assert handshake(client, server) == (None, None)
+    error, _other = handshake(level(client, 3), server)
     assert isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in TOO_WEAK
-    level(contexts["client"], 1), level(contexts["server"], 3)
-    error, _other = handshake(contexts["client"], contexts["server"])
+    client, server = contexts(ecdsa_key, rsa_key)
+    error, _other = handshake(client, level(server, 3))
     assert error and tls.alert_of(error) == "bad_certificate"
 
 
