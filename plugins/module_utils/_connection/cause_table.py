@@ -129,9 +129,9 @@ CAUSES: Dict[str, Cause] = {
     "not_tls": Cause(
         title="What listens there does not speak TLS",
         cause="The port answers with something other than TLS, or accepts the connection and sends nothing: "
-        "another service has the port, or the right one hangs.",
+        "another service has the port, the right one hangs, or it begins in a protocol of its own (SMTP, PostgreSQL).",
         remedy="Find out which process listens (ss -ltnp on the peer). Correct esync_port, or stop the service, then "
-        "start it.",
+        "start it. A service that does not begin with TLS needs another one in front of it (docs/endpoint.md).",
         command=REPAIR,
         repair=RESTART_PEER,
         balancer=BehindBalancer(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
+from ansible_collections.esync.mesh.plugins.module_utils._connection.other_protocols import spoken_at
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -53,6 +54,17 @@ def served(
                 der = tls.read_served(where, family, timeout, server_name) if place else None
                 if der:
                     return tls.fingerprint_of(der)
+    return None
+
+
+def other_protocol(port: int, address: Optional[str] = None) -> Optional[str]:
+    """What is spoken on a port of this host in the place of TLS, in words; None if it is not known to be anything."""
+    for place in (*LOOPBACK, address):
+        with contextlib.suppress(OSError, UnicodeError):
+            for family, _kind, _protocol, _name, where in socket.getaddrinfo(place, port, type=socket.SOCK_STREAM):
+                spoken = spoken_at(family, where) if place else None
+                if spoken:
+                    return spoken
     return None
 
 

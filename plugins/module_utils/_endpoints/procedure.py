@@ -26,7 +26,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
     Observed,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place, describe
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place, describe, other_protocol
 
 RESTART_ASKED_FOR = "restart_asked_for"
 CONFIGURATION_DIFFERS = "configuration_differs"
@@ -48,6 +48,9 @@ class EndpointOutcome:
     before: str
     after: str
 
+
+_SOON = 2.0
+"""Seconds after which it is looked at what else may be spoken on a port that does not serve the certificate."""
 
 NOTHING = EndpointOutcome((), "", "")
 
@@ -190,10 +193,23 @@ def _claim_ports(settings: EndpointSettings, ours: FrozenSet[int]) -> None:
 def _prove(endpoint: Endpoint, place: Place, plan: _Plan) -> None:
     """Read back what is served until it is what it should be.
 
-    :raises EsyncError: kind ``reload_refused``, naming both certificates.
+    :raises EsyncError: kind ``reload_refused``, naming both certificates, or ``not_tls``.
     """
     settings = endpoint.settings
-    if not processes.wait_until(functools.partial(_serves, endpoint, place, plan.wanted), settings.timeout):
+    proved = functools.partial(_serves, endpoint, place, plan.wanted)
+    if processes.wait_until(proved, min(_SOON, settings.timeout)):
+        return
+    # What begins in another protocol will not begin with TLS later.
+    spoken = other_protocol(place.port, settings.address) if settings.timeout > _SOON else None
+    if spoken:
+        raise EsyncError(
+            f"what listens on {place} does not begin with TLS: {spoken}",
+            "Let stunnel, HAProxy or nginx answer on the eSync port, and the service use the same files on a port of "
+            "its own (docs/endpoint.md, what a service of your own must do); or correct esync_port",
+            kind="not_tls",
+            server=settings.name,
+        )
+    if not processes.wait_until(proved, max(0, settings.timeout - _SOON)):
         raise EsyncError(
             f"{place} {describe(endpoint.served(place))} {settings.timeout:g} seconds after the reload, "
             f"and should serve {plan.wanted}",

@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import ssl
+import threading
+import time
 
 import pytest
 from endpoint_hosts import free_port, make_certificate, serving, settings, site
@@ -137,3 +141,45 @@ def test_a_restart_without_commands_for_it_is_a_reload(directory):
 def test_nothing_of_ours_is_there_to_be_taken_away(directory):
     make_certificate(directory / "current")
     assert take_down(ExternalEndpoint, settings(directory, free_port()), "present").reasons == ()
+
+
+def answering(greeting, answers):
+    """A service with a protocol of its own, on a port of this host."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _address = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(5)
+                    connection.sendall(greeting)
+                    said = connection.recv(8)
+                    connection.sendall(answers.get(said, b""))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener
+
+
+@pytest.mark.parametrize(
+    ("greeting", "answers", "said"),
+    [
+        (b"220 mail.example ESMTP\r\n", {}, "220 mail.example ESMTP"),
+        (b"", {bytes.fromhex("0000000804d2162f"): b"N"}, "PostgreSQL"),
+    ],
+)
+def test_a_service_that_does_not_begin_with_tls_is_told_at_once_and_what_it_speaks(directory, greeting, answers, said):
+    make_certificate(directory / "current")
+    with answering(greeting, answers) as listener:
+        started = time.monotonic()
+        error = refused(directory, listener.getsockname()[1], "true", timeout=30)
+    assert error.kind == "not_tls" and said in error.cause and "stunnel" in error.remedy
+    assert time.monotonic() - started < 20
+    assert not (directory / "endpoint.loaded").exists()
+
+
+def test_a_service_that_hangs_up_is_waited_for(directory):
+    make_certificate(directory / "current")
+    with answering(b"", {}) as listener:
+        error = refused(directory, listener.getsockname()[1], "true", timeout=4)
+    assert error.kind == "reload_refused" and "4 seconds after the reload" in error.cause
