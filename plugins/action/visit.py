@@ -101,7 +101,7 @@ class ActionModule(Action):
             refusal = self._install(missing, variables)
             if not refusal:
                 reply = self._call(arguments, variables)
-            if _missing(reply, steps, mine):
+            if _missing(reply, steps, mine) and (refusal or missing == mine["packages"]):
                 reply = _with_remedy(reply, _after_installing(missing, refusal))
         self._refuse_old_python(name, reply, variables)
         return reply

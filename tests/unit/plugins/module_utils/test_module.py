@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,16 @@ def test_a_step_gets_its_options_and_how_it_is_to_be_done(capsys: pytest.Capture
     assert result["seen"] == ["web-1", True, True]
     # Where Ansible's own display was loaded before, by another test, the warning goes there.
     assert "mind this" in str(result.get("warnings")) + printed.err
+
+
+def test_another_user_is_refused_before_the_step_begins(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"name": {"type": "str"}, "directory": {"type": "path"}}
+    arguments = {"name": "web-1", "directory": str(tmp_path)}
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        adapter.run_module(spec, lambda *_unused: pytest.fail("it was done"))
+    result = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 1 and result["error"]["kind"] == "other_user" and result["error"]["server"] == "web-1"
+    assert "ansible_become: true" in result["msg"]
