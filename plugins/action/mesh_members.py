@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils._control import mesh_reader, refuse_debugging
+from ansible_collections.esync.mesh.plugins.plugin_utils._control import hosts_of, mesh_reader, refuse_debugging
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import (
     cluster_facts,
     member_facts,
@@ -27,7 +27,7 @@ class ActionModule(ControlAction):
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         reader = mesh_reader(self._loader, variables)
         group = options["group"] or str(reader.value(str(variables["inventory_hostname"]), "esync_group"))
-        hosts = [str(host) for host in variables["groups"].get(group, [])]
+        hosts = hosts_of(group, variables)
         read = read_mesh(reader, group, hosts)
         refuse_debugging(reader, hosts)
         result.update(

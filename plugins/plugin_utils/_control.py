@@ -20,7 +20,7 @@ from ansible.template import Templar
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, Reader
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, Reader, nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
@@ -53,6 +53,21 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
         return plain(Templar(loader=loader, variables={**context, "hostvars": hostvars}).template(value))
 
     return Reader(known, defaults, run_wide, hostvars.raw_get, template)
+
+
+def hosts_of(group: str, variables: Mapping[str, Any]) -> list[str]:
+    """The hosts of an inventory group.
+
+    :raises EsyncError: kind ``empty_group``: there is no such group, with the nearest name.
+    """
+    groups = variables["groups"]
+    if group not in groups:
+        raise EsyncError(
+            f"the inventory has no group {group}{nearest(group, groups)}, so there is no mesh",
+            "List its servers in the inventory, or name another group in esync_group",
+            kind="empty_group",
+        )
+    return [str(host) for host in groups[group]]
 
 
 def mesh_name(group: str, variables: Mapping[str, Any]) -> str:

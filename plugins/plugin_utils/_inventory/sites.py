@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import problems
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 
 ALL = "all"
 KEYS = ("name", "port", "server_name", "root", "upstream", "reload")
@@ -200,8 +201,9 @@ def _bad(host: str, cause: str) -> EsyncError:
 
 def _unknown(host: str, missing: Sequence[str], known: Sequence[str]) -> EsyncError:
     those = f"the known ones are {', '.join(known)}" if known else "no server of the mesh has sites"
+    named = ", ".join(name + nearest(name, known) for name in missing)
     return EsyncError(
-        f"esync_site asks for {', '.join(missing)}, which is none of its sites: {those}",
+        f"esync_site asks for {named}, which is none of its sites: {those}",
         f"Set esync_site to {ALL} or to names that are known, or add the site to esync_endpoint_sites",
         kind="unknown_site",
         server=host,

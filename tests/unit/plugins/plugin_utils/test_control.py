@@ -57,6 +57,14 @@ def test_what_the_play_sets_is_for_all_and_what_a_host_sets_is_its_own() -> None
     assert [found.settings(host)["esync_valid_days"] for host in "ab"] == [17, 17]
 
 
+def test_a_group_that_does_not_exist_is_told_with_the_nearest_name() -> None:
+    groups = {"groups": {"esync": ["a", "b"], "empty": []}}
+    assert control.hosts_of("esync", groups) == ["a", "b"] and control.hosts_of("empty", groups) == []
+    with pytest.raises(EsyncError, match=r"no group esnyc \(is esync meant\?\)") as caught:
+        control.hosts_of("esnyc", groups)
+    assert caught.value.kind == "empty_group"
+
+
 def test_what_the_play_spells_wrong_is_noticed_like_what_the_inventory_does() -> None:
     [error] = reader({"esync_prot": 9999, "esync_port": 9000}, a={}, b={}).nearly(["a", "b"])
     assert error.kind == "unknown_setting" and "If esync_port is meant" in str(error)

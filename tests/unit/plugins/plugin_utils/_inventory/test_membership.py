@@ -160,6 +160,11 @@ def test_what_cannot_be_discarded_is_named_with_those_that_can(value, offenders)
     assert "the servers are a, b, no" in str(error)
 
 
+def test_a_server_that_is_not_spelled_right_is_told_with_the_nearest_name():
+    with pytest.raises(EsyncError, match=r"\(is alpha meant\?\)"):
+        discarding([member("alpha"), member("bravo")], {"alpha": "alhpa"}, "esync")
+
+
 def test_a_server_whose_name_is_a_word_for_no_is_named_in_a_list():
     assert discarding([member("a"), member("no")], {"a": ["no"], "no": ["no"]}, "esync") == ("no",)
 

@@ -142,6 +142,8 @@ def test_unknown_sites_are_told_with_the_known_ones():
     assert found == (
         "unknown_site: esync_site asks for blog, wiki, which is none of its sites: the known ones are shop, news"
     )
+    (found,) = told(*BOTH, asked=("shp",))
+    assert "asks for shp (is shop meant?), which" in found
     (found,) = told(*BOTH, asked=())
     assert found == "unknown_site: esync_site names no site; its sites are shop, news"
 
