@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any, Dict, Mapping
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require, require_installed
 from ansible_collections.esync.mesh.plugins.module_utils._steps import options as shared
@@ -51,6 +51,11 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         "generations": SetOutcome(False, found).generations(),
         "problems": [error.to_result()["error"] for error in problems],
         "modes": {"/".join((options["directory"], *mode.place)): _shown(mode) for mode in found.modes},
+        "restorable": ["/".join((options["directory"], *place)) for place in found.restorable],
+        "keys": list(found.keys),
+        "stale_manifests": [
+            "/".join((options["directory"], names.GENERATIONS, identity, layout.MANIFEST)) for identity in found.unnoted
+        ],
         "readable": all(error.kind != "no_permission" for error in problems),
         "due": list(due_reasons(current, settings, now)) if current else [],
         "trust": trust,

@@ -32,6 +32,7 @@ SPEC: Dict[str, Any] = {
     },
     "generation": {"type": "str", "choices": ["current", "next"], "default": "current"},
     "discard_existing": {"type": "bool", "default": False},
+    "repair": {"type": "bool", "default": False},
     "renew": {"type": "bool", "default": True},
     "only_due": {"type": "bool", "default": False},
     "max_clock_skew": {"type": "int", "default": 300},
@@ -104,7 +105,7 @@ def _act(sets: Sets, options: Mapping[str, Any]) -> SetOutcome:
         return sets.present(discard=True, lock=lock)
     if options["generation"] == "next":
         return sets.next(options["only_due"], lock)
-    return sets.present(options["renew"], lock=lock)
+    return sets.present(options["renew"], lock=lock, repair=options["repair"])
 
 
 def _summary(outcome: SetOutcome, planned: Sequence[str]) -> str:

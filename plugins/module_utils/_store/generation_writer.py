@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime
 import secrets
 import stat
-from typing import Any, Mapping, Optional
+from dataclasses import replace
+from typing import Any, Dict, Mapping, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, temporary_name
@@ -18,6 +19,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, 
 from ansible_collections.esync.mesh.plugins.module_utils._store import manifest
 from ansible_collections.esync.mesh.plugins.module_utils._store.generations import SetSettings
 from ansible_collections.esync.mesh.plugins.module_utils._store.inspection import check_generation
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import Restoration
 
 PASSPHRASE_BYTES = 24
 """Random bytes of a passphrase that is made here: 192 bits, for some writers stretch it with one iteration only."""
@@ -78,7 +80,7 @@ class GenerationWriter:
         )
         passphrase = settings.passphrase
         if "pfx" in settings.formats and passphrase is None:
-            passphrase = secrets.token_urlsafe(PASSPHRASE_BYTES).encode("ascii")
+            passphrase = _new_passphrase()
             self._write(folder, layout.PASSPHRASE, passphrase + b"\n")
         for role in names.ROLES:
             key = x509.generate_key(settings.key_type, settings.key_size)
@@ -90,6 +92,46 @@ class GenerationWriter:
 
     def _write(self, folder: Folder, name: str, data: bytes) -> None:
         folder.write(name, data, layout.file_mode(name, self.settings.gid), layout.file_gid(name, self.settings.gid))
+
+
+def restore(generations: Folder, identity: str, what: Restoration, settings: SetSettings) -> None:
+    """Write files and links of a generation again, each in one step; the private keys stay the same.
+
+    They are written beside the generations, where a killed run may leave something unfinished, and then moved.
+
+    :raises EsyncError: the disk fails or is full.
+    """
+    passphrase = what.passphrase
+    contents: Dict[str, bytes] = {}
+    if layout.PASSPHRASE in what.files:
+        passphrase = _new_passphrase()
+        contents[layout.PASSPHRASE] = passphrase + b"\n"
+    wanted = replace(
+        settings,
+        name=what.name,
+        formats=tuple({name.rpartition(".")[2] for name in what.files} & set(layout.FORMATS)),
+        pfx_encryption=what.encryption or settings.pfx_encryption,
+    )
+    for role, certificate in what.certificates.items():
+        stem = names.set_name(what.name, role)
+        contents[f"{stem}.crt"], contents[f"{stem}.cer"] = certificate.pem.encode("ascii"), certificate.der
+        if role in what.private:
+            for suffix, data in _files(wanted, role, what.private[role], certificate, passphrase).items():
+                contents[f"{stem}.{suffix}"] = data
+    with generations.child(identity) as folder:
+        for name in what.files:
+            mode, gid = layout.file_mode(name, settings.gid), layout.file_gid(name, settings.gid)
+            unfinished = temporary_name()
+            generations.write(unfinished, contents[name], mode, gid)
+            generations.move(unfinished, folder, name)
+        for name, target in what.links.items():
+            unfinished = temporary_name()
+            generations.set_link(unfinished, target)
+            generations.move(unfinished, folder, name)
+
+
+def _new_passphrase() -> bytes:
+    return secrets.token_urlsafe(PASSPHRASE_BYTES).encode("ascii")
 
 
 def _files(

@@ -11,6 +11,7 @@ one that has not happened yet, and a generation that no link names was never use
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from dataclasses import dataclass, field, replace
@@ -76,7 +77,7 @@ class SetOutcome:
     """What was, or in check mode would be, done.
 
     :param reasons: why certificates were made. :param due: why the current ones should be rotated.
-    :param repaired: paths whose mode was corrected, or that were made again. :param inspection: what lies there now.
+    :param repaired: paths whose mode was corrected, or that were written again. :param inspection: what lies there now.
     """
 
     changed: bool
@@ -173,18 +174,32 @@ class Sets:
 
     # -- the states a user can ask for ------------------------------------------------------------------------
 
-    def present(self, renew: bool = False, discard: bool = False, lock: Optional[RotationLock] = None) -> SetOutcome:
+    def present(
+        self,
+        renew: bool = False,
+        discard: bool = False,
+        lock: Optional[RotationLock] = None,
+        repair: bool = False,
+    ) -> SetOutcome:
         """Make the current sets if there are none, keep them if they are sound.
 
         :param renew: replace sound ones that are due; else that is only said.
         :param discard: destroy whatever there is, and make new ones.
-        :raises EsyncError: everything that is damaged or unexpected, file by file; nothing is then changed.
+        :param repair: write what is damaged again from what is sound in the same generation; make new sets if no
+            private key is left that would be destroyed with the old ones.
+        :raises EsyncError: everything that is damaged or unexpected, file by file; nothing is then changed, unless
+            ``repair`` could restore some of it.
         """
         if discard:
             self._hold(lock)
-            return self._discard()
+            return self._discard("discard_existing")
+        if repair:
+            if self.found.is_lost:
+                return self._discard("keys_lost")
+            if self._restore():
+                return self._outcome(True)
         raise_all(self.found.errors())
-        locked = self._hold(lock)
+        locked = self._hold(lock) or bool(self._repaired)
         current = live(self.found).get(names.CURRENT)
         if current is None and not self.found.adopt:
             self._tidy()
@@ -307,18 +322,24 @@ class Sets:
             return False
         found = self.found.rotation
         if found and found["holder"] != lock.holder and not lock.take_over:
+            who = found["holder"] or "somebody whose note cannot be read"
             raise EsyncError(
-                f"{found['holder'] or 'somebody'} has been rotating it since {found['since'] or 'an unknown time'}",
+                f"{who} has been rotating it since {found['since'] or 'an unknown time'}",
                 "Wait until that run has ended, or take the lock over with -e esync_take_over_lock=true",
                 kind="locked",
                 server=self.settings.name,
+                path=f"{self.base.path}/{layout.ROTATION}" if self.base else None,
             )
         note = {"holder": lock.holder, "since": lock.since, "id": lock.id}
         text = (json.dumps(note, indent=1, sort_keys=True) + "\n").encode("utf-8")
         # Compared with the file, because the inspection does not find the note of a rotation that is over here.
-        if self.base and self._exists(layout.ROTATION) and self.base.read(layout.ROTATION) == text:
-            return False
+        with contextlib.suppress(EsyncError):
+            if self.base and self._exists(layout.ROTATION) and self.base.read(layout.ROTATION) == text:
+                return False
         if self._base:
+            if found and not found["holder"]:
+                # Whatever is in its place: taken over by the option that says so.
+                self._base.remove_tree(layout.ROTATION)
             self._base.write(layout.ROTATION, text, layout.PUBLIC_MODE)
         return True
 
@@ -397,7 +418,27 @@ class Sets:
                 manifest.write_again(folder, sound[identity], self.settings.passphrase, self.settings.gid)
         self._again()
 
-    def _discard(self) -> SetOutcome:
+    def _restore(self) -> bool:
+        """Write again what can be; returns whether that is all there was to be done, because it is check mode.
+
+        :raises EsyncError: the disk fails or is full, or what could not be restored.
+        """
+        places = self.found.restorable
+        if not places or self.base is None:
+            return False
+        self._repaired += tuple("/".join((self.base.path, *place)) for place in places)
+        if self._base is None:
+            raise_all([error for error in self.found.errors() if error.path not in self._repaired])
+            return True
+        from ansible_collections.esync.mesh.plugins.module_utils._store import generation_writer
+
+        with self._base.child(names.GENERATIONS) as folder:
+            for identity, what in self.found.restorations.items():
+                generation_writer.restore(folder, identity, what, self.settings)
+        self._again()
+        return False
+
+    def _discard(self, reason: str) -> SetOutcome:
         """Destroy all generations and make a new current one."""
         require()
         if self._base:
@@ -413,7 +454,7 @@ class Sets:
                 for name in folder.entries():
                     if name != identity:
                         folder.remove_tree(name, wipe=True)
-        return self._outcome(True, ("discard_existing",))
+        return self._outcome(True, (reason,))
 
     def _is_link(self, name: str) -> bool:
         try:

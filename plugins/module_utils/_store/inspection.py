@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import hashlib
 import re
+from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
@@ -19,6 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pkcs12, pvk
+from ansible_collections.esync.mesh.plugins.module_utils._store import manifest
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     DISCARD,
     PFX_DIFFERS,
@@ -27,7 +31,9 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation
     Expected,
     Findings,
     LocalGeneration,
+    Restoration,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.restoration import Evidence, plan
 
 _SET_FILE = re.compile(r"(?P<stem>.+)_Sync(?:Server|Client)\.(?:crt|key|cer|pfx|pvk)\Z")
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n((?:[A-Za-z0-9+/=]{1,64}\n)+)-----END \1-----\n\Z")
@@ -46,14 +52,17 @@ def inspect_generation(folder: Folder, identity: str, state: str, findings: Find
             state,
             EsyncError("it holds no certificate set", DISCARD, kind="missing_file", path=folder.path),
         )
+        unexpected = tuple(name for name in entries if name not in (layout.MANIFEST, layout.PASSPHRASE))
+        findings.restorations[identity] = Restoration(findings.expected.name, keys=unexpected)
         return None
-    checker = _Checker(folder, stem, entries, state, findings)
+    checker = _Checker(folder, stem, entries, state, findings, _manifest_of(folder, identity, stem))
     certificates = {role: checker.certificate(role) for role in names.ROLES}
     checker.everything_else(certificates)
     for name in checker.files:
         findings.mode((*place, name), folder, name, layout.file_mode(name, gid), layout.file_gid(name, gid))
     sound = {role: certificate for role, certificate in certificates.items() if certificate}
     if len(findings.problems) > before or len(sound) != len(names.ROLES):
+        findings.restorations[identity] = plan(replace(checker.evidence, encryptions=checker.encryptions))
         return None
     return LocalGeneration(identity, stem, sound, checker.formats, checker.pfx, checker.encryptions)
 
@@ -88,8 +97,26 @@ def _stem(entries: List[str], name: str) -> Optional[str]:
     return max(sorted(counts), key=lambda stem: counts[stem]) if counts else None
 
 
+def _manifest_of(folder: Folder, identity: str, stem: str) -> Optional[manifest.Manifest]:
+    """The manifest, if any of the files is the one that it names; else it is damaged, or another generation's."""
+    found = manifest.load(folder, identity)
+    for name, digest in (found.files if found and found.generation.name == stem else {}).items():
+        with contextlib.suppress(EsyncError):
+            if hashlib.sha256(folder.read(name)).hexdigest() == digest:
+                return found
+    return None
+
+
 class _Checker:
-    def __init__(self, folder: Folder, stem: str, entries: List[str], state: str, findings: Findings) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        stem: str,
+        entries: List[str],
+        state: str,
+        findings: Findings,
+        noted: Optional[manifest.Manifest],
+    ) -> None:
         self.folder = folder
         self.stem = stem
         self.entries = frozenset(entries)
@@ -100,13 +127,18 @@ class _Checker:
             suffix for suffix in layout.FORMATS if any(self._name(role, suffix) in self.entries for role in names.ROLES)
         )
         self.files = [self._name(role, suffix) for role in names.ROLES for suffix in (*layout.PEM_FILES, *self.formats)]
-        if layout.PASSPHRASE in self.entries and "pfx" in self.formats:
+        # Where the user gives the passphrase no file for it is needed.
+        made_here = noted is not None and layout.PASSPHRASE in noted.files and findings.expected.passphrase is None
+        self.has_passphrase = layout.PASSPHRASE in self.entries or made_here
+        if self.has_passphrase and "pfx" in self.formats:
             self.files.append(layout.PASSPHRASE)
         if layout.MANIFEST in self.entries:
             # Whatever it is or says: it can be written again at any time.
             self.files.append(layout.MANIFEST)
         self.pfx: Optional[str] = None
         self.encryptions: Tuple[str, ...] = ()
+        self.noted = noted
+        self.evidence = Evidence(folder, stem)
 
     def _name(self, role: str, suffix: str) -> str:
         return f"{names.set_name(self.stem, role)}.{suffix}"
@@ -115,13 +147,17 @@ class _Checker:
         return f"{self.folder.path}/{name}"
 
     def _wrong(self, name: str, cause: str, kind: str) -> None:
-        self.findings.problem(self.state, EsyncError(cause, DISCARD, kind=kind, path=self._path(name)))
+        self._problem(name, EsyncError(cause, DISCARD, kind=kind, path=self._path(name)))
+
+    def _problem(self, name: str, error: EsyncError) -> None:
+        self.evidence.kinds.setdefault(name, error.kind)
+        self.findings.problem(self.state, error)
 
     def _read(self, name: str) -> Optional[bytes]:
         try:
             data = self.folder.read(name)
         except EsyncError as error:
-            self.findings.problem(self.state, error)
+            self._problem(name, error)
             return None
         if not data:
             self._wrong(name, "it is empty", "damaged_file")
@@ -129,17 +165,41 @@ class _Checker:
         return data
 
     def certificate(self, role: str) -> Optional[x509.Certificate]:
-        """The role's certificate from its PEM file, or else from its DER file, so that the rest can be compared."""
-        found = [self._certificate(self._name(role, "crt"), role)]
-        if "cer" in self.formats:
-            found.append(self._certificate(self._name(role, "cer"), role))
-            if found[0] and found[1] and found[0].der != found[1].der:
-                self._wrong(
-                    self._name(role, "cer"),
-                    f"it holds another certificate than {self._name(role, 'crt')}",
-                    "mismatch",
-                )
-        return next((certificate for certificate in found if certificate), None)
+        """The role's certificate, with which the rest is compared; None if no file holds one that can be read."""
+        suffixes = ("crt", "cer") if "cer" in self.formats else ("crt",)
+        read = {name: self._certificate(name, role) for name in (self._name(role, suffix) for suffix in suffixes)}
+        found = {name: certificate for name, certificate in read.items() if certificate}
+        noted = self._noted_certificate(role)
+        reference = self._reference(role, [*found.values(), *([noted] if noted else [])])
+        if reference is None:
+            return None
+        different = [name for name, certificate in found.items() if certificate.der != reference.der]
+        for name in different:
+            other = next((one for one in found if one not in different), layout.MANIFEST)
+            self._wrong(name, f"it holds another certificate than {other}", "mismatch")
+        if reference == noted or (noted is None and not different):
+            self.evidence.certain[role] = reference
+        return reference
+
+    def _noted_certificate(self, role: str) -> Optional[x509.Certificate]:
+        with contextlib.suppress(EsyncError):
+            if self.noted:
+                der = self.noted.generation.certificates[role].der
+                return x509.parse_certificate(der, self._path(layout.MANIFEST), role)
+        return None
+
+    def _reference(self, role: str, candidates: List[x509.Certificate]) -> Optional[x509.Certificate]:
+        """The certificate to which a private key beside it belongs; else the first one."""
+        if len({one.der for one in candidates}) > 1:
+            keys = {self._public_key(self._name(role, suffix)) for suffix in ("key", "pvk")}
+            # That of the manifest, which is the last one, before others.
+            candidates = [one for one in reversed(candidates) if one.public_key in keys] or candidates
+        return candidates[0] if candidates else None
+
+    def _public_key(self, name: str) -> Optional[bytes]:
+        with contextlib.suppress(EsyncError):
+            return x509.public_key_of(self._load(name, self.folder.read(name)))
+        return None
 
     def _certificate(self, name: str, role: str) -> Optional[x509.Certificate]:
         data = self._read(name)
@@ -150,7 +210,7 @@ class _Checker:
                 _check_pem(data, self._path(name))
             certificate = x509.parse_certificate(data, self._path(name), role)
         except EsyncError as error:
-            self.findings.problem(self.state, error)
+            self._problem(name, error)
             return None
         if not x509.signed_by_itself(certificate.der):
             self._wrong(name, "its signature does not fit its content, so it is damaged", "damaged_file")
@@ -173,7 +233,7 @@ class _Checker:
             try:
                 found = self.folder.link_target(name)
             except EsyncError as error:
-                self.findings.problem(self.state, error)
+                self._problem(name, error)
                 continue
             if found != target:
                 shown = "the link is missing" if found is None else f"the link points to {found!r}"
@@ -185,30 +245,39 @@ class _Checker:
         data = self._read(name)
         if data is None:
             return
-        path = self._path(name)
         try:
-            if name.endswith(".key"):
-                der = _check_pem(data, path)
-                key = x509.key_from_pem(data, path)
-                # Byte for byte: older versions of the library pass over versions, parameters and what follows.
-                if key_types.pkcs8(key) != der:
-                    raise EsyncError(
-                        "its private key is not of the kind or in the form that is made here, or damaged",
-                        DISCARD,
-                        kind="damaged_file",
-                        path=path,
-                    )
-            else:
-                key = pvk.read_pvk(data, path)
+            key = self._load(name, data)
         except EsyncError as error:
-            self.findings.problem(self.state, error)
+            self._problem(name, error)
             return
         self._compare(name, key, certificate)
+
+    def _load(self, name: str, data: bytes) -> Any:
+        """The private key in a file.
+
+        :raises EsyncError: there is none that can be read.
+        """
+        path = self._path(name)
+        if not name.endswith(".key"):
+            return pvk.read_pvk(data, path)
+        der = _check_pem(data, path)
+        key = x509.key_from_pem(data, path)
+        # Byte for byte: older versions of the library pass over versions, parameters and what follows.
+        if key_types.pkcs8(key) != der:
+            raise EsyncError(
+                "its private key is not of the kind or in the form that is made here, or damaged",
+                DISCARD,
+                kind="damaged_file",
+                path=path,
+            )
+        return key
 
     def _compare(self, name: str, key: Any, certificate: Optional[x509.Certificate]) -> None:
         if not key_types.consistent(key):
             self._wrong(name, "the parts of its private key do not fit each other, so it is damaged", "damaged_file")
-        elif certificate and x509.public_key_of(key) != certificate.public_key:
+            return
+        self.evidence.keys[name] = key
+        if certificate and x509.public_key_of(key) != certificate.public_key:
             self._wrong(
                 name, f"its private key does not belong to the certificate {name.rpartition('.')[0]}.crt", "mismatch"
             )
@@ -237,21 +306,27 @@ class _Checker:
                 key, der = pkcs12.read_pfx(data, self._path(name), passphrase)
             except EsyncError as error:
                 if error.kind == "too_many_iterations":
-                    self.findings.problem(self.state, error)
+                    self._problem(name, error)
                 else:
                     closed.append((name, error))
                 continue
+            self.evidence.passphrase = passphrase
             certificate = certificates[role]
             if certificate and der != certificate.der:
                 self._wrong(name, f"it holds another certificate than {self._name(role, 'crt')}", "mismatch")
+                self.evidence.keys[name] = key
             else:
                 self._compare(name, key, certificate)
         self.encryptions = tuple(sorted(set(encryptions)))
+        if stored is None:
+            # By another passphrase than the given one they may open.
+            self.evidence.closed = tuple(readable) if passphrase is None else tuple(name for name, _error in closed)
+        self.evidence.passphrase = self.evidence.passphrase or passphrase
         self.pfx = self._pfx_verdict(stored, given, readable, closed)
 
     def _passphrase(self) -> Optional[bytes]:
         """The passphrase that was made here: one line, so that it reads well and ``-passin file:`` takes it."""
-        line = self._read(layout.PASSPHRASE) if layout.PASSPHRASE in self.entries else None
+        line = self._read(layout.PASSPHRASE) if self.has_passphrase else None
         return line[:-1] if line and line.endswith(b"\n") else line
 
     def _pfx_verdict(

@@ -19,6 +19,9 @@ DISCARD = (
     "Restore it from a backup, or have all of this server's sets replaced by new ones: "
     "run establish with -e esync_discard_existing=NAME"
 )
+RESTORABLE = "Run the repair playbook, which writes it again from what is sound beside it"
+NEXT_AGAIN = "Run the regenerate playbook, which makes the next certificates again; they are not in use yet"
+LOST = "Restore it from a backup, or run the repair playbook, which makes new sets: no private key of them is left"
 PFX_OPENS = "opens"
 PFX_DIFFERS = "differs"
 PFX_UNKNOWN = "unknown"
@@ -93,6 +96,34 @@ class SetProblem:
     error: EsyncError
 
 
+@dataclass(frozen=True)
+class Restoration:
+    """What of a damaged generation can be written again from what is sound in it, and which private keys it holds.
+
+    :param name: the server name in its file names.
+    :param files: the names of files to be written again. :param links: likewise of links, with their targets.
+    :param certificates: role to its certificate, where it is known for certain. :param private: likewise its key.
+    :param passphrase: by which ``.pfx`` files are written; None: a new one, if the file for it is among ``files``.
+    :param encryption: how the ``.pfx`` files are encrypted; None: as the settings say.
+    :param keys: what would be destroyed with the generation: roles with a sound private key, and files that hold, or
+        may hold, another one.
+    """
+
+    name: str
+    files: Tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    private: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    passphrase: Optional[bytes] = field(default=None, repr=False)
+    encryption: Optional[str] = None
+    keys: Tuple[str, ...] = ()
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """Everything that is written again."""
+        return (*self.files, *self.links)
+
+
 class Findings:
     """Collects while reading; becomes an Inspection."""
 
@@ -100,6 +131,7 @@ class Findings:
         self.expected = expected
         self.problems: List[SetProblem] = []
         self.modes: List[Mode] = []
+        self.restorations: Dict[str, Restoration] = {}
 
     def problem(self, state: Optional[str], error: EsyncError) -> None:
         remedy = error.remedy

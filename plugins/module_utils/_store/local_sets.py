@@ -11,9 +11,10 @@ asked for, its files are parsed, which is what needs cryptography.
 from __future__ import annotations
 
 import json
+import re
 import stat
-from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -22,10 +23,14 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import 
 from ansible_collections.esync.mesh.plugins.module_utils._store import manifest
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import (
     DISCARD,
+    LOST,
+    NEXT_AGAIN,
+    RESTORABLE,
     Expected,
     Findings,
     LocalGeneration,
     Mode,
+    Restoration,
     SetProblem,
 )
 
@@ -44,6 +49,9 @@ class Inspection:
     :param unnoted: sound generations whose manifest is missing, damaged or not up to date.
     :param unexpected: entries of the directory that are not ours.
     :param unexpected_generations: entries of ``generations`` that are not ours.
+    :param restorations: generation id to what of it can be written again; of those that are damaged.
+    :param keys: what would be destroyed with all generations, such as ``current client``: sound private keys, and
+        whatever else may hold one. Empty although there are problems: there is nothing left to lose.
     :param rotation: who rotates, since when, and which rotation; ``holder`` is empty if the note cannot be read.
     """
 
@@ -58,6 +66,8 @@ class Inspection:
     unexpected: Tuple[str, ...] = ()
     unexpected_generations: Tuple[str, ...] = ()
     unnoted: Tuple[str, ...] = ()
+    restorations: Mapping[str, Restoration] = field(default_factory=dict)
+    keys: Tuple[str, ...] = ()
     rotation: Optional[Mapping[str, str]] = None
 
     def errors(self, *states: Optional[str]) -> List[EsyncError]:
@@ -67,6 +77,18 @@ class Inspection:
             if not states or problem.state in states:
                 found.setdefault((problem.error.path, problem.error.cause), problem.error)
         return list(found.values())
+
+    @property
+    def restorable(self) -> Tuple[Tuple[str, str, str], ...]:
+        """The place below the directory of every file and link that can be written again."""
+        return tuple(
+            (names.GENERATIONS, identity, name) for identity, one in self.restorations.items() for name in one.names
+        )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the sets are damaged, and no private key would be destroyed with them."""
+        return bool(self.problems) and not self.keys
 
 
 def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
@@ -105,10 +127,11 @@ def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
                 raise
             findings.problem(None, error)
     _check_links(base, links, ids, findings)
+    keys = _keys(links, ids, sound, findings, unexpected)
     return Inspection(
         links=links,
         generations=sound,
-        problems=tuple(findings.problems),
+        problems=_with_remedies(base, findings, keys),
         modes=tuple(findings.modes),
         orphans=tuple(name for name in ids if name not in links.values() and name != adopt),
         adopt=adopt,
@@ -117,8 +140,63 @@ def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
         unexpected=tuple(name for name in entries if not is_ours(name)),
         unexpected_generations=unexpected,
         unnoted=unnoted,
+        restorations=findings.restorations,
+        keys=keys,
         rotation=_rotation(base, links),
     )
+
+
+def _keys(
+    links: Mapping[str, str],
+    ids: Sequence[str],
+    sound: Mapping[str, LocalGeneration],
+    findings: Findings,
+    unexpected: Sequence[str],
+) -> Tuple[str, ...]:
+    """What would be destroyed with all generations: sound private keys, and whatever may hold one."""
+    found = []
+    for state, identity in links.items():
+        if state in sound:
+            found += [f"{state} {role}" for role in names.ROLES]
+        elif identity in ids:
+            damaged = findings.restorations.get(identity)
+            found += [f"{state} {key}" for key in damaged.keys] if damaged else [f"{state} {identity}"]
+    found += [name for name in (*ids, *unexpected) if name not in links.values()]
+    # A folder in the place of a link may be a copy of what it led to.
+    in_the_way = ("not_a_link", "wrong_owner", "no_permission", "io_error")
+    found += [state for state in names.STATES if state not in links and _kind_of_link(findings, state) in in_the_way]
+    # Problems of no state are those of the folder itself, which was not looked into then.
+    blocked = any(problem.state is None for problem in findings.problems) and not unexpected
+    return (*found, *([names.GENERATIONS] if blocked else []))
+
+
+def _kind_of_link(findings: Findings, state: str) -> str:
+    """What is wrong with the link of a state that has no sound one; empty: there is none."""
+    return next((problem.error.kind for problem in findings.problems if problem.state == state), "")
+
+
+def _with_remedies(base: Folder, findings: Findings, keys: Sequence[str]) -> Tuple[SetProblem, ...]:
+    """The problems; what can be written again, and what is lost for good, is said to be."""
+    again = {
+        f"{base.path}/{names.GENERATIONS}/{identity}/{name}"
+        for identity, one in findings.restorations.items()
+        for name in one.names
+    }
+    found = []
+    for problem in findings.problems:
+        error = problem.error
+        remedy = error.remedy
+        if error.path in again:
+            remedy = RESTORABLE
+        elif remedy == DISCARD:
+            remedy = LOST if not keys else NEXT_AGAIN if problem.state == names.NEXT else DISCARD
+        found.append(
+            replace(
+                problem,
+                error=EsyncError(error.cause, remedy, kind=error.kind, server=error.server, path=error.path),
+            )
+        )
+    return tuple(found)
 
 
 def is_ours(name: str) -> bool:
@@ -133,6 +211,14 @@ OURS = frozenset(
         *(layout.ROTATION, layout.LOADED, layout.LISTENER),
     ]
 )
+
+
+_NOTED = {
+    "holder": re.compile(r".{1,300}\Z"),
+    "since": re.compile(r".{1,60}\Z"),
+    "id": re.compile(r"[A-Za-z0-9]{1,40}\Z"),
+}
+"""What a note of a rotation says."""
 
 
 def _links(base: Folder, findings: Findings) -> Dict[str, str]:
@@ -266,9 +352,9 @@ def _rotation(base: Folder, links: Mapping[str, str]) -> Optional[Dict[str, str]
         rotation = {key: found[key] for key in ("holder", "since")}
         if "id" in found:
             rotation["id"] = found["id"]
-        if not all(isinstance(value, str) for value in rotation.values()):
+        if not all(_NOTED[key].match(value) for key, value in rotation.items()):
             raise ValueError
-    except (EsyncError, ValueError, KeyError, TypeError):
+    except (EsyncError, ValueError, KeyError, TypeError, RecursionError):
         return {"holder": "", "since": ""}
     pending = names.NEXT in links or names.PREVIOUS in links
     done = "id" not in rotation or links.get(names.CURRENT, "").endswith("-" + rotation["id"])

@@ -103,9 +103,15 @@ def record(run: Run) -> None:
     """Record the public certificates in the ledger, and report what is due."""
     stages.record_sets(run, run.present, accept=run.mesh["discarding"])
     for server in run.present:
-        if server.read.get("due"):
+        due = server.read.get("due") or ()
+        if "expired" in due:
             run.say(
-                f"{server.name}: the certificates are sound, but due for renewal ({', '.join(server.read['due'])}). "
+                f"{server.name}: its certificates have expired, so its pairs fail until it has new ones. "
+                "Run the regenerate playbook; it works over ssh, also when every certificate has expired."
+            )
+        elif due:
+            run.say(
+                f"{server.name}: the certificates are sound, but due for renewal ({', '.join(due)}). "
                 "Run the regenerate playbook; it renews them without an outage."
             )
 

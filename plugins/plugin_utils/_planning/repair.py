@@ -4,8 +4,8 @@
 
 """What can be repaired, planned from the result of a check: the smallest action for each fault, none for what is sound.
 
-A sound private key is never destroyed: only a server whose own set is lost or has expired gets new ones. What is
-public, files of the trust as well as certificates, is written again from what is sound.
+A sound private key is never destroyed: what can be written again from what is sound beside it is, and only sets of
+which no private key is left are made new. Where that would destroy one, the command is named, and left to a person.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
     FOLLOWS_FROM_SERVER,
     RESTART_PEER,
 )
-from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import wrong_acceptances
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import FAILED, Mesh
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import BY_HAND as LEFT
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import (
-    BY_PATH,
+    AS_FOUND,
     ENDPOINT,
     EXCHANGE,
+    FAULT,
     KINDS,
+    NOTE,
     OTHER,
     RENEW,
     RESTART,
     RESTORE,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import BY_HAND as LEFT
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_line, printable, problem_line
 
 
@@ -46,18 +47,19 @@ class Action(NamedTuple):
 
 
 ACTIONS: Mapping[str, Action] = {
-    RENEW: Action(
-        "destroy its sets and make new ones",
-        "the private keys and certificates of both of its sets, in all generations",
+    RENEW: Action("make new sets in the place of its own", "its sets, of which no private key is left"),
+    RESTORE: Action(
+        "write what is damaged or missing again from what is sound beside it, and correct modes",
+        "nothing; its private keys stay",
     ),
-    RESTORE: Action("correct the modes of its files and write its public files again", "nothing"),
     EXCHANGE: Action("bring its trust and its entry in the ledger up to date", "nothing but what is damaged"),
     RESTART: Action("stop its endpoint, then start it", "nothing; its connections end"),
 }
 """What is done, in the order in which it is done."""
 
+FINDINGS_LIMIT = 3
+"""So many findings are named for an action on a server."""
 NOTHING = "Nothing is wrong that can be repaired from here."
-_PUBLIC = frozenset(["cer", "crt"])
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class _Planner:
         self.restartable = frozenset(restartable)
         # What the ledger has of these is in doubt, and everybody's trust is made from the ledger.
         self.disputed = sorted({one.server for one in mesh.problems if one.kind == "ledger_missing"})
-        self.wanted: dict[str, dict[str, _Finding]] = {}
+        self.wanted: dict[str, dict[str, list[_Finding]]] = {}
         self.not_repaired: list[str] = []
 
     def want(self, server: str, action: str, finding: _Finding) -> None:
@@ -103,12 +105,12 @@ class _Planner:
                 f"{server}: {finding.reason} First settle what the ledger has of {', '.join(self.disputed)}."
             )
         else:
-            self.wanted.setdefault(server, {}).setdefault(action, finding)
+            self.wanted.setdefault(server, {}).setdefault(action, []).append(finding)
 
     def add_problem(self, problem: Problem) -> None:
         row = KINDS.get(problem.kind, OTHER)
-        action = action_for_file(problem.server, problem.path) if row.repair == BY_PATH else row.repair
-        if action == LEFT:
+        action = problem.repair or row.repair
+        if action in (LEFT, AS_FOUND):
             self.not_repaired.append(problem_line(problem))
         else:
             place = f"{problem.path}: " if problem.path else ""
@@ -116,11 +118,11 @@ class _Planner:
             self.want(problem.server, action, _Finding(row.subject, reason))
 
     def add_pairs(self) -> None:
-        faulty = set(self.wanted)
+        faulty = {problem.server for problem in self.mesh.faults} | self.wanted.keys()
         for pair in self.mesh.wrong:
             repair = CAUSES[pair.cause].repair if pair.cause in CAUSES else BY_HAND
             if repair == RESTART_PEER and pair.verdict == FAILED:
-                if pair.target not in faulty:
+                if pair.target not in self.wanted:
                     self.want(pair.target, RESTART, _Finding(ENDPOINT, f"{pair.label}: {pair.cause}."))
             elif not (repair == FOLLOWS_FROM_SERVER and faulty & {pair.source, pair.target}):
                 self.not_repaired.append(pair_line(pair))
@@ -136,10 +138,10 @@ class _Planner:
         for server in sorted(self.wanted):
             for name, action in ACTIONS.items():
                 if name in self.wanted[server]:
-                    finding = self.wanted[server][name]
-                    yield printable(
-                        f"{server}: {action.does} ({finding.subject}: {finding.reason}) Destroys: {action.destroys}."
-                    )
+                    found = list(dict.fromkeys(self.wanted[server][name]))
+                    why = " ".join(f"{one.subject}: {one.reason}" for one in found[:FINDINGS_LIMIT])
+                    more = f" And {len(found) - FINDINGS_LIMIT} more." if len(found) > FINDINGS_LIMIT else ""
+                    yield printable(f"{server}: {action.does} ({why}{more}) Destroys: {action.destroys}.")
 
 
 def plan_repair(mesh: Mesh, restartable: Iterable[str]) -> RepairPlan:
@@ -149,8 +151,9 @@ def plan_repair(mesh: Mesh, restartable: Iterable[str]) -> RepairPlan:
     :param restartable: the servers whose endpoint can be stopped and started.
     """
     planner = _Planner(mesh, restartable)
-    for problem in mesh.faults:
-        planner.add_problem(problem)
+    for problem in mesh.problems:
+        if problem.severity == FAULT or (problem.severity == NOTE and KINDS.get(problem.kind, OTHER).repair == RESTORE):
+            planner.add_problem(problem)
     planner.add_pairs()
     planner.add_calls()
     planner.not_repaired += [str(one) for one in wrong_acceptances(mesh)]
@@ -163,20 +166,3 @@ def plan_repair(mesh: Mesh, restartable: Iterable[str]) -> RepairPlan:
         not_repaired=not_repaired,
         lines=(*lines, *(f"Not repaired: {text}" for text in not_repaired)),
     )
-
-
-def action_for_file(server: str, path: str | None) -> str:
-    """What a damaged or missing file of a server's own sets needs.
-
-    - Below ``generations``: a certificate, or a link, is public and is restored; anything else is a private key, or
-      the set itself, which is lost, so the sets are renewed.
-    - Elsewhere, such as the link ``current``: guessing could destroy keys in use, so it is left to a person.
-
-    :returns: RENEW, RESTORE or BY_HAND.
-    """
-    parts = (path or "").split("/")
-    if names.GENERATIONS not in parts[:-1] and not set(names.STATES) & set(parts[:-1]):
-        return LEFT
-    name = parts[-1]
-    public = name.rpartition(".")[2] in _PUBLIC or name in layout.stable_links(server)
-    return RESTORE if public else RENEW

@@ -22,7 +22,7 @@ def plan(run: Run) -> None:
     run.repairs = {name: list(actions) for name, actions in found.servers.items()}
     run.say("Before the repair:", *terminal(mesh), "The repair:", *found.lines)
     run.ended = run.check or not run.repairs
-    for server in run.present:
+    for server in run.present if not run.ended else ():
         server.errors = []
         # What it served was a finding; it is touched only where the plan says so, or because something changed.
         server.endpoint = {"reasons": []}
@@ -33,13 +33,11 @@ def _with(run: Run, *actions: str) -> list[str]:
 
 
 def fix_sets(run: Run) -> Visits:
-    """Make sets again, or restore their modes and files, where the plan says so."""
+    """Restore files and modes, or make new sets, where the plan says so; which of them, the host decides then."""
     if run.ended:
         return {}
     return {
-        server.name: [
-            steps.certificate_set(run, server, renew=False, discard_existing=server.name in _with(run, RENEW))
-        ]
+        server.name: [steps.certificate_set(run, server, renew=False, repair=server.name in _with(run, RENEW, RESTORE))]
         for server in run.present
         if server.name in _with(run, RENEW, RESTORE, EXCHANGE)
     }

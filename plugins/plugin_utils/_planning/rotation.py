@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     BOTH,
@@ -273,13 +274,24 @@ def _refuse_locked(
     errors = []
     for server in locks:
         lock = server.lock or {}
-        text = str(lock.get("holder") or "somebody")
+        if not _is_readable(lock):
+            errors.append(
+                EsyncError(
+                    f"its note of a rotation ({layout.ROTATION} in its directory) is damaged, so nobody knows who has "
+                    "been rotating it",
+                    "See that no other run works on it, and take the lock over with -e esync_take_over_lock=true",
+                    kind="locked",
+                    server=server.name,
+                )
+            )
+            continue
+        text = str(lock["holder"])
         holder = LockHolder.parse(text)
         if holder == me or (holder and holder.place == me.place and not alive(holder)):
             continue  # ours, or left by a run of ours that was killed: this run continues it
         errors.append(
             EsyncError(
-                f"{text} has been rotating it since {lock.get('since') or 'an unknown time'}",
+                f"{text} has been rotating it since {lock['since']}",
                 "Wait until that run has ended; if it was killed, continue it from there, "
                 "or take the lock over with -e esync_take_over_lock=true",
                 kind="locked",
@@ -287,6 +299,10 @@ def _refuse_locked(
             )
         )
     raise_all(errors)
+
+
+def _is_readable(lock: Mapping[str, str] | None) -> bool:
+    return bool(lock and lock.get("holder") and lock.get("since"))
 
 
 def _refuse_offline(offline: Sequence[str], request: RotationRequest) -> None:

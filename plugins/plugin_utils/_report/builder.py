@@ -34,6 +34,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     ReportServer,
     untested_pair,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import PORT_TAKEN
 
 _OK = ord(CODES[OK])
 
@@ -154,6 +155,8 @@ class ReportBuilder:
         :param trust_model: ``pinned`` or ``shared_keys``.
         :param name: ``<group> of <inventory>``.
         """
+        self._problems += problems
+        self._drop_strangers()
         special = self._concluded()
         self._fill_untested()
         self._compare_versions(special)
@@ -163,7 +166,7 @@ class ReportBuilder:
             pairs=Pairs(servers, self._table, special, self._endpoint),
             pending=tuple(pending),
             refusals=tuple(self._refusals),
-            problems=(*self._problems, *problems),
+            problems=tuple(self._problems),
             servers_checked=servers_checked,
             trust_model=trust_model,
             clusters=self._clusters,
@@ -172,6 +175,18 @@ class ReportBuilder:
             ),
             name=name,
         )
+
+    def _drop_strangers(self) -> None:
+        """Take back what was found on the port of a server that another process has: it says nothing of the server."""
+        if self._endpoint != TEMPORARY:
+            return
+        taken = {problem.server for problem in self._problems if problem.kind == PORT_TAKEN}
+        self._refusals = [one for one in self._refusals if one.target not in taken]
+        for place, column in enumerate(self._table.columns):
+            if self._servers[column.target].name in taken:
+                for row in (row for row in range(len(self._servers)) if row != column.target):
+                    self._table.codes[row * self._width + place] = 0
+                    self._unresolved.pop(row * self._width + place, None)
 
     def _concluded(self) -> dict[int, ReportPair]:
         """The pairs that are not simply ok, with what both ends together prove."""

@@ -13,17 +13,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import REGENERATE, REPAIR
+from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, ROLES, SERVER, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import NEXT_AGAIN
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import (
+    AS_FOUND,
+    BY_HAND,
     FAULT,
     KINDS,
     NOT_CHECKED,
     NOTE,
     OTHER,
     OWN_FILE_KINDS,
+    RENEW,
+    RESTORE,
     SEVERITIES,
+    ProblemKind,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated, sentence
 
@@ -46,6 +53,7 @@ class Problem:
     :param evidence: what was seen; may be empty.
     :param remedy: what to do.
     :param command: the command that does it; empty if none does.
+    :param repair: what the repair playbook does about it, as in the table of kinds; empty: as the table says.
     """
 
     server: str
@@ -56,6 +64,7 @@ class Problem:
     evidence: str
     remedy: str
     command: str = ""
+    repair: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def _check(known: ServerFindings) -> Iterator[Problem]:
 def _of_kind(known: ServerFindings, kind: str, evidence: str = "", path: str | None = None) -> Problem:
     row = KINDS[kind]
     command = row.command.format(server=known.name)
-    return Problem(known.name, kind, row.severity, path, row.cause, evidence, sentence(row.remedy), command)
+    return Problem(known.name, kind, row.severity, path, row.cause, evidence, sentence(row.remedy), command, row.repair)
 
 
 def _reported(known: ServerFindings, error: Mapping[str, Any], kind: str | None = None) -> Problem:
@@ -124,17 +133,39 @@ def _reported(known: ServerFindings, error: Mapping[str, Any], kind: str | None 
     # "Find out who removed it" is right for a key, and no help for what is written again from the ledger.
     own_remedy = kind in (str(error.get("kind")), _TEST_FAILED) and error.get("remedy")
     remedy = sentence(str(own_remedy or row.remedy))
-    path = error.get("path")
+    path = str(error["path"]) if error.get("path") else None
+    repair = _repair_of(known, row, path)
+    command = row.command.format(server=known.name)
+    evidence = [str(error.get("cause") or "")]
+    if row.repair == AS_FOUND and repair != BY_HAND:
+        command = REPAIR
+    elif row.repair == AS_FOUND and remedy == sentence(NEXT_AGAIN):
+        command = REGENERATE
+    elif row.repair == AS_FOUND and command and known.read.get("keys"):
+        kept = [str(one) for one in known.read["keys"]]
+        evidence.append(f"Replacing all sets would destroy what is left: {abbreviated(kept)}")
     return Problem(
         server=known.name,
         kind=kind,
         severity=row.severity,
-        path=str(path) if path else None,
+        path=path,
         cause=row.cause,
-        evidence=sentence(str(error.get("cause") or "")),
+        evidence=" ".join(sentence(text) for text in evidence if text),
         remedy=remedy,
-        command=row.command.format(server=known.name),
+        command=command,
+        repair=repair,
     )
+
+
+def _repair_of(known: ServerFindings, row: ProblemKind, path: str | None) -> str:
+    """What the repair playbook does about an error of the host."""
+    if row.repair != AS_FOUND:
+        return row.repair
+    # Who uses a file names it by the link ``current``.
+    name = (path or "").rpartition("/")[2]
+    if any(str(one).rpartition("/")[2] == name for one in known.read.get("restorable") or ()):
+        return RESTORE
+    return RENEW if known.read.get("keys") == [] else BY_HAND
 
 
 def kind_of(error: Mapping[str, Any]) -> str:
@@ -164,6 +195,8 @@ def _files(known: ServerFindings) -> Iterator[Problem]:
         yield _reported(known, error)
     for path, mode in (known.read.get("modes") or {}).items():
         yield _of_kind(known, "wrong_mode", f"Its mode is {mode['found']}, and must be {mode['wanted']}.", path)
+    for path in known.read.get("stale_manifests") or ():
+        yield _of_kind(known, "stale_manifest", path=path)
     generations = known.read.get("generations")
     if known.at_rest and not _own(problems) and generations is not None and CURRENT not in _by_state(generations):
         yield _of_kind(known, "no_certificates", path=known.read.get("directory"))
@@ -215,9 +248,11 @@ def _clock(known: ServerFindings) -> Iterator[Problem]:
 def _rotation(known: ServerFindings) -> Iterator[Problem]:
     rotation = known.read.get("rotation")
     if rotation:
-        holder = rotation.get("holder") or "somebody whose note cannot be read"
-        since = rotation.get("since") or "an unknown time"
-        yield _of_kind(known, "rotation_pending", f"{holder} has been rotating it since {since}.")
+        if rotation.get("holder") and rotation.get("since"):
+            said = f"{rotation['holder']} has been rotating it since {rotation['since']}."
+            yield _of_kind(known, "rotation_pending", said)
+        else:
+            yield _of_kind(known, "rotation_unreadable", path=f"{known.read.get('directory') or ''}/{layout.ROTATION}")
         return
     states = sorted(set(_by_state(known.read["generations"])) - {CURRENT})
     if states:

@@ -76,7 +76,7 @@ def group_pairs(pairs: Iterable[ReportPair], faulty: Collection[str] = ()) -> li
     :param faulty: the servers with a fault of their own, of which some causes are only consequences.
     """
     merged: dict[tuple[str, str], list[ReportPair]] = {}
-    for server, group in _by_suspect(pairs):
+    for server, group in _by_suspect(pairs, faulty):
         # An expired server fails in both directions, under two causes: it is one group with one remedy.
         merged.setdefault((server, group[0].remedy), []).extend(group)
     single = [CauseGroup((server,), _causes(group), tuple(group)) for (server, _remedy), group in merged.items()]
@@ -105,18 +105,18 @@ def _causes(pairs: Iterable[ReportPair]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pair.cause or pair.verdict for pair in pairs))
 
 
-def _by_suspect(pairs: Iterable[ReportPair]) -> Iterator[tuple[str, list[ReportPair]]]:
+def _by_suspect(pairs: Iterable[ReportPair], faulty: Collection[str]) -> Iterator[tuple[str, list[ReportPair]]]:
     """Server and pairs with the same cause, greedily: whoever has most of one cause takes them all."""
     listed = list(pairs)
     suspects: dict[tuple[str | None, str], dict[int, None]] = {}
     for number, pair in enumerate(listed):
-        for end in _ends(pair):
+        for end in _ends(pair, faulty):
             suspects.setdefault((pair.cause, end), {})[number] = None
     while suspects:
         cause, server = max(suspects, key=lambda suspect: len(suspects[suspect]))
         group = list(suspects.pop((cause, server)))
         for number in group:
-            for end in _ends(listed[number]):
+            for end in _ends(listed[number], faulty):
                 others = suspects.get((cause, end))
                 if others is not None:
                     others.pop(number, None)
@@ -125,9 +125,19 @@ def _by_suspect(pairs: Iterable[ReportPair]) -> Iterator[tuple[str, list[ReportP
         yield server, [listed[number] for number in group]
 
 
-def _ends(pair: ReportPair) -> tuple[str, ...]:
-    # The end that is called comes first: of two equal suspects it is the more likely one.
-    return (pair.blamed,) if pair.blamed else (pair.target, pair.source)
+def _ends(pair: ReportPair, faulty: Collection[str]) -> tuple[str, ...]:
+    """The servers that may be the cause of a pair, the more likely one first.
+
+    :param faulty: the servers with a fault of their own; what only follows from such a fault is theirs.
+    """
+    if pair.blamed:
+        return (pair.blamed,)
+    ends = (pair.target, pair.source)
+    if pair.cause in CAUSES and CAUSES[pair.cause].repair == FOLLOWS_FROM_SERVER:
+        # What the peer presents has expired; everything else of that kind is on the caller's own disk.
+        likely = ends if pair.cause == "server_certificate_expired" else ends[::-1]
+        return next(((end,) for end in likely if end in faulty), ends)
+    return ends
 
 
 @dataclass(frozen=True)

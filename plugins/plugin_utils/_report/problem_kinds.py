@@ -27,11 +27,12 @@ CLOCK, PRODUCT, RUN = "clock", "product", "run"
 SUBJECTS = (OWN_SET, TRUST, SHARED_KEYS, LEDGER, ENDPOINT, CLOCK, PRODUCT, RUN)
 
 RENEW, RESTORE, EXCHANGE, RESTART = "renew", "restore", "exchange", "restart"
-BY_PATH = "by_path"
-"""Repair depends on which file it is: a private key that is lost is renewed, a public file is restored."""
+AS_FOUND = "as_found"
+"""Repair depends on what the host found: a file is restored from what is sound beside it; the sets are renewed if no
+private key is left that would be destroyed with them; anything else is left to a person."""
 BY_HAND = "by_hand"
 """Repair leaves it to a person, and repeats the remedy."""
-REPAIRS = (RENEW, RESTORE, EXCHANGE, RESTART, BY_PATH, BY_HAND)
+REPAIRS = (RENEW, RESTORE, EXCHANGE, RESTART, AS_FOUND, BY_HAND)
 
 
 class ProblemKind(NamedTuple):
@@ -54,14 +55,15 @@ class ProblemKind(NamedTuple):
 
 
 FROM_HOST = ""
+PORT_TAKEN = "port_taken"
 _DISCARD = f"{ESTABLISH} -e esync_discard_existing={{server}}"
 _REMOVE = "ansible-playbook esync.mesh.remove -e esync_remove=NAME"
-_REGENERATE = "Run the regenerate playbook; it renews without an outage, and works over ssh if everything has expired"
+_REGENERATE = "Run the regenerate playbook, which renews them without an outage"
 
 
 def _own_file(cause: str) -> ProblemKind:
     """A file or a link of the server's own sets that is not what it must be."""
-    return ProblemKind(cause, FROM_HOST, _DISCARD, FAULT, OWN_SET, BY_PATH)
+    return ProblemKind(cause, FROM_HOST, _DISCARD, FAULT, OWN_SET, AS_FOUND)
 
 
 def _differs(cause: str) -> ProblemKind:
@@ -86,7 +88,7 @@ KINDS: Mapping[str, ProblemKind] = {
         "An unexpected file is among its certificate sets", FROM_HOST, NO_COMMAND, FAULT, OWN_SET, BY_HAND
     ),
     "wrong_owner": ProblemKind(
-        "A file or folder belongs to another user", FROM_HOST, NO_COMMAND, FAULT, OWN_SET, BY_HAND
+        "A file or folder belongs to another user", FROM_HOST, NO_COMMAND, FAULT, OWN_SET, AS_FOUND
     ),
     "no_permission": ProblemKind(
         "It could not be checked, because Ansible's user there may not read it",
@@ -104,10 +106,25 @@ KINDS: Mapping[str, ProblemKind] = {
         OWN_SET,
         RESTORE,
     ),
+    "stale_manifest": ProblemKind(
+        "The manifest of a generation is missing, damaged or not up to date",
+        "Run repair or establish, which writes it again from the files",
+        REPAIR,
+        NOTE,
+        OWN_SET,
+        RESTORE,
+    ),
     "no_certificates": ProblemKind(
         "It has no certificates", "Run establish, which creates them", ESTABLISH, FAULT, OWN_SET, EXCHANGE
     ),
-    "expired": ProblemKind("Its certificates have expired", _REGENERATE, REGENERATE, FAULT, OWN_SET, RENEW),
+    "expired": ProblemKind(
+        "Its certificates have expired",
+        "Run the regenerate playbook; it works over ssh, also when every certificate has expired",
+        REGENERATE,
+        FAULT,
+        OWN_SET,
+        BY_HAND,
+    ),
     "expires_soon": ProblemKind("Its certificates expire soon", _REGENERATE, REGENERATE, FAULT, OWN_SET, BY_HAND),
     "not_yet_valid": ProblemKind(
         "Its certificates are not valid yet",
@@ -223,6 +240,14 @@ KINDS: Mapping[str, ProblemKind] = {
         LEDGER,
         BY_HAND,
     ),
+    "rotation_unreadable": ProblemKind(
+        "Its note of a rotation is damaged, so nobody knows who has been rotating it",
+        "See that no other run works on it, and let regenerate take the lock over",
+        f"{REGENERATE} -e esync_take_over_lock=true",
+        FAULT,
+        LEDGER,
+        BY_HAND,
+    ),
     "clock_skew": ProblemKind(
         "Its clock is wrong",
         "Synchronise both clocks (chrony, systemd-timesyncd)",
@@ -247,6 +272,9 @@ KINDS: Mapping[str, ProblemKind] = {
         ENDPOINT,
         RESTART,
     ),
+    PORT_TAKEN: ProblemKind(
+        "Another process has its eSync port, so it could not be tested", FROM_HOST, NO_COMMAND, FAULT, ENDPOINT, BY_HAND
+    ),
     "product_version_unknown": ProblemKind(
         "Its product version could not be found out", FROM_HOST, NO_COMMAND, FAULT, PRODUCT, BY_HAND
     ),
@@ -261,4 +289,4 @@ OTHER = ProblemKind(
 )
 """A kind that only the host knows."""
 
-OWN_FILE_KINDS = frozenset(key for key, row in KINDS.items() if row.repair == BY_PATH)
+OWN_FILE_KINDS = frozenset(key for key, row in KINDS.items() if row.repair == AS_FOUND and key != "wrong_owner")

@@ -34,7 +34,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     ReportPair,
     verdict,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, PORT_TAKEN
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated, more, place_of, printable
 
 MATRIX_LIMIT = 30
@@ -69,7 +69,7 @@ def findings(mesh: Mesh) -> list[str]:
     return [
         *problem_lines(mesh.faults),
         *refusal_lines(mesh),
-        *_group_lines(cause_groups(mesh)),
+        *_group_lines([group for group in cause_groups(mesh) if not _is_told(mesh, group)]),
         *connection_lines(mesh.wrong_connections),
         *problem_lines(others, NOTE_LIMIT),
         *_pending_lines(mesh.pending),
@@ -126,6 +126,12 @@ def _called(mesh: Mesh, places: Iterable[str]) -> Iterable[ReportPair]:
         row = pairs.table.codes[number :: pairs.width].find(b"+")
         if row >= 0 and place_of(mesh.servers[column.target].name, column.site) in wanted:
             yield pairs.at(row * pairs.width + number)
+
+
+def _is_told(mesh: Mesh, group: CauseGroup) -> bool:
+    """Whether the fault of the server itself, which stands above, says all there is to say of its pairs."""
+    told = {problem.server for problem in mesh.faults if problem.kind == PORT_TAKEN}
+    return group.causes == ("host_failed",) and set(group.servers) <= told
 
 
 def _group_lines(groups: Sequence[CauseGroup]) -> list[str]:

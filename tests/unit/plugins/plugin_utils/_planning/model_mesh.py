@@ -99,6 +99,7 @@ class Host:
     :param listening: whether a temporary endpoint listens. :param folder: the sets that lie in its exchange folder.
     :param breaks: step, or step and state, or ``*``, to the kind of the error by which it fails.
     :param dead: whether nobody can reach it. :param deaf: whether its endpoint hangs. :param wrong: problems to return.
+    :param lost: whether none of its private keys is left.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Host:
     dead: bool = False
     deaf: bool = False
     readable: bool = True
+    lost: bool = False
     wrong: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self) -> dict[str, Any]:
@@ -155,8 +157,9 @@ class Host:
         if lock:
             self.rotation = {key: lock[key] for key in ("holder", "since")}
         if state == "present":
-            if options.get("discard_existing"):
+            if options.get("discard_existing") or (options.get("repair") and self.lost):
                 self.generations.clear()
+                self.lost = False
             if options.get("generation") == NEXT:
                 if NEXT not in self.generations and PREVIOUS not in self.generations:
                     self.generate(NEXT, lock)

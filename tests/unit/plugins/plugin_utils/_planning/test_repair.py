@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import NOTHING, action_for_file, plan_repair
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import NOTHING, plan_repair
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import (
     FAULT,
@@ -24,8 +24,17 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Me
 KEY = "/etc/esync/generations/20260101T000000Z-00000000/b_SyncServer.key"
 
 
-def problem(server: str, kind: str, severity: str = FAULT, path: str | None = None) -> Problem:
-    return Problem(server, kind, severity, path, "What it is", "What was seen.", "What to do.")
+def problem(server: str, kind: str, severity: str = FAULT, path: str | None = None, repair: str = "") -> Problem:
+    return Problem(server, kind, severity, path, "What it is", "What was seen.", "What to do.", repair=repair)
+
+
+def own(server: str = "b", path: str = KEY, kind: str = "damaged_file", **read: Any) -> list[Problem]:
+    """The problems of a server with a damaged file.
+
+    :param read: what its host found besides, ``restorable`` and ``keys``.
+    """
+    error = {"kind": kind, "path": path, "cause": "it is empty", "remedy": "Discard it by esync_discard_existing"}
+    return problems_of(ServerFindings(server, {"problems": [error], "generations": [], **read}))
 
 
 def mesh(
@@ -61,10 +70,6 @@ def test_nothing_is_done_to_a_sound_mesh() -> None:
 @pytest.mark.parametrize(
     ("kind", "path", "action", "subject", "destroyed"),
     [
-        ("damaged_file", KEY, "renew", "own set", "the private keys and certificates of both of its sets"),
-        ("mismatch", KEY, "renew", "own set", "the private keys"),
-        ("expired", None, "renew", "own set", "the private keys"),
-        ("damaged_file", KEY.replace(".key", ".cer"), "restore", "own set", "nothing"),
         ("wrong_mode", KEY, "restore", "own set", "nothing"),
         ("damaged_trust", "/etc/esync/trusted/clients.pem", "exchange", "trust", "nothing but what is damaged"),
         ("trust_missing", None, "exchange", "trust", "nothing"),
@@ -86,24 +91,47 @@ def test_each_fault_has_its_smallest_action_and_the_plan_says_what_is_destroyed(
     assert path is None or path in line
 
 
-@pytest.mark.parametrize(
-    ("name", "action"),
-    [
-        (KEY, "renew"),
-        (KEY.replace(".key", ".pvk"), "renew"),
-        (KEY.rpartition("/")[0], "renew"),
-        ("/etc/esync/current/b_SyncServer.key", "renew"),
-        (KEY.replace(".key", ".crt"), "restore"),
-        (KEY.replace("b_SyncServer.key", "server.key"), "restore"),
-        (KEY.replace("b_SyncServer.key", "client.crt"), "restore"),
-        ("/etc/esync/current", "by_hand"),
-        ("/etc/esync/generations", "by_hand"),
-        ("/etc/esync", "by_hand"),
-        (None, "by_hand"),
-    ],
-)
-def test_only_a_lost_private_key_is_renewed(name: str | None, action: str) -> None:
-    assert action_for_file("b", name) == action
+def test_a_file_that_is_sound_beside_it_is_restored_and_no_key_destroyed() -> None:
+    for kind in ("damaged_file", "missing_file", "mismatch", "wrong_owner"):
+        plan = plan_repair(mesh(own(kind=kind, restorable=[KEY], keys=["current server", "current client"])), ["b"])
+        assert (plan.servers, plan.not_repaired) == ({"b": ("restore",)}, ())
+        assert plan.lines[0].endswith("Destroys: nothing; its private keys stay.")
+        assert KEY in plan.lines[0] and "(own set: " in plan.lines[0]
+
+
+def test_sets_are_made_new_only_where_no_private_key_is_left() -> None:
+    plan = plan_repair(mesh(own(keys=[])), ["b"])
+    assert (plan.servers, plan.not_repaired) == ({"b": ("renew",)}, ())
+    assert plan.lines[0].endswith("Destroys: its sets, of which no private key is left.")
+
+
+@pytest.mark.parametrize("read", [{"keys": ["current client"]}, {}], ids=["another-key-is-sound", "nobody-looked"])
+def test_a_sound_key_is_destroyed_only_by_the_option_that_names_the_server(read: Any) -> None:
+    plan = plan_repair(mesh(own(**read)), ["b"])
+    assert plan.servers == {}
+    (text,) = plan.not_repaired
+    assert "Command: ansible-playbook esync.mesh.establish -e esync_discard_existing=b" in text
+    assert ("would destroy what is left: current client." in text) == bool(read)
+
+
+def test_a_file_is_the_same_by_whichever_path_it_is_named() -> None:
+    by_link = [{"kind": "damaged_file", "path": "/etc/esync/current/b_SyncServer.key", "cause": "it is empty"}]
+    known = ServerFindings("b", {"restorable": [KEY], "keys": ["current server"]}, failures=by_link)
+    assert plan_repair(mesh(problems_of(known)), ["b"]).servers == {"b": ("restore",)}
+
+
+def test_a_manifest_is_written_again_although_it_is_only_a_note() -> None:
+    path = KEY.rpartition("/")[0] + "/manifest.json"
+    (found,) = problems_of(ServerFindings("b", {"stale_manifests": [path]}))
+    assert (found.kind, found.severity, found.path) == ("stale_manifest", NOTE, path)
+    assert plan_repair(mesh([found]), ["b"]).servers == {"b": ("restore",)}
+
+
+def test_every_finding_of_a_server_is_named_or_counted() -> None:
+    found = [problem("b", "damaged_file", path=f"{KEY}{number}", repair="restore") for number in range(5)]
+    (line,) = plan_repair(mesh(found), ["b"]).lines
+    assert [f"{KEY}{number}" in line for number in range(5)] == [True, True, True, False, False]
+    assert "And 2 more." in line
 
 
 @pytest.mark.parametrize("reported", ["problems", "failures"])
@@ -118,7 +146,7 @@ def test_a_missing_file_of_the_trust_never_costs_a_private_key(reported: str) ->
     assert "private keys" not in " ".join(plan.lines)
 
 
-@pytest.mark.parametrize("kind", ["unexpected_file", "wrong_owner", "expires_soon", "clock_skew", "rotation_pending"])
+@pytest.mark.parametrize("kind", ["unexpected_file", "wrong_owner", "expired", "expires_soon", "clock_skew"])
 def test_what_needs_a_decision_is_left_with_its_remedy(kind: str) -> None:
     plan = plan_repair(mesh([problem("b", kind)]), ["b"])
     assert plan.servers == {}
@@ -128,7 +156,7 @@ def test_what_needs_a_decision_is_left_with_its_remedy(kind: str) -> None:
 
 @pytest.mark.parametrize("severity", [NOTE, NOT_CHECKED])
 def test_what_is_no_fault_is_not_touched(severity: str) -> None:
-    assert plan_repair(mesh([problem("b", "damaged_file", severity, KEY)]), ["b"]).servers == {}
+    assert plan_repair(mesh([problem("b", "damaged_file", severity, KEY, "restore")]), ["b"]).servers == {}
 
 
 def test_several_faults_of_one_server_are_repaired_in_their_order() -> None:
@@ -147,7 +175,7 @@ def test_an_endpoint_that_answers_wrongly_is_stopped_and_started_once(cause: str
 def test_what_follows_from_a_fault_is_not_a_fault_of_its_own() -> None:
     found = mesh([problem("c", "expired")], [("a", "c", "server_certificate_expired"), ("c", "a", "host_failed")])
     plan = plan_repair(found, ["a", "c"])
-    assert (plan.servers, plan.not_repaired) == ({"c": ("renew",)}, ())
+    assert (plan.servers, plan.not_repaired) == ({}, ("c: expired. What it is. What was seen. What to do.",))
 
 
 def test_an_endpoint_that_cannot_be_restarted_is_left_to_its_owner() -> None:
@@ -163,7 +191,11 @@ def test_a_network_that_does_not_lead_there_is_left() -> None:
 
 
 def test_nothing_is_made_from_a_ledger_in_doubt() -> None:
-    found = [problem("b", "ledger_missing"), problem("a", "trust_missing"), problem("c", "damaged_file", path=KEY)]
+    found = [
+        problem("b", "ledger_missing"),
+        problem("a", "trust_missing"),
+        problem("c", "damaged_file", repair="renew"),
+    ]
     plan = plan_repair(mesh([*found, problem("c", "wrong_mode")]), ["a", "b", "c"])
     assert plan.servers == {"c": ("restore",)}
     assert sum("First settle what the ledger has of b" in text for text in plan.not_repaired) == 2

@@ -31,12 +31,20 @@ def repaired(established: Model, monkeypatch: Any) -> Any:
 
 def test_a_repair_does_what_its_plan_says_and_nothing_else(established: Model, repaired: Any) -> None:
     before = {name: host.generations["current"]["id"] for name, host in established.hosts.items()}
+    established.hosts["b"].lost = True
     run = repaired({"b": ["renew"]})
     assert_settled(established, run)
     assert [n for n, host in established.hosts.items() if host.generations["current"]["id"] != before[n]] == ["b"]
     run = repaired({})
     assert run.failures == [] and ok(run) == 6
     assert not [title for title in established.titles if "once more" in title]
+
+
+def test_the_host_has_the_last_word_on_whether_a_key_is_left(established: Model, repaired: Any) -> None:
+    """Between the plan and the repair somebody may have brought it back."""
+    before = {name: host.generations["current"]["id"] for name, host in established.hosts.items()}
+    assert_settled(established, repaired({"b": ["renew"]}))
+    assert {name: host.generations["current"]["id"] for name, host in established.hosts.items()} == before
 
 
 def test_a_repair_restarts_a_deaf_endpoint_and_brings_trust_up_to_date(established: Model, repaired: Any) -> None:

@@ -64,6 +64,7 @@ def test_fields_of_problems_and_refusals_and_pairs_of_sites():
             "evidence": "They ended.",
             "remedy": "Renew.",
             "command": "",
+            "repair": "",
         }
     ]
     rows = [(row["from"], row["to"], row["site"]) for row in to_json(sited(SITED), "x")["pairs"]]
