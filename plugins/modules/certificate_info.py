@@ -61,6 +61,25 @@ problems:
   type: list
   elements: dict
   returned: success
+restorable:
+  description:
+    - The paths of problems that can be written again from what is sound beside them, which the option C(repair) of
+      M(esync.mesh.certificate_set) does.
+  type: list
+  elements: str
+  returned: success
+keys:
+  description:
+    - What would be destroyed with all sets, such as V(current client), that is the sound private key of the current
+      client set; also files that may hold a private key.
+  type: list
+  elements: str
+  returned: success
+stale_manifests:
+  description: The paths of manifests that are missing, damaged or not up to date.
+  type: list
+  elements: str
+  returned: success
 modes:
   description: The paths whose mode is wrong, each with the mode that it has and the one that it must have.
   type: dict

@@ -13,8 +13,8 @@ description:
   - Both sets of a generation are written completely into a folder of their own, and put to use by the rename of a link.
   - A manifest notes what a generation holds. Where every file is still the one that was noted, nothing is parsed, and a
     call that has nothing to make does not even load the library cryptography.
-  - Damaged, truncated, mismatched or unexpected files are named and never overwritten, unless O(discard_existing=true).
-    Wrong modes are repaired, and a manifest that is missing or damaged is written again.
+  - Damaged, truncated, mismatched or unexpected files are named and not overwritten, unless O(repair=true) or
+    O(discard_existing=true). Wrong modes are repaired, and a manifest that is missing or damaged is written again.
   - A manifest also holds the untrusted certificates that M(esync.mesh.peer_probe) presents to prove what peers refuse.
 author:
   - The esync.mesh contributors (@esync)
@@ -44,6 +44,13 @@ options:
     default: current
   discard_existing:
     description: Destroy all existing sets, sound or not, and make new ones at once.
+    type: bool
+    default: false
+  repair:
+    description:
+      - Write what is damaged or missing again from what is sound in the same generation; private keys stay the same.
+      - If no private key is left in any generation, make new sets. No sound private key is ever destroyed.
+      - What can be neither restored nor replaced in this way is named, and the call fails.
     type: bool
     default: false
   renew:
@@ -143,7 +150,7 @@ due:
   returned: success
 repaired:
   description:
-    - The paths whose mode was corrected, and the manifests that were missing or damaged and were written again.
+    - The paths whose mode was corrected, and those that were missing or damaged and were written again.
   type: list
   elements: str
   returned: success

@@ -79,6 +79,8 @@ class LedgerRecord:
     :param distrusted: certificates that lost all trust. :param retired: those that were replaced.
     :param rotation: the id of the rotation in which its next certificates were announced, until that has ended.
     :param model: the trust model by which it last received what it trusts; ``both`` in a change of it.
+    :param not_loaded: whether the last test showed that its endpoint does not serve by what lies on its disk, whatever
+        was noted there when it was reloaded.
     :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
         without a known endpoint has no address and the port 0.
     """
@@ -94,6 +96,7 @@ class LedgerRecord:
     retired: tuple[Retired, ...] = ()
     rotation: str | None = None
     model: str | None = None
+    not_loaded: bool = False
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -197,6 +200,7 @@ class Ledger:
                 retired=tuple(_retired(item) for item in data.get("retired") or ()),
                 rotation=_rotation(data.get("rotation")),
                 model=_model(data.get("model")),
+                not_loaded=_flag(data.get("not_loaded", False)),
             )
         except EsyncError as error:
             raise _damaged(str(path), error.cause) from None
@@ -238,6 +242,12 @@ def _origin(value: Any) -> str:
     if value not in (INVENTORY, APPLIED):
         raise ValueError
     return str(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
 
 
 def _port(value: Any) -> int:
@@ -287,6 +297,7 @@ def render(entry: LedgerRecord) -> str:
         **({"retired": [vars(one) for one in entry.retired]} if entry.retired else {}),
         **({"rotation": entry.rotation} if entry.rotation else {}),
         **({"model": entry.model} if entry.model else {}),
+        **({"not_loaded": True} if entry.not_loaded else {}),
     }
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -362,6 +373,7 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
         removed_at=(known.removed_at or now) if removed else None,
         distrusted=tuple(distrusted.values()),
         rotation=None,
+        not_loaded=known.not_loaded and not removed,
     )
 
 
@@ -399,13 +411,13 @@ def _damaged(path: str, cause: str) -> EsyncError:
 
 
 def is_news(before: Mapping[str, LedgerRecord], after: Mapping[str, LedgerRecord]) -> bool:
-    """Whether records change by more than a note of what a server has received.
+    """Whether records change by more than a note of what a server has received, or its endpoint has not loaded.
 
     :param before: name to record. :param after: the records that are written.
     """
 
     def news(record: LedgerRecord) -> LedgerRecord:
-        return replace(record, trust=None, model=None)
+        return replace(record, trust=None, model=None, not_loaded=False)
 
     return any(name not in before or news(before[name]) != news(record) for name, record in after.items())
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
@@ -152,6 +152,8 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         if found is not None and server.state != OK:
             failed.append(server)
     _let_listeners_end(run, visited)
+    if OPERATIONS[run.operation].writes_trust and not run.check:
+        _note_what_is_not_loaded(run, visited)
     if stage.failure == STOP_IF_FAILED:
         # Nobody waits for a server that is away; it receives later what is missing.
         failed = [server for server in failed if server.state != UNREACHABLE]
@@ -161,6 +163,28 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     if OPERATIONS[run.operation].writes_trust:
         hold_against_ledger(run)
     stage.conclude(run)
+
+
+_NOT_LOADED = frozenset(["client_certificate_refused", "not_refused", "no_answer_after_handshake", "taken_for_another"])
+"""The causes by which an endpoint shows that it does not go by the trust on its disk."""
+
+
+def _note_what_is_not_loaded(run: Run, visited: Mapping[str, Visited]) -> None:
+    """Note whose endpoints failed a test, until they were reloaded: what a host has noted of a reload is no proof."""
+    wrong = {}
+    for server in run.servers.values():
+        for result in visited[server.host].results if server.host in visited else ():
+            if result["step"] == "endpoint" and "served" not in result:
+                wrong[server.name] = False
+    for found in visited.values():
+        for result in found.results:
+            if result["step"] == "peer_probe" and result.get("tag") in (None, "refused"):
+                failed = [pair for pair in result.get("results") or () if pair["verdict"] == "failed"]
+                wrong.update({pair["to"]: True for pair in failed if pair.get("cause") in _NOT_LOADED})
+    for name, not_loaded in wrong.items():
+        record = run.ledger.get(name)
+        if record and name in run.servers and run.servers[name].resident and record.not_loaded != not_loaded:
+            run.record(replace(record, not_loaded=not_loaded))
 
 
 def _record_visit(run: Run, server: Server, found: Visited, stage: Stage) -> None:

@@ -216,11 +216,14 @@ def exchange(
 
 def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step]:
     """The resident endpoint, if it has anything to take up."""
-    observed = server.endpoint
-    differs = server.changed or observed is None or bool(observed.get("reasons"))
-    if server.resident and server.read.get("generations") and (differs or restart):
-        return [steps.endpoint(server, restart=restart)]
-    return []
+    observed, record = server.endpoint, run.ledger.get(server.name)
+    # What the last test has shown counts for more than what the host has noted of its last reload.
+    not_loaded = record is not None and record.not_loaded
+    differs = server.changed or observed is None or bool(observed.get("reasons")) or not_loaded
+    if not (server.resident and server.read.get("generations") and (differs or restart)):
+        return []
+    forgotten = [steps.endpoint(server, "forgotten")] if not_loaded else []
+    return [*forgotten, steps.endpoint(server, restart=restart)]
 
 
 def listener_steps(run: Run, server: Server, serve: str = CURRENT) -> list[Step]:

@@ -573,11 +573,18 @@ def test_a_rotation_is_taken_over(server: Any) -> None:
     assert not alpha.do("next", lock=other).changed
 
 
-def test_a_note_that_cannot_be_read_keeps_everybody_out_until_taken_over(server: Any) -> None:
+@pytest.mark.parametrize(
+    "text", ["{", '{"holder": "root on', "[" * 4000, None], ids=["begun", "cut", "nested", "folder"]
+)
+def test_a_note_that_cannot_be_read_keeps_everybody_out_until_taken_over(server: Any, text: str | None) -> None:
     alpha = server("ecdsa", "current")
-    (alpha.path / "rotation.json").write_text("{")
-    with pytest.raises(EsyncError, match="somebody has been rotating it since an unknown time"):
+    if text is None:
+        (alpha.path / "rotation.json").mkdir()
+    else:
+        (alpha.path / "rotation.json").write_text(text)
+    with pytest.raises(EsyncError, match="somebody whose note cannot be read has been rotating it") as caught:
         alpha.do("next", lock=LOCK)
+    assert caught.value.path == str(alpha.path / "rotation.json")
     alpha.do("next", lock=replace(LOCK, take_over=True))
     assert note(alpha)["id"] == "r1"
 

@@ -100,6 +100,7 @@ class Host:
     :param breaks: step, or step and state, or ``*``, to the kind of the error by which it fails.
     :param dead: whether nobody can reach it. :param deaf: whether its endpoint hangs. :param wrong: problems to return.
     :param lost: whether none of its private keys is left.
+    :param noted: what its endpoint is noted to have loaded. :param reloads: whether its reload does anything.
     """
 
     name: str
@@ -121,6 +122,8 @@ class Host:
     deaf: bool = False
     readable: bool = True
     lost: bool = False
+    noted: tuple[str, frozenset[str]] | None = None
+    reloads: bool = True
     wrong: list[dict[str, Any]] = field(default_factory=list)
 
     def read(self) -> dict[str, Any]:
@@ -438,16 +441,23 @@ class Model:
         if options["state"] == "absent":
             if not check:
                 host.served, host.accepted, host.listening = None, frozenset(), False
-            return {"changed": True, "reasons": ["present"], "served": None, "sites": {}}
+            return {"changed": True, "reasons": ["present"]}
         if CURRENT not in host.generations:
             return {"changed": False, "reasons": ["no_certificate"], "served": None, "sites": {}}
-        differs = (host.served, host.accepted) != host.in_force() or not host.listening
+        if options["state"] == "forgotten":
+            known, host.noted = host.noted, None
+            return {"changed": known is not None, "reasons": ["noted"] if known else []}
+        differs = host.noted != host.in_force() or not host.listening
         observed = check or options["state"] == "observed"
-        if not observed:
+        if not observed and (differs or options["restart"]):
             host.deaf = host.deaf and not options["restart"]
-            host.listen()
+            host.noted = host.in_force()
+            # What serves another certificate is noticed at once; whether the trust was loaded, only the test shows.
+            host.served, host.listening = host.noted[0], True
+            host.accepted = host.noted[1] if host.reloads or not host.accepted else host.accepted
         reasons = ["differs"] if differs and observed else []
-        return {"changed": differs and not observed, "reasons": reasons, "served": host.served, "sites": {}}
+        served = {"served": host.served, "sites": {}} if observed else {}
+        return {"changed": differs and not observed, "reasons": reasons, **served}
 
     @property
     def fingerprint_of(self) -> dict[str, str]:

@@ -69,6 +69,7 @@ def reach(generation: Any, monkeypatch: Any) -> set[tuple[str, int]]:
         ("regenerate", {}),
         ("remove", REMOVAL),
     ):
+        model.hosts["a"].lost = operation == "repair"
         on(model, operation, **options)
     # What shared keys add: those that are missing are fetched, and shared.
     on(Model(generation, ("a", "b", "c")), "establish", **SHARED)

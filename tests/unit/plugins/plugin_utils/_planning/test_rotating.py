@@ -314,3 +314,35 @@ def test_where_nobody_is_left_to_refuse_it_a_removed_server_keeps_its_keys(estab
     run = established.run("remove", leaving=["c"], remove=["c"])
     assert any("nobody was there to refuse it" in failure for failure in run.failures)
     assert "current" in established.hosts["c"].generations
+
+
+def test_a_reload_that_did_nothing_is_repeated_once_the_test_has_shown_it(generation: Any) -> None:
+    """A reload command that does nothing ends well, the certificate served is the right one, and so it is noted."""
+    model = fresh(generation, endpoint="external")()
+    model.hosts["b"].reloads = False
+    run = model.run("regenerate")
+    assert "the mesh is worse than before" in " ".join(run.failures)
+    assert {name for name, record in model.ledger.items() if record.not_loaded} == {"b"}
+    # The user corrects the command. Nothing on the disk of b has changed since.
+    model.hosts["b"].reloads = True
+    assert_settled(model, model.run("regenerate"))
+    assert not any(record.not_loaded for record in model.ledger.values())
+
+
+def test_establish_repeats_it_too(generation: Any) -> None:
+    model = fresh(generation, endpoint="external")()
+    model.hosts["b"].reloads = False
+    model.run("regenerate")
+    model.hosts["b"].reloads = True
+    model.run("establish")
+    assert not model.ledger["b"].not_loaded
+    assert model.hosts["b"].accepted == model.hosts["b"].in_force()[1]
+
+
+def test_a_check_notes_nothing(generation: Any) -> None:
+    model = fresh(generation, endpoint="external")()
+    model.hosts["b"].accepted = frozenset()
+    before = dict(model.ledger)
+    for operation in ("verify", "check"):
+        assert ok(model.run(operation)) == 4
+    assert model.ledger == before

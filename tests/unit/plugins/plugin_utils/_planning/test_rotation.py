@@ -225,3 +225,15 @@ def test_a_change_to_pins_goes_on_until_nothing_that_was_shared_keys_is_left():
     assert not plan(
         [replace(by("a", "shared_keys"), holds=frozenset({"f"}))], RotationRequest(model="shared_keys")
     ).changes_model
+
+
+@pytest.mark.parametrize("damaged", [{"holder": "", "since": ""}, {"holder": "root@control"}, {"since": "x"}])
+def test_a_note_that_cannot_be_read_is_named_and_taken_over_by_the_option_it_names(damaged):
+    servers = [server("a", lock=damaged), server("b", lock=lock())]
+    with pytest.raises(EsyncError) as caught:
+        plan(servers)
+    assert caught.value.server == "a"
+    assert "(rotation.json in its directory) is damaged" in caught.value.cause
+    assert "esync_take_over_lock=true" in caught.value.remedy
+    found = plan(servers, RotationRequest(take_over=True))
+    assert found.take_over and found.make == ("a", "b")

@@ -161,7 +161,9 @@ def test_a_rotation_that_is_pending(sound: ServerFindings) -> None:
     assert told(sound, rotation=rotation) == [
         ("rotation_pending", "fault", None, "root on control has been rotating it since 2026-11-22T00:00:00Z.")
     ]
-    assert "note cannot be read" in told(sound, rotation={"holder": "", "since": ""})[0][3]
+    (found,) = problems_of(replace(sound, read={**sound.read, "rotation": {"holder": "", "since": ""}}))
+    assert found.kind == "rotation_unreadable" and found.path and found.path.endswith("/rotation.json")
+    assert found.command == "ansible-playbook esync.mesh.regenerate -e esync_take_over_lock=true"
 
 
 @pytest.mark.parametrize(("skew", "words"), [(301.2, "301 s ahead of"), (-400, "400 s behind")])
@@ -200,7 +202,7 @@ def test_what_ended_the_run_of_a_host(sound: ServerFindings) -> None:
     found = problems_of(replace(sound, read={}, planned={}, failures=failures))
     assert [(one.kind, one.evidence) for one in found] == [
         ("damaged_trust", "It is empty."),
-        ("test_failed", "Port 8732 is taken by x."),
+        ("port_taken", "Port 8732 is taken by x."),
     ]
 
 

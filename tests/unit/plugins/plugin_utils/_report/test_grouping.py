@@ -43,3 +43,25 @@ def test_every_wrong_pair_is_in_one_cause():
     labels = [pair.label for cause in found for pair in cause.pairs]
     assert sorted(labels) == sorted(pair.label for pair in mesh.wrong)
     assert [len(cause.pairs) for cause in found] == sorted((len(cause.pairs) for cause in found), reverse=True)
+
+
+def test_whose_certificates_have_expired_is_blamed_and_nobody_else():
+    names = numbered(3)
+    mesh = decided(names, lambda source, target: "server_certificate_expired")
+    found = group_pairs(mesh.wrong, set(names))
+    assert {cause.servers: {pair.target for pair in cause.pairs} for cause in found} == {
+        (name,): {name} for name in names
+    }
+    # By one clock that is fast all others have expired, and none of them says so of itself.
+    mesh = decided(names, lambda source, target: "server_certificate_expired" if source == "s001" else None)
+    assert [cause.servers for cause in group_pairs(mesh.wrong, set())] == [("s001",)]
+
+
+def test_what_is_wrong_with_the_callers_own_files_is_the_callers():
+    names = numbered(3)
+    mesh = decided(names, lambda source, target: "client_certificate_expired" if source != "s003" else None)
+    found = group_pairs(mesh.wrong, {"s001", "s002"})
+    assert {cause.servers: {pair.source for pair in cause.pairs} for cause in found} == {
+        ("s001",): {"s001"},
+        ("s002",): {"s002"},
+    }

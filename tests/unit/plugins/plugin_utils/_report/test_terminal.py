@@ -27,6 +27,7 @@ from probed_meshes import (
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, NOT_CHECKED, NOTE
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import (
     CAUSE_LIMIT,
@@ -293,3 +294,18 @@ def test_whatever_is_wrong_a_thousand_servers_fit_a_screen():
     assert len(lines) <= 40
     assert sum(line.startswith("... and ") for line in lines) == 7
     assert "pairs ok" in lines[-1]
+
+
+def test_a_port_that_another_process_has_is_one_cause_told_once():
+    """Whatever answers there says nothing of the server: neither of its certificates nor of what it refuses."""
+    results = {"a": [failed("b", "not_tls"), ok("c")], "c": [failed("b", "no_answer_after_handshake"), ok("a")]}
+    accepted = {**ok("b"), "present": "none", "verdict": "failed", "cause": "not_refused"}
+    taken = Problem("b", "port_taken", FAULT, None, "Another process has it", "Port 8732 is taken by x.", "End it.")
+    mesh = assemble(servers(*NAMES, b="failed"), results, "temporary", refusals={"a": [accepted]}, problems=[taken])
+    assert [(pair.label, pair.cause) for pair in mesh.wrong] == [
+        (label, "host_failed") for label in ("a -> b", "b -> a", "b -> c", "c -> b")
+    ]
+    assert findings(mesh) == [
+        "b: port_taken. Another process has it. Port 8732 is taken by x. End it.",
+        "2 of 6 pairs ok, 4 untested.",
+    ]
