@@ -185,8 +185,17 @@ def kind_of(error: Mapping[str, Any]) -> str:
 
 
 def _failures(known: ServerFindings) -> Iterator[Problem]:
+    # What a test could not use is named by whoever has read the same files, and with a better cause.
+    told = {_files_of(error) for error in known.read.get("problems") or ()} - {None}
     for error in known.failures:
-        yield _reported(known, error, None if error.get("kind") in KINDS else _TEST_FAILED)
+        if _files_of(error) not in told:
+            yield _reported(known, error, None if error.get("kind") in KINDS else _TEST_FAILED)
+
+
+def _files_of(error: Mapping[str, Any]) -> str | None:
+    """Which files an error is about, as the subject of its kind; None if it is about none."""
+    kind = kind_of({**error, "kind": "mismatch"} if error.get("kind") == "key_mismatch" else error)
+    return KINDS[kind].subject if kind in (*OWN_FILE_KINDS, "damaged_trust", "damaged_shared_keys") else None
 
 
 def _files(known: ServerFindings) -> Iterator[Problem]:

@@ -520,10 +520,12 @@ def test_the_verdict_on_the_passphrase(server: Any) -> None:
     assert verdict() == PFX_OPENS
     assert verdict(passphrase=stored) == PFX_OPENS
     assert verdict(passphrase=b"another") == PFX_DIFFERS
+    assert alpha.inspect().generations["current"].encryptions == ("modern",)
+    # Where the user gives it, no file for it is needed.
     alpha.file("server", "pfx").with_name(PASSPHRASE).unlink()
     assert verdict(passphrase=stored) == PFX_OPENS
     assert verdict(passphrase=b"another") == PFX_DIFFERS
-    assert alpha.inspect().generations["current"].encryptions == ("modern",)
+    assert alpha.inspect(passphrase=stored).generations["current"].encryptions == ("modern",)
 
 
 def test_a_pfx_of_another_program(server: Any, ecdsa_key: Any) -> None:

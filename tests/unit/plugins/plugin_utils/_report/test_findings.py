@@ -268,3 +268,13 @@ def test_where_a_missing_file_is_decides_of_what_kind_it_is(sound: ServerFinding
         assert (found.kind, found.path) == (kind, path)
         assert (found.remedy == "Restore it.") == (kind == "missing_file")
         assert found.command.startswith("ansible-playbook esync.mesh.establish")
+
+
+def test_what_the_test_could_not_use_is_told_once_by_the_file_that_is_damaged(sound: ServerFindings) -> None:
+    damaged = error("mismatch", "/etc/esync/generations/1/a_SyncServer.crt", "it is another one")
+    failures = [error("key_mismatch", "/etc/esync/generations/1/server.key"), error("locked", "/etc/esync")]
+    known = replace(sound, read={**sound.read, "problems": [damaged]}, failures=failures)
+    assert [(one.kind, one.path) for one in problems_of(known)] == [
+        ("test_failed", "/etc/esync"),
+        ("mismatch", damaged["path"]),
+    ]

@@ -59,7 +59,7 @@ def test_whose_certificates_have_expired_is_blamed_and_nobody_else():
 
 def test_what_is_wrong_with_the_callers_own_files_is_the_callers():
     names = numbered(3)
-    mesh = decided(names, lambda source, target: "client_certificate_expired" if source != "s003" else None)
+    mesh = decided(names, lambda source, target: "client_certificate_expired" if source != "s000" else None)
     found = group_pairs(mesh.wrong, {"s001", "s002"})
     assert {cause.servers: {pair.source for pair in cause.pairs} for cause in found} == {
         ("s001",): {"s001"},
