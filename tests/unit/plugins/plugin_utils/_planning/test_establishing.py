@@ -215,3 +215,13 @@ def test_export_shows_fingerprints_and_one_failure_stops_nobody(established: Mod
     run = established.run("export")
     assert run.servers["b"].state == "failed" and run.servers["a"].folder
     assert run.failures == ["c: the control node cannot reach it, so nothing is exported."]
+
+
+def test_expired_certificates_are_said_to_be_expired_and_not_to_be_sound(established: Model) -> None:
+    established.hosts["a"].due, established.hosts["b"].due = ["expired"], ["expires_soon"]
+    said: list[str] = []
+    established.stages(established.start("establish"), lambda run, plan: said.extend(run.said))
+    (expired,) = [line for line in said if line.startswith("a: ")]
+    assert "have expired" in expired and "sound" not in expired and "without an outage" not in expired
+    (soon,) = [line for line in said if line.startswith("b: ")]
+    assert "sound, but due" in soon
