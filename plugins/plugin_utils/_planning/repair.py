@@ -69,11 +69,13 @@ class RepairPlan:
     :param servers: server name to actions, in their order; only servers with something to do.
     :param not_repaired: what cannot be repaired from here, with what to do about it.
     :param lines: the plan in words: for each action why, what kind of finding that is, and what is destroyed.
+    :param disputed: the servers that present what the ledger does not have; what the others trust of them is kept.
     """
 
     servers: Mapping[str, tuple[str, ...]]
     not_repaired: tuple[str, ...]
     lines: tuple[str, ...]
+    disputed: tuple[str, ...] = ()
 
 
 class _Finding(NamedTuple):
@@ -89,7 +91,7 @@ class _Planner:
     def __init__(self, mesh: Mesh, restartable: Iterable[str]) -> None:
         self.mesh = mesh
         self.restartable = frozenset(restartable)
-        # What the ledger has of these is in doubt, and everybody's trust is made from the ledger.
+        # What the ledger has of these is in doubt. A single one must not keep the others from being repaired.
         self.disputed = sorted({one.server for one in mesh.problems if one.kind == "ledger_missing"})
         self.wanted: dict[str, dict[str, list[_Finding]]] = {}
         self.not_repaired: list[str] = []
@@ -100,12 +102,16 @@ class _Planner:
                 f"{server}: {finding.reason} Its endpoint is not one that this collection can stop and start: do it by "
                 "hand, or set esync_stop_command and esync_start_command."
             )
-        elif action in (RENEW, EXCHANGE) and self.disputed:
+        elif action in (RENEW, EXCHANGE) and (server in self.disputed or self._is_in_doubt()):
             self.not_repaired.append(
                 f"{server}: {finding.reason} First settle what the ledger has of {', '.join(self.disputed)}."
             )
         else:
             self.wanted.setdefault(server, {}).setdefault(action, []).append(finding)
+
+    def _is_in_doubt(self) -> bool:
+        """Whether the ledger itself is in doubt: at least half of the servers present something else."""
+        return bool(self.disputed) and 2 * len(self.disputed) >= len(self.mesh.servers)
 
     def add_problem(self, problem: Problem) -> None:
         row = KINDS.get(problem.kind, OTHER)
@@ -165,4 +171,5 @@ def plan_repair(mesh: Mesh, restartable: Iterable[str]) -> RepairPlan:
         },
         not_repaired=not_repaired,
         lines=(*lines, *(f"Not repaired: {text}" for text in not_repaired)),
+        disputed=tuple(planner.disputed),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, STATES
@@ -103,10 +103,13 @@ def trust_of(
     :param known: whether the trust in force is known; if not, only what the ledger says is planned.
     :raises EsyncError: kind ``empty_trust``.
     """
+    ledger = {
+        name: replace(record, generations=()) if name in run.disputed else record for name, record in run.ledger.items()
+    }
     return plan_trust(
         server.name,
         run.names,
-        run.ledger,
+        ledger,
         server.trust if known else None,
         server.trust_is_intact,
         distrust,

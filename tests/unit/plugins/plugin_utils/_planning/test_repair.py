@@ -193,12 +193,20 @@ def test_a_network_that_does_not_lead_there_is_left() -> None:
 def test_nothing_is_made_from_a_ledger_in_doubt() -> None:
     found = [
         problem("b", "ledger_missing"),
+        problem("c", "ledger_missing"),
         problem("a", "trust_missing"),
         problem("c", "damaged_file", repair="renew"),
     ]
     plan = plan_repair(mesh([*found, problem("c", "wrong_mode")]), ["a", "b", "c"])
     assert plan.servers == {"c": ("restore",)}
-    assert sum("First settle what the ledger has of b" in text for text in plan.not_repaired) == 2
+    assert sum("First settle what the ledger has of b, c" in text for text in plan.not_repaired) == 2
+
+
+def test_one_that_presents_what_the_ledger_does_not_have_keeps_nobody_else_from_being_repaired() -> None:
+    found = [problem("b", "ledger_missing"), problem("a", "trust_missing"), problem("b", "trust_missing")]
+    plan = plan_repair(mesh(found), ["a", "b", "c"])
+    assert (plan.servers, plan.disputed) == ({"a": ("exchange",)}, ("b",))
+    assert sum("First settle what the ledger has of b" in text for text in plan.not_repaired) == 1
 
 
 REFUSED = {"to": "b", "present": "none", "verdict": "failed", "cause": "not_refused", "detail": "In.", "remedy": "Do."}

@@ -22,7 +22,7 @@ def repaired(established: Model, monkeypatch: Any) -> Any:
     """Runs repair with a plan: server name to actions."""
 
     def repair(actions: dict[str, list[str]], watch: Any = None, **options: Any) -> Any:
-        found = SimpleNamespace(servers=actions, lines=("the plan",))
+        found = SimpleNamespace(servers=actions, disputed=(), lines=("the plan",))
         monkeypatch.setattr(repairing, "plan_repair", lambda mesh, restartable: found)
         return established.stages(established.start("repair", **options), watch)
 
@@ -78,8 +78,19 @@ def test_a_repair_with_shared_keys_hands_over_what_is_missing(generation: Any, m
     shared: Any = {"trust_model": "shared_keys"}
     model = fresh(generation, **shared)()
     model.hosts["a"].shared = None
-    found = SimpleNamespace(servers={"a": ["exchange"]}, lines=())
+    found = SimpleNamespace(servers={"a": ["exchange"]}, disputed=(), lines=())
     monkeypatch.setattr(repairing, "plan_repair", lambda mesh, restartable: found)
     run = model.run("repair", **shared)
     assert (run.failures, ok(run)) == ([], 6)
     assert len(model.hosts["a"].shared["entries"]) == 2
+
+
+def test_what_is_trusted_of_a_server_in_dispute_is_kept_while_the_others_are_repaired(established: Model) -> None:
+    before = [one for one in established.hosts["a"].trust or () if one["peer"] == "b"]
+    established.hosts["a"].trust = before
+    made = established.make("b", "current", 900)
+    established.hosts["b"].generations["current"] = made
+    established.run("repair")
+    after = established.hosts["a"].trust or ()
+    assert {one["peer"] for one in after} == {"b", "c"}
+    assert [one for one in after if one["peer"] == "b"] == before
