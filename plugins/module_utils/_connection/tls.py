@@ -106,6 +106,8 @@ def read_trust(directory: str) -> LoadedTrust:
     except EsyncError as error:
         if error.kind == "missing_folder":
             found = None
+        elif error.kind == "unsafe_parent":
+            raise  # nothing that is written again would help
         else:
             raise EsyncError(
                 f"the list of trusted certificates cannot be used: {error.cause}",

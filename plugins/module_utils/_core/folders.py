@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Folders and files that hold keys: no link is followed, nothing is half written, no mode is ever too wide.
+"""Folders and files that hold keys: nobody else can replace them, nothing is half written, no mode is ever too wide.
+
+The way to a folder is safe if everything on it belongs to root or to the folder's owner, and nobody else may write
+there: then nobody else can put something in its place. In a folder with the sticky bit, such as /tmp, others may write,
+but cannot rename or remove what is not theirs. What is ours there is safe, and a link there is not followed.
 
 AnsibleModule.atomic_move is not used: it widens the mode of new files, does not fsync, and replaces links.
 """
@@ -15,7 +19,7 @@ import fcntl
 import os
 import stat
 import time
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
@@ -23,10 +27,12 @@ TEMPORARY = ".esync-tmp-"
 """How the name of everything unfinished begins; what a killed run left behind is found by it."""
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Parents are only passed through, which needs no right to list them.
-_PARENT_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# To look at an entry, whatever it is; it needs no right to read it, and a link is opened itself.
+_STEP_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
 _LOCK_POLL = 0.05
+_ACLS = ("system.posix_acl_access", "system.posix_acl_default")
+"""Where Linux keeps the access control lists of a file or folder, and those that its new entries inherit (acl(5))."""
 
 _KINDS = {
     errno.ENOSPC: ("no_space", "there is no space left", "Make room on the file system"),
@@ -104,7 +110,7 @@ class Folder:
     def open(cls, path: str, create_mode: Optional[int] = None, any_owner: bool = False) -> Folder:
         """Open a folder by its absolute path; make it, and parents with mode 0755, if ``create_mode`` is given.
 
-        Links among the parents are followed if nobody but the folder's owner, root or we could have placed them.
+        Links on the way are followed if nobody but root and the folder's owner could have placed them.
 
         :param any_owner: accept a folder of another user, and expect its contents to be that user's (for readers).
         :raises EsyncError: kinds ``missing_folder``, ``unsafe_parent``, ``wrong_owner``, ``not_a_folder``, ...
@@ -122,18 +128,24 @@ class Folder:
         return cls._open(path, None, any_owner)
 
     @classmethod
+    def place(cls, path: str) -> Tuple[Folder, str]:
+        """Where a folder lies that is to be made or replaced: its parent, and its name there; links are followed.
+
+        The parent may be root's, or one with the sticky bit; what it holds of us must belong to us.
+
+        :raises EsyncError: kinds ``missing_folder``, ``unsafe_parent``, ``not_a_folder``, ``bad_path``, ...
+        """
+        owner = os.geteuid()
+        with _Way(path, owner) as way:
+            name = way.to_parent()
+            return cls(way.opened(), os.path.dirname(os.path.normpath(path)), owner), name
+
+    @classmethod
     def _open(cls, path: str, create_mode: Optional[int], any_owner: bool) -> Optional[Folder]:
-        descriptor = _walk(path, create_mode)
-        if descriptor is None:
-            return None
-        try:
-            status = os.fstat(descriptor)
-            owner = status.st_uid if any_owner else os.geteuid()
-            _check_owner(status, owner, path)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return cls(descriptor, path, owner)
+        with _Way(path, None if any_owner else os.geteuid(), create_mode) as way:
+            if not way.to_end():
+                return None
+            return cls(way.opened(), path, way.owner_of_end())
 
     def child(self, name: str) -> Folder:
         """Open a folder inside this one; a link is refused.
@@ -281,9 +293,7 @@ class Folder:
                         raise EsyncError(
                             "what was read back is not what was written", "Check the disk", kind="io_error", path=path
                         )
-                    if gid is not None:
-                        os.fchown(descriptor, -1, gid)
-                    os.fchmod(descriptor, mode)
+                    _set_mode(descriptor, mode, gid)
                     os.fsync(descriptor)
                 os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:
@@ -347,33 +357,47 @@ class Folder:
         self.sync()
 
     def set_mode(self, mode: int, gid: Optional[int] = None) -> None:
-        """Give this folder a mode, and a group before that."""
+        """Give this folder a mode, and a group before that; access control lists are taken away."""
         with _telling(self.path, "set the mode"):
-            if gid is not None and os.fstat(self._descriptor).st_gid != gid:
-                os.fchown(self._descriptor, -1, gid)
-            os.fchmod(self._descriptor, mode)
+            _set_mode(self._descriptor, mode, gid)
 
     def set_file_mode(self, name: str, mode: int, gid: Optional[int] = None) -> None:
-        """Give a regular file inside a mode, and a group before that."""
+        """Give a regular file inside a mode, and a group before that; its access control list is taken away."""
         path = self._path(name)
         with _telling(path, "set the mode"):
-            # O_PATH and /proc, because the owner cannot open a file of mode 0000.
-            _check_regular(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False), path)
-            descriptor = os.open(
-                name, getattr(os, "O_PATH", os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor
-            )
+            found = os.open(name, _STEP_FLAGS, dir_fd=self._descriptor)
             try:
-                status = os.fstat(descriptor)
+                status = os.fstat(found)
                 _check_regular(status, path)
                 _check_owner(status, self.owner, path)
-                handle = f"/proc/self/fd/{descriptor}"
-                if gid is not None and status.st_gid != gid:
-                    # The new group gets what the mode says, not what an older one said.
+                # By /proc, because the owner cannot open a file of mode 0000, and by name it could be another one.
+                handle = f"/proc/self/fd/{found}"
+                if not status.st_mode & stat.S_IRUSR:
                     os.chmod(handle, 0o600)
-                    os.chown(handle, -1, gid)
-                os.chmod(handle, mode)
+                descriptor = os.open(handle, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            finally:
+                os.close(found)
+            try:
+                _set_mode(descriptor, mode, gid)
             finally:
                 os.close(descriptor)
+
+    def has_acl(self, name: Optional[str] = None) -> bool:
+        """Whether an access control list lets others in besides the mode of a regular file, or of the folder without a
+        name; ``False`` for what cannot be opened.
+        """
+        if name is None:
+            return _has_acl(self._descriptor)
+        try:
+            descriptor = os.open(
+                name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._descriptor
+            )
+        except OSError:
+            return False
+        try:
+            return _has_acl(descriptor)
+        finally:
+            os.close(descriptor)
 
     def remove(self, name: str, wipe: bool = False) -> None:
         """Remove a file or link, if it is there.
@@ -440,6 +464,8 @@ class Folder:
     def lock(self, wait: float = 60.0) -> Iterator[None]:
         """Keep other runs out of this folder. It leaves no file, and ends with the process whatever happens to it.
 
+        Whoever can open the folder can hold its lock: lock only one that nobody else may read.
+
         :param wait: seconds to wait for another run to finish.
         :raises EsyncError: kind ``locked``, naming the process that holds the lock if it can be known.
         """
@@ -477,10 +503,19 @@ class Folder:
                     # 1: FLOCK  ADVISORY  WRITE 4711 fe:01:131074 0 EOF
                     fields = line.split()
                     if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].rsplit(":", 1)[-1] == inode:
-                        return f" (process {fields[4]})"
+                        return f" (process {fields[4]}{_user_of(fields[4])})"
         except OSError:
             pass
         return ""
+
+
+def _user_of(pid: str) -> str:
+    """Whose process it is, in words, if that is somebody else."""
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return ""
+    return "" if uid == os.geteuid() else f" of {user_name(uid)}"
 
 
 # -- before a folder is opened --------------------------------------------------------------------------------
@@ -505,81 +540,248 @@ def refuse_web_roots(path: str, web_roots: Sequence[str], server: Optional[str] 
             )
 
 
-def _walk(path: str, create_mode: Optional[int]) -> Optional[int]:
-    """Open ``path`` from the root on, looking at every step; ``None`` if it is not there and not to be made."""
-    if not os.path.isabs(path):
-        raise EsyncError("the path is not absolute", "Write it from the root on", kind="bad_path", path=path)
-    here = "/"
-    steps = _steps(path)
-    links = 0
-    descriptor = os.open("/", _PARENT_FLAGS if steps else _FOLDER_FLAGS)
-    try:
-        while steps:
-            name = steps.pop(0)
-            standing = os.path.join(here, name)
-            made = False
-            parent = os.fstat(descriptor)
-            try:
-                status: Optional[os.stat_result] = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            except FileNotFoundError:
-                status = None
-            _check_parent(parent, here, path)
-            if status is not None and stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > _MAX_LINKS:
-                    raise EsyncError("too many links on the way", "Correct the links", kind="bad_path", path=path)
-                if status.st_uid not in (0, os.geteuid(), parent.st_uid):
+class _Way:
+    """The way from the root to a folder. Each step is opened, looked at through its descriptor, and then taken.
+
+    A context manager, which closes what is open.
+
+    :param path: absolute. :param owner: who may own what is on the way, besides root; None: whoever owns the end of it.
+    :param create_mode: the mode of the last folder, if what is missing is to be made.
+    """
+
+    def __init__(self, path: str, owner: Optional[int], create_mode: Optional[int] = None) -> None:
+        if not os.path.isabs(path):
+            raise EsyncError("the path is not absolute", "Write it from the root on", kind="bad_path", path=path)
+        self.path = path
+        self.owner = owner
+        self.create_mode = create_mode
+        self._here = "/"
+        self._steps = _steps(path)
+        self._links = 0
+        self._owners: List[Tuple[str, int]] = []
+        self._descriptor = -1
+
+    def __enter__(self) -> _Way:
+        with self._telling():
+            self._descriptor = os.open("/", _STEP_FLAGS)
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        os.close(self._descriptor)
+
+    def to_end(self) -> bool:
+        """Go to the folder itself. :returns: ``False`` if it is not there and not to be made."""
+        with self._telling():
+            while self._steps:
+                if not self._take(self._steps.pop(0)):
+                    return False
+        return True
+
+    def to_parent(self) -> str:
+        """Go to the folder's parent. :returns: the name of the folder, which need not exist, in it."""
+        with self._telling():
+            while self._steps:
+                name = self._steps.pop(0)
+                if not self._steps and not self._is_link(name):
+                    self._check_here(sticky=True)
+                    return name
+                if not self._take(name):
                     raise EsyncError(
-                        f"the link {standing} on the way belongs to user {status.st_uid}",
-                        "Remove the link",
-                        kind="unsafe_parent",
-                        path=path,
+                        f"its parent {os.path.join(self._here, name)} does not exist",
+                        "Create it, or correct the path",
+                        kind="missing_folder",
+                        path=self.path,
                     )
-                steps = _steps(os.path.join(here, os.readlink(name, dir_fd=descriptor))) + steps
-                # Start over from the root: a target may be absolute or climb.
-                here = "/"
-                os.close(descriptor)
-                descriptor = -1
-                descriptor = os.open("/", _PARENT_FLAGS if steps else _FOLDER_FLAGS)
-                continue
-            if status is None:
-                if create_mode is None:
-                    os.close(descriptor)
-                    return None
-                # Another run may be making the same folder right now.
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=descriptor)
-                    made = True
-            deeper = os.open(name, _PARENT_FLAGS if steps else _FOLDER_FLAGS, dir_fd=descriptor)
-            if made:
-                os.chmod(name, 0o755 if steps else create_mode or 0o700, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor, here = deeper, standing
-    except OSError as error:
-        if descriptor >= 0:
-            os.close(descriptor)
-        raise os_error(error, path, "make the folder" if create_mode is not None else "open the folder") from None
-    except BaseException:
-        if descriptor >= 0:
-            os.close(descriptor)
-        raise
-    return descriptor
+        raise EsyncError(
+            "it is the root of all files", "Give a folder inside another one", kind="bad_path", path=self.path
+        )
+
+    def opened(self) -> int:
+        """A descriptor of where it is now, to list it and to make entries; the caller closes it."""
+        with self._telling():
+            return os.open(".", _FOLDER_FLAGS, dir_fd=self._descriptor)
+
+    def owner_of_end(self) -> int:
+        """Who owns where it is now, and must own what was on the way.
+
+        :raises EsyncError: kinds ``wrong_owner``, ``unsafe_parent``.
+        """
+        with self._telling():
+            status = os.fstat(self._descriptor)
+        if self.owner is not None:
+            _check_owner(status, self.owner, self.path)
+        for what, uid in self._owners:
+            if uid != status.st_uid:
+                raise self._unsafe_owner(what, uid)
+        return status.st_uid
+
+    # -- a step --
+
+    def _take(self, name: str) -> bool:
+        standing = os.path.join(self._here, name)
+        # Before anything is made there.
+        self._check_here(sticky=True)
+        entered = self._enter(name)
+        if entered is None:
+            return False
+        try:
+            status = os.fstat(entered)
+            if stat.S_ISLNK(status.st_mode):
+                self._check_here(sticky=False, link=standing)
+                self._check_uid(f"the link {standing} on the way", status.st_uid)
+                self._follow(os.readlink("", dir_fd=entered))
+                return True
+            if not stat.S_ISDIR(status.st_mode):
+                raise OSError(errno.ENOTDIR, "")
+            self._here = standing
+            self._descriptor, entered = entered, self._descriptor
+        finally:
+            os.close(entered)
+        return True
+
+    def _enter(self, name: str) -> Optional[int]:
+        """Open an entry of the folder, whatever it is; None if it is not there and not to be made."""
+        try:
+            return os.open(name, _STEP_FLAGS, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            if self.create_mode is None:
+                return None
+        try:
+            os.mkdir(name, 0o700, dir_fd=self._descriptor)
+        except FileExistsError:  # another run may be making the same folder right now
+            return os.open(name, _STEP_FLAGS, dir_fd=self._descriptor)
+        entered = os.open(name, _FOLDER_FLAGS, dir_fd=self._descriptor)
+        try:
+            # By the descriptor: by its name it could by now be something else, of somebody else.
+            _check_owner(os.fstat(entered), os.geteuid(), os.path.join(self._here, name))
+            _set_mode(entered, 0o755 if self._steps else self.create_mode)
+        except BaseException:
+            os.close(entered)
+            raise
+        return entered
+
+    def _follow(self, target: str) -> None:
+        self._links += 1
+        if self._links > _MAX_LINKS:
+            raise EsyncError("too many links on the way", "Correct the links", kind="bad_path", path=self.path)
+        self._steps = _steps(os.path.join(self._here, target)) + self._steps
+        # Start over from the root: a target may be absolute or climb.
+        root = os.open("/", _STEP_FLAGS)
+        os.close(self._descriptor)
+        self._descriptor, self._here = root, "/"
+
+    def _is_link(self, name: str) -> bool:
+        try:
+            return stat.S_ISLNK(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            return False
+
+    # -- what may be on the way --
+
+    def _check_here(self, sticky: bool, link: Optional[str] = None) -> None:
+        """Refuse a parent in which somebody else could put something in our place.
+
+        :param sticky: whether others may write there if the sticky bit keeps them from removing what is not theirs.
+        :param link: the link in it that would be followed.
+        """
+        status, here = os.fstat(self._descriptor), self._here
+        self._check_uid(f"its parent {here}", status.st_uid)
+        writable = status.st_mode & stat.S_IWOTH or (
+            status.st_mode & stat.S_IWGRP and not _is_private_group(self._descriptor, status)
+        )
+        if not writable or (sticky and status.st_mode & stat.S_ISVTX):
+            return
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        if link:
+            cause = f"the link {link} on the way may be anybody's, because others may write to {here} ({mode})"
+            remedy = "Give the path without that link"
+        else:
+            cause = f"others may replace it, because they may write to its parent {here} ({mode})"
+            remedy = f"Take that right away (chmod go-w {here}), or choose another folder"
+        raise EsyncError(cause, remedy, kind="unsafe_parent", path=self.path)
+
+    def _check_uid(self, what: str, uid: int) -> None:
+        if uid == 0 or uid == self.owner:
+            return
+        if self.owner is not None:
+            raise self._unsafe_owner(what, uid)
+        self._owners.append((what, uid))
+
+    def _unsafe_owner(self, what: str, uid: int) -> EsyncError:
+        return EsyncError(
+            f"{what} belongs to user {user_name(uid)}, who could put something else in its place",
+            "Give that to root (chown -h root), or choose another folder",
+            kind="unsafe_parent",
+            path=self.path,
+        )
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        with _telling(self.path, "make the folder" if self.create_mode is not None else "open the folder"):
+            yield
 
 
 def _steps(path: str) -> List[str]:
     return [step for step in os.path.normpath(path).split("/") if step]
 
 
-def _check_parent(status: os.stat_result, here: str, path: str) -> None:
-    # In a folder that others may write to, they can rename ours away and put theirs there; the sticky bit prevents it.
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        raise EsyncError(
-            f"anybody may replace it, because others may write to its parent {here} "
-            f"({stat.S_IMODE(status.st_mode):04o})",
-            f"Take that right away (chmod o-w {here}), or choose another esync_directory",
-            kind="unsafe_parent",
-            path=path,
-        )
+def _is_private_group(descriptor: int, status: os.stat_result) -> bool:
+    """Whether a folder's group is one that only its owner is in, as many distributions make one for each user.
+
+    Their folders are writable by that group by default. Root has no such group: others may be in the group root.
+    """
+    if status.st_uid == 0:
+        return False
+    try:
+        import grp
+        import pwd
+
+        user, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+        readable = os.open(".", _FOLDER_FLAGS, dir_fd=descriptor)
+    except (ImportError, KeyError, OSError):
+        return False
+    try:
+        # With an access control list the bits of the group say what anybody in that list may do.
+        if _has_acl(readable):
+            return False
+    finally:
+        os.close(readable)
+    return (user.pw_name, user.pw_gid) == (group.gr_name, group.gr_gid) and not {*group.gr_mem} - {user.pw_name}
+
+
+# -- modes ----------------------------------------------------------------------------------------------------
+
+
+def _set_mode(descriptor: int, mode: int, gid: Optional[int] = None) -> None:
+    """Give what is open a mode, and a group before that, and take its access control lists away.
+
+    With such a list, which can come from the folder around it, the bits of the group are those of everybody in it: a
+    mode that lets one group read would let them all.
+    """
+    status = os.fstat(descriptor)
+    lists = _has_acl(descriptor)
+    moved = gid is not None and status.st_gid != gid
+    if (lists or moved) and not mode & 0o007:
+        # Nobody gets meanwhile what an older mode gave to others.
+        os.fchmod(descriptor, mode & 0o700)
+    for name in _ACLS if lists else ():
+        try:
+            os.removexattr(descriptor, name)
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+    if moved:
+        os.fchown(descriptor, -1, gid if gid is not None else -1)
+    os.fchmod(descriptor, mode)
+
+
+def _has_acl(descriptor: int) -> bool:
+    """Whether what is open has access control lists; on a file system without them nothing has."""
+    for name in _ACLS:
+        with contextlib.suppress(OSError):
+            os.getxattr(descriptor, name)
+            return True
+    return False
 
 
 def _check_owner(status: os.stat_result, owner: int, path: str) -> None:

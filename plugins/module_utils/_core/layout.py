@@ -39,6 +39,8 @@ SHARED_INDEX = "shared.json"
 """Which client sets of peers a folder holds, with the SHA-256 of each file, and untrusted certificates."""
 
 BASE_MODE = 0o755
+GENERATIONS_MODE = 0o711
+"""Others pass through, as a service with the group of the keys does, but cannot open it, and so not hold its lock."""
 PUBLIC_MODE = 0o644
 SECRET_MODE = 0o600
 

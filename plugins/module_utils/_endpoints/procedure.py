@@ -27,6 +27,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place, describe, other_protocol
+from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 
 RESTART_ASKED_FOR = "restart_asked_for"
 CONFIGURATION_DIFFERS = "configuration_differs"
@@ -74,7 +75,7 @@ def bring_up(driver: Type[Endpoint], settings: EndpointSettings, check: bool = F
     if missing:
         raise missing
     notes.current_fingerprint(settings.directory)
-    with Folder.open(settings.directory) as folder, folder.lock():
+    with Folder.open(settings.directory) as folder, locked(folder):
         plan = _plan(endpoint, folder, check)
         if plan.outcome.reasons:
             _load(endpoint, folder, plan)
@@ -96,7 +97,7 @@ def take_down(driver: Type[Endpoint], settings: EndpointSettings, reason: str, c
             base = Folder.find(settings.directory)
             if base:
                 stack.enter_context(base)
-                stack.enter_context(base.lock())
+                stack.enter_context(locked(base))
             _unload(endpoint, base, before)
     return EndpointOutcome((reason,), before.configuration, "")
 

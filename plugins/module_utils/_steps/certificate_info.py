@@ -69,4 +69,5 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
 
 
 def _shown(mode: Mode) -> Dict[str, str]:
-    return {"found": f"{mode.found:04o}", "wanted": f"{mode.wanted:04o}"}
+    # As ls shows it, which is where the administrator will look.
+    return {"found": f"{mode.found:04o}" + "+" * mode.acl, "wanted": f"{mode.wanted:04o}"}

@@ -19,6 +19,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.generations impo
     Sets,
     check_settings,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 
 SPEC: Dict[str, Any] = {
     **shared.SPEC,
@@ -67,7 +68,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         if base:
             stack.enter_context(base)
             if not context.check:
-                stack.enter_context(base.lock())
+                stack.enter_context(locked(base, make=create))
         installed = shared.shared_keys_of(base, name, settings.gid, options["deep"])[0]
         # Without the directory there is nothing to switch, retire or destroy.
         sets = Sets(base, settings, now, context.check or base is None, options["deep"])

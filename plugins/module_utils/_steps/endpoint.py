@@ -21,6 +21,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure im
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context, difference
+from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 
 _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 
@@ -148,7 +149,7 @@ def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool)
     base = Folder.find(settings.directory)
     if base is None:
         return []
-    with base, base.lock():
+    with base, locked(base, check=check):
         if not in_force.has_note(base):
             return []
         if not check:

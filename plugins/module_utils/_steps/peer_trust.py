@@ -16,6 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import TRUS
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, WEB_ROOTS, Context, difference
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import distrust_from
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
 
 DISTRUSTED: Dict[str, Any] = {
@@ -64,7 +65,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     if found is None:
         change = TrustChange(True, digest_of(entries), tuple(sorted(entries)), (), distrusted)
     else:
-        with found as base, base.lock():
+        with found as base, locked(base, make=True, check=context.check):
             change = apply(
                 base,
                 name,

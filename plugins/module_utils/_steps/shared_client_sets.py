@@ -22,6 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._steps.peer_trust impor
 from ansible_collections.esync.mesh.plugins.module_utils._store import shared_set_writer as writer
 from ansible_collections.esync.mesh.plugins.module_utils._store.exchange_folder import read_client_sets
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
+from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import SharedKey, entries_from
 
 SPEC: Dict[str, Any] = {
@@ -55,7 +56,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     name, state = options["name"], options["state"]
     refuse_web_roots(options["directory"], options["web_roots"], name)
     entries = entries_from(options["entries"])
-    with Folder.open(options["directory"]) as base, base.lock():
+    with Folder.open(options["directory"]) as base, locked(base, check=context.check):
         if state == "fetched":
             passphrase = passphrase_of(options, "pfx_passphrase") or b""
             packed = writer.pack(base, name, passphrase, [entry.fingerprint for entry in entries])

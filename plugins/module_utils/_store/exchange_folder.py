@@ -11,10 +11,10 @@ It comes from elsewhere, so nothing in it is believed: everything is validated, 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
-import os
 import re
 import stat
 from dataclasses import dataclass, field
@@ -26,7 +26,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
     Folder,
     kind_of,
-    os_error,
     refuse_web_roots,
     temporary_name,
 )
@@ -600,40 +599,34 @@ def write(path: str, one: RemoteSet, web_roots: Sequence[str], check: bool = Fal
     :raises EsyncError: something is there that is not an unchanged earlier export of this server (kind ``exists``), or
         the folder lies under a web root or where others may write.
     """
-    path = os.path.normpath(path)
     try:
         refuse_web_roots(path, web_roots, one.name)
-        with Folder.open(os.path.dirname(path), any_owner=True) as parent:
-            status = parent.status()
-            there = parent.status(os.path.basename(path)) is not None
+        parent, entry = Folder.place(path)
     except EsyncError as error:
         raise EsyncError(error.cause, _CHOOSE, kind=error.kind, server=one.name, path=path) from None
-    if status and status.st_mode & _WRITABLE and not status.st_mode & 0o1000:
-        raise EsyncError(
-            "others may write to its parent, and could replace it",
-            _CHOOSE,
-            kind="unsafe_parent",
-            server=one.name,
-            path=path,
-        )
-    wanted = contents(one)
-    if there and _is_export(path, one.name) == wanted and (not one.private or _is_narrow(path)):
-        return False
-    if not check:
-        _replace(path, wanted, there, bool(one.private))
+    with parent:
+        there = parent.status(entry) is not None
+        wanted = contents(one)
+        if there:
+            found, narrow = _earlier_export(parent, entry, one.name, path)
+            if found == wanted and (narrow or not one.private):
+                return False
+        if not check:
+            _replace(parent, entry, wanted, there, bool(one.private))
     return True
 
 
-def _is_export(path: str, name: str) -> Dict[str, bytes]:
-    """The files of an earlier export that nobody has changed.
+def _earlier_export(parent: Folder, entry: str, name: str, path: str) -> Tuple[Dict[str, bytes], bool]:
+    """The files of an earlier export that nobody has changed, and whether nobody but its owner may look into it.
 
     :raises EsyncError: kind ``exists``: it is something else.
     """
-    try:
-        with Folder.open(path) as folder:
-            found = {entry: folder.read(entry, limit=x509.MAX_BYTES) for entry in folder.entries()}
-    except EsyncError:
-        found = {}
+    found: Dict[str, bytes] = {}
+    narrow = False
+    with contextlib.suppress(EsyncError), parent.child(entry) as folder:
+        found = {entry: folder.read(entry, limit=x509.MAX_BYTES) for entry in folder.entries()}
+        modes = [(folder.status(), 0o700), *((folder.status(entry), 0o600) for entry in found)]
+        narrow = all(status is not None and stat.S_IMODE(status.st_mode) == mode for status, mode in modes)
     text = found.get(manifest_file(name), b"")
     manifest = parse_manifest(text)
     listed: Set[Tuple[str, str]] = set()
@@ -652,31 +645,20 @@ def _is_export(path: str, name: str) -> Dict[str, bytes]:
             server=name,
             path=path,
         )
-    return found
+    return found, narrow
 
 
-def _is_narrow(path: str) -> bool:
-    """Is it a folder that nobody but its owner may look into?"""
-    with Folder.open(path) as folder:
-        found = [(folder.status(), 0o700), *((folder.status(entry), 0o600) for entry in folder.entries())]
-    return all(status is not None and stat.S_IMODE(status.st_mode) == mode for status, mode in found)
-
-
-def _replace(path: str, wanted: Mapping[str, bytes], there: bool, private: bool) -> None:
-    parent = os.path.dirname(path)
-    fresh, old = (os.path.join(parent, temporary_name()) for _number in range(2))
+def _replace(parent: Folder, entry: str, wanted: Mapping[str, bytes], there: bool, private: bool) -> None:
+    fresh, old = temporary_name(), temporary_name()
     try:
-        with Folder.open(fresh, create_mode=0o700 if private else 0o755) as folder:
-            for entry, data in wanted.items():
-                folder.write(entry, data, 0o600 if private else 0o644)
+        with parent.make_child(fresh, 0o700 if private else 0o755) as folder:
+            for name, data in wanted.items():
+                folder.write(name, data, 0o600 if private else 0o644)
         if there:
-            os.rename(path, old)
-        # Onto something that was put there meanwhile it fails, unless that is an empty folder.
-        os.rename(fresh, path)
-    except OSError as error:
-        raise os_error(error, path, "make the folder") from None
+            parent.rename(entry, old)
+        # Onto something that was put there meanwhile it fails.
+        parent.rename(fresh, entry)
     finally:
-        with Folder.open(parent, any_owner=True) as folder:
-            for leftover in (fresh, old):
-                folder.remove_tree(os.path.basename(leftover), wipe=True)
-            folder.sync()
+        for leftover in (fresh, old):
+            parent.remove_tree(leftover, wipe=True)
+        parent.sync()

@@ -54,7 +54,7 @@ class GenerationWriter:
         if rotation:
             identity = f"{identity}-{rotation}"
         if base.status(names.GENERATIONS) is None:
-            base.make_child(names.GENERATIONS, layout.BASE_MODE).close()
+            base.make_child(names.GENERATIONS, layout.GENERATIONS_MODE).close()
         with base.child(names.GENERATIONS) as generations:
             unfinished = temporary_name()
             try:

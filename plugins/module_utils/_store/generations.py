@@ -286,10 +286,11 @@ class Sets:
         """Destroy everything of ours; what is not ours stays, and the folder with it."""
         ours = [name for name in sorted(OURS) if self._exists(name)]
         if self._base:
-            # The links first: nothing may point to a key that is being destroyed.
-            for name in sorted(ours, key=lambda one: one in (names.GENERATIONS, names.REMOTE, names.SHARED)):
-                self._base.remove_tree(name, wipe=True)
             for name in self.found.leftovers:
+                self._base.remove_tree(name, wipe=True)
+            # The links first: nothing may point to a key that is being destroyed. Last the folder that bears the lock.
+            folders = (names.REMOTE, names.SHARED, names.GENERATIONS)
+            for name in sorted(ours, key=lambda one: folders.index(one) if one in folders else -1):
                 self._base.remove_tree(name, wipe=True)
             self._again()
         return self._outcome(bool(ours))

@@ -77,12 +77,14 @@ class Mode:
     """A mode or group to be corrected.
 
     :param place: the names of the folders and the file below the directory; empty for the directory itself.
+    :param acl: whether an access control list lets others in besides.
     """
 
     place: Tuple[str, ...]
     found: int
     wanted: int
     gid: Optional[int]
+    acl: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,5 +157,6 @@ class Findings:
         # A group's modes have exactly the group's read (and search) bits more.
         if self.expected.any_group and found & ~0o050 == wanted & ~0o050:
             return
-        if found != wanted or wrong_group:
-            self.modes.append(Mode(place, found, wanted, gid))
+        acl = folder.has_acl(name)
+        if found != wanted or wrong_group or acl:
+            self.modes.append(Mode(place, found, wanted, gid, acl))

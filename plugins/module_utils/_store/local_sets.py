@@ -112,7 +112,7 @@ def inspect(base: Folder, expected: Expected, deep: bool = True) -> Inspection:
     if names.GENERATIONS in entries:
         try:
             with base.child(names.GENERATIONS) as folder:
-                findings.mode((names.GENERATIONS,), folder, None, layout.BASE_MODE, None)
+                findings.mode((names.GENERATIONS,), folder, None, layout.GENERATIONS_MODE, None)
                 ids, unfinished, unexpected = _sort_out(folder, findings)
                 for state, identity in links.items():
                     if identity in ids:

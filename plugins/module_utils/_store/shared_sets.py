@@ -59,7 +59,7 @@ class SharedKeys:
     :param entries: those whose files are there and sound.
     :param folder: the name of its folder.
     :param withdrawn: whether it is kept only until it is proved that nobody accepts it any more.
-    :param damaged: the files in it that are damaged, missing or unexpected, or have another mode or group.
+    :param damaged: the files in it that are damaged, missing or unexpected, or have another mode, group or an ACL.
     """
 
     entries: Tuple[SharedKey, ...]
@@ -114,7 +114,7 @@ def read(base: Folder, server: str, gid: Optional[int] = None, deep: bool = True
             if not untrusted.is_complete(data.get(untrusted.KEY), (entry.peer for entry in entries)):
                 damaged.append(layout.SHARED_INDEX)
             return SharedKeys(sound, folder, link == names.HANDED_BEFORE, tuple(sorted(set(damaged))))
-    except (EsyncError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, EsyncError) and error.kind in ("no_permission", "missing_dependency"):
             raise
         raise EsyncError(
@@ -161,16 +161,17 @@ def _compared(
             or status is None
             or stat.S_IMODE(status.st_mode) != layout.file_mode(name, gid)
             or gid_wanted not in (None, status.st_gid)
+            or inside.has_acl(name)
         ):
             damaged.append(name)
     return tuple(sound), damaged
 
 
 def _narrow(folder: Folder, mode: int, gid: Optional[int], name: str) -> List[str]:
-    """The folder's name among what is damaged, if its mode or group is another."""
+    """The folder's name among what is damaged, if its mode or group is another, or others can get in by an ACL."""
     status = folder.status()
     sound = status is not None and stat.S_IMODE(status.st_mode) == mode and gid in (None, status.st_gid)
-    return [] if sound else [name]
+    return [] if sound and not folder.has_acl() else [name]
 
 
 def _belong(files: Mapping[str, bytes], entry: SharedKey) -> bool:

@@ -29,7 +29,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import 
     Distrust,
     distrust_from,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, read_file, replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import fingerprint_of, has_role, key_of
 
 VERSION = 1
@@ -175,11 +175,11 @@ class Ledger:
         """
         path = self.path(name)
         try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            text = read_file(path)
+        except EsyncError as error:
+            raise _damaged(str(path), error.cause) from None
+        if text is None:
             return None
-        except (OSError, UnicodeDecodeError):
-            raise _damaged(str(path), "it cannot be read") from None
         if _PRIVATE.search(text):
             raise _damaged(str(path), "it holds a private key, which has no place in the ledger")
         try:
@@ -204,6 +204,8 @@ class Ledger:
             )
         except EsyncError as error:
             raise _damaged(str(path), error.cause) from None
+        except RecursionError:
+            raise _damaged(str(path), "it is nested far deeper than a ledger file is") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(str(path), "it is no ledger file, or damaged") from None
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import replace_file
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import read_file, replace_file
 from ansible_collections.esync.mesh.plugins.plugin_utils._report import html, junit, mesh_json, prometheus
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh
 
@@ -23,6 +24,9 @@ REPORTS: Mapping[str, Writer] = {
     "mesh.prom": prometheus.text,
 }
 """File name to its writer."""
+
+_LIMIT = 64 << 20
+"""Bytes of a report that is there already; a larger one is not ours, and is only replaced."""
 
 
 def write_reports(mesh: Mesh, folder: Path, now: str) -> None:
@@ -38,9 +42,9 @@ def write_reports(mesh: Mesh, folder: Path, now: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        # There is none yet; writing it reports anything else that is wrong with it.
+        return read_file(path, _LIMIT) or ""
+    except EsyncError:
+        # Writing it reports what is wrong with it, if that matters.
         return ""
 
 
