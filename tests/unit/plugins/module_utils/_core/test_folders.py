@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
+from other_users import OTHER, acls, as_other, let_in, needs_root
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import folders as files
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -76,6 +79,175 @@ def test_a_parent_that_others_may_write_to_is_refused_and_named(tmp_path: Path) 
     assert not (open_to_all / "esync").exists()
     open_to_all.chmod(0o1777)
     Folder.open(str(open_to_all / "esync"), 0o755).close()
+
+
+def refused(path: Path, **options: Any) -> EsyncError:
+    """The error with which a folder is refused, whether it is to be opened or made or is the place of another one."""
+    errors = []
+    for attempt in (
+        lambda: Folder.open(str(path), 0o755),
+        lambda: Folder.find(str(path), **options),
+        lambda: Folder.place(str(path)),
+    ):
+        with pytest.raises(EsyncError) as caught:
+            attempt()
+        errors.append(caught.value)
+    assert {(error.kind, error.path) for error in errors} == {("unsafe_parent", str(path))}
+    return errors[0]
+
+
+@needs_root
+@pytest.mark.parametrize("depth", ["", "deeper", "deeper/still"])
+def test_a_parent_of_another_user_is_refused_and_named(tmp_path: Path, depth: str) -> None:
+    foreign = tmp_path / "foreign"
+    (foreign / depth / "esync").mkdir(parents=True)
+    os.chown(foreign, OTHER, -1)
+    error = refused(foreign / depth / "esync")
+    assert str(foreign) in error.cause
+    assert files.user_name(OTHER) in error.cause
+    with pytest.raises(EsyncError):
+        Folder.open(str(foreign / depth / "fresh"), 0o755)
+    assert not (foreign / depth / "fresh").exists()
+
+
+@needs_root
+def test_a_reader_accepts_the_owner_of_the_folder_on_the_way_and_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs" / "esync"
+    folder.mkdir(parents=True)
+    for path in (folder.parent, folder):
+        os.chown(path, OTHER, -1)
+    with Folder.open(str(folder), any_owner=True) as reader:
+        assert reader.owner == OTHER
+    for uid in (0, 12345):
+        os.chown(folder, uid, -1)
+        with pytest.raises(EsyncError) as caught:
+            Folder.open(str(folder), any_owner=True)
+        assert caught.value.kind == "unsafe_parent"
+
+
+def test_a_parent_that_a_group_may_write_to_is_refused_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    (shared / "esync").mkdir(parents=True)
+    shared.chmod(0o775)
+    real = grp.getgrgid
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group((real(gid).gr_name, "x", gid, ["mallory"])))
+    assert f"{shared} (0775)" in refused(shared / "esync").cause
+    shared.chmod(0o755)
+    Folder.open(str(shared / "esync")).close()
+
+
+def test_a_group_with_nobody_but_the_owner_in_it_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own").chmod(0o775)
+    me = pwd.struct_passwd(("me", "x", os.geteuid(), os.getegid(), "", "", ""))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: me)
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group(("me", "x", gid, ["me"])))
+    if ROOT:
+        # In the group root there may be others.
+        refused(tmp_path / "own" / "esync")
+        return
+    Folder.open(str(tmp_path / "own" / "esync"), 0o755).close()
+    let_in(tmp_path / "own", 7)
+    refused(tmp_path / "own" / "esync")
+
+
+def test_a_parent_that_an_access_control_list_lets_others_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir(mode=0o755)
+    let_in(tmp_path / "shared", 7)
+    assert str(tmp_path / "shared") in refused(tmp_path / "shared" / "esync").cause
+
+
+@needs_root
+def test_in_a_folder_with_the_sticky_bit_only_what_is_ours_is_used(tmp_path: Path) -> None:
+    (tmp_path / "sticky").mkdir()
+    (tmp_path / "sticky").chmod(0o1777)
+    assert as_other(tmp_path / "sticky", lambda: os.mkdir("esync"))
+    with pytest.raises(EsyncError) as caught:
+        Folder.open(str(tmp_path / "sticky" / "esync"), 0o755)
+    assert caught.value.kind == "wrong_owner"
+    refused(tmp_path / "sticky" / "esync" / "deeper")
+    (tmp_path / "ours").mkdir()
+    assert as_other(tmp_path / "sticky", lambda: os.symlink("../ours", "link"))
+    refused(tmp_path / "sticky" / "link" / "esync")
+    # Not even a link of our own: whatever bore its name before may have been anybody's.
+    (tmp_path / "sticky" / "own").symlink_to("../ours")
+    assert "own" in refused(tmp_path / "sticky" / "own" / "esync").cause
+    assert list((tmp_path / "ours").iterdir()) == []
+    Folder.open(str(tmp_path / "sticky" / "fresh" / "esync"), 0o755).close()
+    assert not as_other(tmp_path / "sticky", lambda: os.rename("fresh", "gone"))
+
+
+@needs_root
+def test_a_link_of_another_user_is_refused_and_named(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    for name in ("link", "esync"):
+        (tmp_path / name).symlink_to("real")
+        os.lchown(tmp_path / name, OTHER, -1)
+    assert f"{tmp_path}/link" in refused(tmp_path / "link" / "esync").cause
+    assert f"{tmp_path}/esync" in refused(tmp_path / "esync").cause
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+def test_a_folder_that_is_a_link_to_a_data_disk(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "esync").symlink_to(tmp_path / "data" / "esync")
+    with Folder.open(str(tmp_path / "esync"), 0o755) as folder:
+        folder.write("file", b"x", 0o644)
+    assert (tmp_path / "data" / "esync" / "file").read_bytes() == b"x"
+    parent, name = Folder.place(str(tmp_path / "esync"))
+    with parent:
+        assert (name, parent.entries()) == ("esync", ["esync"])
+        assert parent.status().st_ino == (tmp_path / "data").stat().st_ino
+
+
+def test_the_place_of_a_folder(tmp_path: Path) -> None:
+    parent, name = Folder.place(str(tmp_path / "new"))
+    with parent:
+        assert (name, parent.entries()) == ("new", [])
+    for path, kind in ((tmp_path / "none" / "new", "missing_folder"), (Path("/"), "bad_path"), (Path("x"), "bad_path")):
+        with pytest.raises(EsyncError) as caught:
+            Folder.place(str(path))
+        assert (caught.value.kind, caught.value.path) == (kind, str(path))
+
+
+def test_what_is_put_in_the_place_of_a_new_folder_keeps_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim").chmod(0o700)
+    real = os.open
+
+    def swapped(path: Any, *args: Any, **options: Any) -> int:
+        descriptor = real(path, *args, **options)
+        if path == "esync" and not (tmp_path / "moved").exists():
+            (tmp_path / "esync").rename(tmp_path / "moved")
+            (tmp_path / "esync").symlink_to("victim")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swapped)
+    Folder.open(str(tmp_path / "esync"), 0o755).close()
+    assert (mode(tmp_path / "victim"), mode(tmp_path / "moved")) == (0o700, 0o755)
+
+
+@needs_root
+def test_a_folder_of_another_user_in_the_place_of_a_new_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "foreign").mkdir(mode=0o700)
+    os.chown(tmp_path / "foreign", OTHER, -1)
+    real = os.mkdir
+
+    def swapped(path: Any, *args: Any, **options: Any) -> None:
+        real(path, *args, **options)
+        (tmp_path / "foreign").rename(tmp_path / "esync")
+
+    monkeypatch.setattr(os, "mkdir", swapped)
+    with pytest.raises(EsyncError) as caught:
+        Folder.open(str(tmp_path / "esync"), 0o755)
+    assert caught.value.kind == "wrong_owner"
+    assert mode(tmp_path / "esync") == 0o700
 
 
 def test_our_own_links_among_the_parents_are_followed(tmp_path: Path) -> None:
@@ -264,6 +436,86 @@ def test_modes_are_set_without_following_and_even_on_a_closed_file(tmp_path: Pat
     with pytest.raises(EsyncError):
         folder.set_file_mode("link", 0o644)
     assert mode(tmp_path / "victim") == 0o600
+
+
+# -- access control lists --------------------------------------------------------------------------------------
+
+
+def test_what_is_made_inherits_no_access_control_list(tmp_path: Path) -> None:
+    let_in(tmp_path, 7, inherited=True)
+    with Folder.open(str(tmp_path / "up" / "esync"), 0o755) as base:
+        for path in (tmp_path / "up", tmp_path / "up" / "esync"):
+            assert acls(path) == []
+        # Whatever got there later, such as by an administrator.
+        let_in(tmp_path / "up" / "esync", 7, inherited=True)
+        base.write("key", b"secret", 0o640, os.getegid())
+        with base.make_child("keys", 0o750, os.getegid()) as inside:
+            inside.write("key", b"secret", 0o640, os.getegid())
+        for name in ("key", "keys", "keys/key"):
+            assert acls(Path(base.path) / name) == []
+        assert [mode(Path(base.path) / name) for name in ("key", "keys", "keys/key")] == [0o640, 0o750, 0o640]
+        if ROOT:
+            # What would be the case without all of this.
+            assert not as_other(Path(base.path), lambda: Path("key").read_bytes())
+
+
+def test_no_list_lets_anybody_in_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Folder.open(str(tmp_path / "esync"), 0o755) as base:
+        base.write("key", b"secret", 0o640)
+        let_in(tmp_path / "esync", 7, inherited=True)
+        let_in(tmp_path / "esync" / "key", 4)
+        seen = []
+        for name in ("fchmod", "fchown", "removexattr"):
+            real = getattr(os, name)
+
+            def watched(descriptor: int, *args: Any, real: Any = real, **options: Any) -> None:
+                real(descriptor, *args, **options)
+                open_to_others = stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o070
+                lists = [one for one in os.listxattr(descriptor) if one.startswith("system.posix_acl")]
+                seen.append(bool(open_to_others and lists))
+
+            monkeypatch.setattr(os, name, watched)
+        base.write("new", b"secret", 0o640, os.getegid())
+        base.set_file_mode("key", 0o640, os.getegid())
+    assert len(seen) > 4
+    assert not any(seen)
+
+
+def test_access_control_lists_are_noticed_and_taken_away_with_the_mode(tmp_path: Path) -> None:
+    with Folder.open(str(tmp_path / "esync"), 0o755) as base:
+        base.write("key", b"secret", 0o640)
+        base.make_child("keys", 0o750).close()
+        assert not base.has_acl("key")
+        let_in(tmp_path / "esync" / "key", 4)
+        let_in(tmp_path / "esync" / "keys", 5)
+        let_in(tmp_path / "esync", 5, inherited=True)
+        if ROOT:
+            assert as_other(tmp_path / "esync", lambda: Path("key").read_bytes())
+        assert base.has_acl("key")
+        assert base.has_acl()
+        base.set_file_mode("key", 0o640)
+        base.set_mode(0o755)
+        with base.child("keys") as inside:
+            assert inside.has_acl()
+            inside.set_mode(0o750)
+        for name in ("", "key", "keys"):
+            assert acls(tmp_path / "esync" / name) == []
+        if ROOT:
+            assert not as_other(tmp_path / "esync", lambda: Path("key").read_bytes())
+        assert not base.has_acl("none")
+
+
+def test_a_file_system_without_access_control_lists(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOTSUP, "")
+
+    monkeypatch.setattr(os, "getxattr", fails)
+    monkeypatch.setattr(os, "removexattr", fails)
+    folder.write("key", b"x", 0o640, os.getegid())
+    folder.set_file_mode("key", 0o600)
+    folder.set_mode(0o750)
+    assert (mode(Path(folder.path) / "key"), mode(Path(folder.path))) == (0o600, 0o750)
+    assert not folder.has_acl("key")
 
 
 # -- links -----------------------------------------------------------------------------------------------------
