@@ -54,6 +54,13 @@ def test_no_trust(mesh: Any, bravo: str) -> None:
     assert (caught.value.kind, caught.value.path) == ("no_trust", f"{bravo}/trusted")
 
 
+def test_a_place_where_others_could_replace_it_is_told_as_such(bravo: str) -> None:
+    Path(bravo).parent.chmod(0o777)
+    with pytest.raises(EsyncError) as caught:
+        tls.read_trust(bravo)
+    assert (caught.value.kind, caught.value.path) == ("unsafe_parent", bravo)
+
+
 ENTRY = {"peer": "alpha", "role": "client", "state": "current", "fingerprint": "ab"}
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
 from cryptography.x509 import load_der_x509_certificate
 from hostile_folders import CASES, NOW, PASSPHRASE, Hostile, certificate, key, told
+from other_users import OTHER, acls, as_other, let_in, needs_root
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -238,6 +239,63 @@ def test_no_export_under_a_web_root_or_where_others_may_write(tmp_path: Path) ->
             folder.write(str(tmp_path / kind / "out"), exported(tmp_path), roots)
         assert caught.value.kind == kind
         assert not (tmp_path / kind / "out").exists()
+
+
+@needs_root
+@pytest.mark.parametrize("change", ["owner", "group", "list"])
+def test_no_folder_where_another_user_could_replace_it(tmp_path: Path, hostile: Hostile, change: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir(mode=0o755)
+    hostile.path.rename(place / "in")
+    folder.write(str(place / "out"), exported(tmp_path), ())
+    read(place / "in")
+    if change == "owner":
+        os.chown(place, OTHER, -1)
+    elif change == "group":
+        os.chown(place, -1, OTHER)
+        place.chmod(0o775)
+    else:
+        let_in(place, 7)
+    before = state_of(place / "out")
+    with pytest.raises(EsyncError) as caught:
+        folder.write(str(place / "out"), exported(tmp_path, label="new"), ())
+    assert caught.value.kind == "unsafe_parent"
+    assert refusals(place / "in") == {("unsafe_parent", "")}
+    assert state_of(place / "out") == before
+
+
+def test_folders_that_are_links_to_a_data_disk(tmp_path: Path, hostile: Hostile) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "here").symlink_to(hostile.path)
+    (tmp_path / "out").symlink_to("data/out")
+    assert read(tmp_path / "here").sets[0].name == "guest"
+    for label in ("", "new"):
+        assert folder.write(str(tmp_path / "out"), exported(tmp_path, label=label), ())
+        assert not folder.write(str(tmp_path / "out"), exported(tmp_path, label=label), ())
+    assert (tmp_path / "out").is_symlink()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["out"]
+
+
+@needs_root
+def test_where_everybody_may_make_folders_nobody_can_replace_ours(tmp_path: Path) -> None:
+    (tmp_path / "sticky").mkdir()
+    (tmp_path / "sticky").chmod(0o1777)
+    one = replace(exported(tmp_path), client_sets={"current": b"key"})
+    assert folder.write(str(tmp_path / "sticky" / "out"), one, ())
+    assert not as_other(tmp_path / "sticky", lambda: os.rename("out", "gone"))
+    assert not as_other(tmp_path / "sticky", lambda: os.listdir("out"))
+    for name, make in (("link", lambda: os.symlink("out", "link")), ("theirs", lambda: os.mkdir("theirs"))):
+        assert as_other(tmp_path / "sticky", make)
+        with pytest.raises(EsyncError) as caught:
+            folder.write(str(tmp_path / "sticky" / name), exported(tmp_path), ())
+        assert caught.value.kind in ("unsafe_parent", "exists")
+    assert refusals(tmp_path / "sticky" / "theirs") == {("wrong_owner", "")}
+
+
+def test_private_keys_inherit_no_access_control_list(tmp_path: Path) -> None:
+    let_in(tmp_path, 7, inherited=True)
+    folder.write(str(tmp_path / "out"), replace(exported(tmp_path), client_sets={"current": b"key"}), ())
+    assert [acls(path) for path in (tmp_path / "out", *(tmp_path / "out").iterdir())] == [[]] * 7
 
 
 def packed(name: str, label: str = "") -> bytes:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from other_users import acls, let_in
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import folders as files
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
@@ -475,7 +476,7 @@ def test_wrong_modes_are_mended_and_listed(server: Any) -> None:
     alpha = server("pfx", "current")
     wrong = {
         alpha.path: 0o755,
-        alpha.path / "generations": 0o755,
+        alpha.path / "generations": 0o711,
         alpha.file("server", "key").parent: 0o700,
         alpha.file("server", "key"): 0o600,
         alpha.file("client", "pfx"): 0o600,
@@ -494,6 +495,35 @@ def test_wrong_modes_are_mended_and_listed(server: Any) -> None:
     assert {path: stat.S_IMODE(path.stat().st_mode) for path in wrong} == wrong
     outcome = alpha.do("present")
     assert (outcome.changed, outcome.repaired) == (False, ())
+
+
+def test_access_control_lists_are_taken_away_and_listed(server: Any) -> None:
+    alpha = server("pfx", "current")
+    gid = os.getegid()
+    alpha.do("present", settings={"gid": gid})
+    changed = [alpha.path, alpha.path / "generations", alpha.file("server", "key").parent]
+    for path in changed:
+        let_in(path, 7, inherited=True)
+    changed.append(alpha.file("server", "key"))
+    let_in(changed[-1], 4)
+    found = alpha.inspect(gid=gid)
+    assert found.errors() == []
+    assert {"/".join((str(alpha.path), *mode.place)): mode.acl for mode in found.modes} == {
+        str(path): True for path in changed
+    }
+    outcome = alpha.do("present", settings={"gid": gid})
+    assert sorted(outcome.repaired) == sorted(map(str, changed))
+    assert [acls(path) for path in changed] == [[]] * 4
+    assert not alpha.do("present", settings={"gid": gid}).changed
+
+
+def test_a_new_generation_inherits_no_access_control_list(server: Any) -> None:
+    alpha = server("pfx", "current")
+    let_in(alpha.path, 7, inherited=True)
+    let_in(alpha.path / "generations", 7, inherited=True)
+    alpha.do("next", settings={"gid": os.getegid()})
+    folder = alpha.file("server", "key", "next").parent
+    assert [path for path in (folder, *folder.iterdir()) if not path.is_symlink() and acls(path)] == []
 
 
 @pytest.mark.parametrize("state", ["next", "switched", "rolled_back", "retired"])

@@ -670,7 +670,7 @@ def test_wrong_modes_are_listed_and_no_problem(server: Any) -> None:
     found = alpha.inspect()
     assert found.errors() == []
     places = {"/".join((str(alpha.path), *mode.place)): (mode.found, mode.wanted, mode.gid) for mode in found.modes}
-    wanted = [0o600, 0o600, 0o644, 0o700, 0o755, 0o755]
+    wanted = [0o600, 0o600, 0o644, 0o700, 0o711, 0o755]
     everything = (*wrong, alpha.path / "generations", alpha.path)
     assert places == {str(path): (0o777, mode, None) for path, mode in zip(everything, wanted)}
 

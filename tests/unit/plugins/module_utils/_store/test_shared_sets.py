@@ -11,8 +11,10 @@ import json
 import os
 import stat
 from functools import lru_cache, partial
+from pathlib import Path
 
 import pytest
+from other_users import acls, let_in
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder
@@ -101,6 +103,20 @@ def test_a_group_may_read_the_keys(base):
     assert (found[".."], found["."], found["b_SyncClient.key"], found["shared.json"]) == (0o750, 0o750, 0o640, 0o640)
     assert not read(base, "a", gid).damaged
     assert read(base, "a").damaged, "without the group these modes are too wide"
+
+
+@pytest.mark.parametrize("name", [".", "..", "b_SyncClient.key"])
+def test_an_access_control_list_is_noticed_and_gone_after_the_next_run(base, name):
+    gid = os.getegid()
+    take(base, [entry("b")], sent("b"), gid=gid)
+    folder = Path(base.path, "handed-over").resolve()
+    let_in({".": folder, "..": folder.parent}.get(name, folder / name), 5)
+    let_in(Path(base.path), 7, inherited=True)
+    assert read(base, "a", gid).damaged == (name,)
+    take(base, [entry("b")], sent("b"), name="two", gid=gid)
+    assert not read(base, "a", gid).damaged
+    folder = Path(base.path, "handed-over").resolve()
+    assert [acls(path) for path in (folder.parent, folder, *folder.iterdir())] == [[]] * (2 + len(modes(base)) - 2)
 
 
 def untrusted_in(base):

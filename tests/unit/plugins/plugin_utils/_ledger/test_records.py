@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import stat
 
 import pytest
@@ -225,12 +226,27 @@ def test_damage_is_named(tmp_path, entry, spoil):
 def test_what_cannot_be_read_is_named(tmp_path, entry):
     ledger = Ledger(tmp_path)
     ledger.path("a").write_bytes(render(entry).encode() + b"\xff")
-    with pytest.raises(EsyncError, match="it cannot be read"):
+    with pytest.raises(EsyncError, match="no text in UTF-8"):
         ledger.read("a")
-    ledger.path("a").unlink()
-    ledger.path("a").mkdir()
-    with pytest.raises(EsyncError, match="it cannot be read"):
-        ledger.read("a")
+    for make, cause in (
+        (ledger.path("a").mkdir, "a folder"),
+        (lambda: os.mkfifo(ledger.path("a")), "a FIFO"),
+        (lambda: ledger.path("a").symlink_to("nothing"), "a link to something that does not exist"),
+    ):
+        shutil.rmtree(ledger.path("a")) if ledger.path("a").is_dir() else ledger.path("a").unlink()
+        make()
+        with pytest.raises(EsyncError, match=cause) as caught:
+            list(ledger.read_all())
+        assert (caught.value.kind, caught.value.path) == ("damaged_ledger", str(ledger.path("a")))
+
+
+@pytest.mark.parametrize("text", ["[" * 10_000, "[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000])
+def test_what_is_nested_without_end_is_named(tmp_path, text):
+    ledger = Ledger(tmp_path)
+    ledger.path("a").write_text(text)
+    with pytest.raises(EsyncError) as caught:
+        list(ledger.read_all())
+    assert (caught.value.kind, caught.value.path) == ("damaged_ledger", str(ledger.path("a")))
 
 
 def test_what_lost_trust_is_read_back(tmp_path, entry):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -49,6 +50,13 @@ def test_a_folder_that_cannot_be_written_is_an_error() -> None:
     with pytest.raises(EsyncError) as caught:
         write_reports(assemble(servers("a"), {}, "temporary"), Path("/proc/nowhere"), NOW)
     assert caught.value.kind == "control_node_file"
+
+
+def test_what_is_no_file_does_not_block_and_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mesh.json")
+    with pytest.raises(EsyncError) as caught:
+        write_reports(assemble(servers("a"), {}, "temporary"), tmp_path, NOW)
+    assert (caught.value.kind, caught.value.path) == ("control_node_file", str(tmp_path / "mesh.json"))
 
 
 def test_a_large_mesh_makes_small_files(tmp_path: Path) -> None:
