@@ -110,7 +110,7 @@ def test_an_access_control_list_is_noticed_and_gone_after_the_next_run(base, nam
     gid = os.getegid()
     take(base, [entry("b")], sent("b"), gid=gid)
     folder = Path(base.path, "handed-over").resolve()
-    let_in({".": folder, "..": folder.parent}.get(name, folder / name), 5)
+    let_in({".": folder, "..": folder.parent}.get(name, folder / name), 4)
     let_in(Path(base.path), 7, inherited=True)
     assert read(base, "a", gid).damaged == (name,)
     take(base, [entry("b")], sent("b"), name="two", gid=gid)
