@@ -81,7 +81,9 @@ stale_manifests:
   elements: str
   returned: success
 modes:
-  description: The paths whose mode is wrong, each with the mode that it has and the one that it must have.
+  description:
+    - The paths whose mode is wrong, each with the mode that it has and the one that it must have.
+    - A plus sign after the mode, as C(ls) shows it, is an access control list.
   type: dict
   returned: success
 readable:

@@ -99,7 +99,7 @@ KINDS: Mapping[str, ProblemKind] = {
         BY_HAND,
     ),
     "wrong_mode": ProblemKind(
-        "A file or folder has another mode than it was created with",
+        "A file or folder has another mode than it was created with, or an access control list",
         "Run establish, which corrects it",
         ESTABLISH,
         FAULT,
