@@ -558,7 +558,7 @@ class _Way:
         self._here = "/"
         self._steps = _steps(path)
         self._links = 0
-        self._owners: List[Tuple[str, int]] = []
+        self._owners: List[Tuple[str, str, int]] = []
         self._descriptor = -1
 
     def __enter__(self) -> _Way:
@@ -610,9 +610,9 @@ class _Way:
             status = os.fstat(self._descriptor)
         if self.owner is not None:
             _check_owner(status, self.owner, self.path)
-        for what, uid in self._owners:
+        for what, path, uid in self._owners:
             if uid != status.st_uid:
-                raise self._unsafe_owner(what, uid)
+                raise self._unsafe_owner(what, path, uid)
         return status.st_uid
 
     # -- a step --
@@ -628,7 +628,7 @@ class _Way:
             status = os.fstat(entered)
             if stat.S_ISLNK(status.st_mode):
                 self._check_here(sticky=False, link=standing)
-                self._check_uid(f"the link {standing} on the way", status.st_uid)
+                self._check_uid("the link", standing, status.st_uid)
                 self._follow(os.readlink("", dir_fd=entered))
                 return True
             if not stat.S_ISDIR(status.st_mode):
@@ -685,7 +685,7 @@ class _Way:
         :param link: the link in it that would be followed.
         """
         status, here = os.fstat(self._descriptor), self._here
-        self._check_uid(f"its parent {here}", status.st_uid)
+        self._check_uid("the folder", here, status.st_uid)
         writable = status.st_mode & stat.S_IWOTH or (
             status.st_mode & stat.S_IWGRP and not _is_private_group(self._descriptor, status)
         )
@@ -700,17 +700,17 @@ class _Way:
             remedy = f"Take that right away (chmod go-w {here}), or choose another folder"
         raise EsyncError(cause, remedy, kind="unsafe_parent", path=self.path)
 
-    def _check_uid(self, what: str, uid: int) -> None:
+    def _check_uid(self, what: str, path: str, uid: int) -> None:
         if uid == 0 or uid == self.owner:
             return
         if self.owner is not None:
-            raise self._unsafe_owner(what, uid)
-        self._owners.append((what, uid))
+            raise self._unsafe_owner(what, path, uid)
+        self._owners.append((what, path, uid))
 
-    def _unsafe_owner(self, what: str, uid: int) -> EsyncError:
+    def _unsafe_owner(self, what: str, path: str, uid: int) -> EsyncError:
         return EsyncError(
-            f"{what} belongs to user {user_name(uid)}, who could put something else in its place",
-            "Give that to root (chown -h root), or choose another folder",
+            f"{what} {path} on the way to it belongs to user {user_name(uid)}, who could put something else in its place",
+            f"Give that to root (chown -h root {path}), or choose another folder",
             kind="unsafe_parent",
             path=self.path,
         )
