@@ -145,7 +145,8 @@ class Folder:
         with _Way(path, None if any_owner else os.geteuid(), create_mode) as way:
             if not way.to_end():
                 return None
-            return cls(way.opened(), path, way.owner_of_end())
+            owner = way.owner_of_end()
+            return cls(way.opened(), path, owner)
 
     def child(self, name: str) -> Folder:
         """Open a folder inside this one; a link is refused.
@@ -709,7 +710,7 @@ class _Way:
 
     def _unsafe_owner(self, what: str, path: str, uid: int) -> EsyncError:
         return EsyncError(
-            f"{what} {path} on the way to it belongs to user {user_name(uid)}, who could put something else in its place",
+            f"{what} {path} on the way to it belongs to {user_name(uid)}, who could put something else in its place",
             f"Give that to root (chown -h root {path}), or choose another folder",
             kind="unsafe_parent",
             path=self.path,
