@@ -259,31 +259,69 @@ class NginxHost:
         :param lines: the request line, and the headers.
         :param name: the name that is asked for in the handshake.
         """
+        request = "\r\n".join([*lines, "Connection: close", "", ""]).encode()
+        answer = self._exchange(request, peer, port, name)
+        head, _separator, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.decode()
+
+    def ask_http2(self, headers: list[tuple[str, str]], name: str = "") -> tuple[int, str]:
+        """The same with HTTP/2 (RFC 9113), where nginx ends a connection after its first request (keepalive_requests).
+
+        :param headers: all of them, in their order; those of the request line begin with a colon.
+        """
+        block = b"".join(_literal(one) for header in headers for one in (b"\x00", *header))
+        # All that there is to say ends with the first request: END_STREAM and END_HEADERS.
+        request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"") + _frame(1, 5, 1, block)
+        answer = self._exchange(request, "b", None, name, "h2")
+        status, body = 0, b""
+        while answer:
+            size, kind = int.from_bytes(answer[:3], "big"), answer[3]
+            if kind == 1:
+                # The status comes first: by its number in the static table (RFC 7541), or as three digits.
+                status = {0x88: 200, 0x8C: 400}.get(answer[9]) or int(answer[11:14])
+            body += answer[9 : 9 + size] if kind == 0 else b""
+            answer = answer[9 + size :]
+        return status, body.decode()
+
+    def _exchange(self, request: bytes, peer: str, port: int | None, name: str, protocol: str = "http/1.1") -> bytes:
+        """Send bytes, and read until nginx closes the connection."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols([protocol])
         folder = self.root / "peers" / peer
         context.load_cert_chain(str(folder / "client.crt"), str(folder / "client.key"))
         place = ("127.0.0.1", port or self.settings.port)
         with socket.create_connection(place, 10) as raw, context.wrap_socket(
             raw, server_hostname=name or None
         ) as connection:
-            connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+            assert connection.selected_alpn_protocol() == protocol
+            connection.sendall(request)
             answer = b""
             while piece := connection.recv(4096):
                 answer += piece
-        head, _separator, body = answer.partition(b"\r\n\r\n")
-        return int(head.split()[1]), body.decode()
+            return answer
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def _literal(text: str | bytes) -> bytes:
+    """A string of a header, shorter than 127 bytes; bytes are what they are."""
+    return text if isinstance(text, bytes) else bytes([len(text)]) + text.encode()
 
 
 @contextlib.contextmanager
 def upstream() -> Iterator[int]:
-    """A server that answers each request with the headers that it got, in JSON; yields its port."""
+    """A server that answers with what it got, in JSON: a list of values for each header; yields its port."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps({key.lower(): value for key, value in self.headers.items()}).encode()
+            names = {key.lower() for key in self.headers}
+            got = {name: self.headers.get_all(name) for name in names}
+            body = json.dumps({**got, ":path": [self.path]}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -199,6 +199,11 @@ def test_no_site_answers_for_another() -> None:
     assert curl(shop, "/esync/health", more="-H 'Host: bravo:8443'")[0] == 421
     # A name that no site has, in the handshake already.
     assert curl(replace(shop, host="bravo"))[0] == 421
+    # A request line with a URL, and another name in the header or in the handshake.
+    url = f"--request-target https://{shop.host}/"
+    assert curl(shop, more=url) == (200, shop.content)
+    assert curl(shop, more=f"{url} -H 'Host: news.bravo.example:8443'")[0] == 421
+    assert curl(shop, more="--request-target https://news.bravo.example/")[0] == 421
 
 
 def test_what_the_user_has_there_is_untouched(blocks: dict[tuple[str, str], str]) -> None:

@@ -24,13 +24,39 @@ log_format esync_mesh '$remote_addr - $esync_peer [$time_local] "$request" $stat
 _PROXY = """\
         proxy_http_version 1.1;
         proxy_set_header Host HOST;
-        proxy_set_header X-Forwarded-For $remote_addr;
-        proxy_set_header X-Forwarded-Proto https;
-        # What the caller says of itself is overwritten, and so is what the upstream answers.
+        # What a caller says of itself, of its way here and of the name that it asks for is replaced or taken out.
         proxy_set_header X-Esync-Peer $esync_peer;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Host HOST;
+        proxy_set_header X-Forwarded-Port $server_port;
+        proxy_set_header X-Forwarded-Proto https;
+        proxy_set_header X-Real-IP $remote_addr;
+REMOVED
+        # So is what the upstream answers.
         proxy_hide_header X-Esync-Peer;
         # How large content may be is for the upstream to say.
         client_max_body_size 0;"""
+
+_REMOVED = (
+    # Of where it comes from and which way (RFC 7239, and the headers before it).
+    "Forwarded",
+    "X-Client-IP",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    # Of what it asks for; some frameworks prefer these to the request.
+    "X-Host",
+    "X-Original-Host",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    # Of its certificate (RFC 9440, Envoy).
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "X-Forwarded-Client-Cert",
+)
+"""Headers in which an upstream may look for what the endpoint does not say."""
+
+_ANY_NAME = r"^(?:_ $|(\S+) \1\.?(?::[0-9]*)?$)"
+"""nginx's ``$host`` and the header Host hold the same name; or neither the request line nor a header holds one."""
 
 
 def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
@@ -63,14 +89,15 @@ def _block(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool
     lines += _listen(site, settings, ipv6)
     lines += _certificates(settings)
     lines += _callers(settings, in_force)
-    lines += _asked_for(site, bool(upstream))
+    lines += _asked_for(site)
     lines += _health(site, settings, in_force)
     lines += ["    location / {"]
     if site.root:
         lines += [f"        root {site.root};", "        autoindex off;"]
     elif upstream:
         host = "$esync_host" if site.server_name else "$http_host"
-        lines += [f"        proxy_pass {upstream};", _PROXY.replace("HOST", host)]
+        removed = "\n".join(f'        proxy_set_header {name} "";' for name in _REMOVED)
+        lines += [f"        proxy_pass {upstream};", _PROXY.replace("HOST", host).replace("REMOVED", removed)]
     else:
         lines += ["        return 404;"]
     return "\n".join([*lines, "    }", "}", ""])
@@ -84,6 +111,9 @@ def _listen(site: Site, settings: EndpointSettings, ipv6: bool) -> List[str]:
         *([f"    listen [::]:{site.port} ssl{default};"] if ipv6 else []),
         f"    server_name {site.server_name or '_'};",
         "    server_tokens off;",
+        "    # A header with an underscore is another spelling of one with a hyphen for many upstreams.",
+        "    underscores_in_headers off;",
+        "    ignore_invalid_headers on;",
         f"    access_log {settings.access_log}{log_format};",
         "",
     ]
@@ -121,24 +151,32 @@ def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
     return [*lines, "", '    if ($esync_peer = "") {', "        return 403;", "    }"]
 
 
-def _asked_for(site: Site, has_upstream: bool) -> List[str]:
-    """The name by which a site is requested, and what its upstream receives of it."""
-    if not site.server_name:
-        return ["    add_header X-Esync-Peer $esync_peer always;", ""]
-    lines = [
-        "    # Asked for another name, nginx takes the first site of the port: none answers for another.",
-        f"    if ($host != {site.server_name}) {{",
-        "        return 421;",
-        "    }",
-    ]
-    if has_upstream:
+def _asked_for(site: Site) -> List[str]:
+    """The name by which a site is requested: the only one that its upstream can receive.
+
+    A caller can give up to three: in the handshake, in a request line with a URL, and in the header Host. nginx chooses
+    the site by one of them, and takes the first site of the port if it does not know it.
+    """
+    if site.server_name:
         pattern = site.server_name.replace(".", r"\.")
-        lines += [
-            "    # What the upstream receives: the name that was checked, with the port if the caller gave one. The",
-            "    # header Host itself may hold another name, where the request line has a URL.",
-            f"    set $esync_host {site.server_name};",
-            f'    if ($http_host ~* "^{pattern}(:[0-9]+)$") {{',
+        lines = [
+            "    # Served under its name only, wherever the caller gives one: in the handshake, in a request line with",
+            "    # a URL, in the header Host. The upstream receives this name, with the port if the caller gave one.",
+            '    set $esync_asked "$ssl_server_name $host $http_host";',
+            '    set $esync_host "";',
+            f'    if ($esync_asked ~* "^(?:{pattern})? {pattern} {pattern}\\.?(|:[0-9]*)$") {{',
             f"        set $esync_host {site.server_name}$1;",
+            "    }",
+            '    if ($esync_host = "") {',
+            "        return 421;",
+            "    }",
+        ]
+    else:
+        lines = [
+            "    # Served under any name, but under one: a request line with a URL may not hold another one than Host.",
+            '    set $esync_asked "$host $http_host";',
+            f'    if ($esync_asked !~* "{_ANY_NAME}") {{',
+            "        return 421;",
             "    }",
         ]
     return [*lines, "    add_header X-Esync-Peer $esync_peer always;", ""]
