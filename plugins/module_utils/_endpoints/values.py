@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterator, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
@@ -21,6 +21,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
 # What needs no quotes in any configuration, and means nothing there.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._@%+~-]*\Z")
 _WORD = re.compile(r"[^\s\"'`;{}#\\\x00-\x1f\x7f-\x9f]+\Z")
+# systemd.unit(5); what begins with a hyphen would be an option of systemctl.
+_UNIT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9:_.@-]|\\x[0-9a-f]{2})*\Z")
 _URL = re.compile(r"https?://(?=[^/])")
 _MEANS_SOMETHING = "it must have no space, quote, semicolon, brace, backslash, # or control character"
 
@@ -43,17 +45,17 @@ def _problems(settings: EndpointSettings) -> Iterator[List[str]]:
         yield ["esync_server_name", f"the name {settings.name!r}: {problem}"]
     if not 1 <= settings.port <= 65535:
         yield ["esync_port", f"{settings.port} is no port"]
-    if not _PLAIN_PATH.match(settings.directory):
-        yield ["esync_directory", _not_plain("the directory", settings.directory)]
-    if not (settings.configuration.startswith("/") and _WORD.match(settings.configuration)):
-        yield [
-            "esync_endpoint_configuration",
-            f"the configuration {settings.configuration!r} is no absolute path, or {_MEANS_SOMETHING}",
-        ]
-    if not _WORD.match(settings.access_log):
-        yield ["esync_endpoint_access_log", f"the access log {settings.access_log!r}: {_MEANS_SOMETHING}"]
-    if settings.upstream and not _is_url(settings.upstream):
-        yield ["esync_endpoint_upstream", _no_url("the upstream", settings.upstream)]
+    values = {
+        "esync_directory": settings.directory,
+        "esync_endpoint_configuration": settings.configuration,
+        "esync_endpoint_access_log": settings.access_log,
+        "esync_endpoint_upstream": settings.upstream,
+        "esync_endpoint_service": settings.service,
+    }
+    for setting, value in values.items():
+        found = CHECKS[setting](value)
+        if found:
+            yield [setting, found]
     for site in settings.sites:
         for problem in _problems_of(site, settings.directory):
             yield ["esync_endpoint_sites", f"the site {site.name!r}: {problem}"]
@@ -65,10 +67,12 @@ def _problems_of(site: Site, directory: str) -> Iterator[str]:
         yield f"its port: {site.port} is none"
     if site.server_name is not None and sni_of(site.server_name) is None:
         yield f"its server_name {site.server_name!r} is no DNS name"
-    if site.upstream and not _is_url(site.upstream):
-        yield _no_url("its upstream", site.upstream)
-    if site.root and not _PLAIN_PATH.match(site.root):
-        yield _not_plain("its root", site.root)
+    upstream = url_problem("its upstream", site.upstream or "")
+    if upstream:
+        yield upstream
+    root = path_problem("its root", site.root) if site.root else None
+    if root:
+        yield root
     elif site.root and _overlap(site.root, directory):
         yield f"its root {site.root} and our folder {directory} overlap, so that private keys could be read there"
 
@@ -79,13 +83,50 @@ def _overlap(one: str, other: str) -> bool:
     return os.path.commonpath(paths) in paths
 
 
-def _is_url(text: str) -> bool:
-    return bool(_URL.match(text) and _WORD.match(text))
+# -- one value ------------------------------------------------------------------------------------------------
 
 
-def _no_url(what: str, text: str) -> str:
-    return f"{what} {text!r} is no URL with http or https, or {_MEANS_SOMETHING}"
-
-
-def _not_plain(what: str, path: Optional[str]) -> str:
+def path_problem(what: str, path: str) -> Optional[str]:
+    """What keeps a path from being written without quotes; None if nothing does. :param what: how to call it."""
+    if _PLAIN_PATH.match(path):
+        return None
     return f"{what} must be an absolute path of letters, digits and / . _ @ % + ~ -, not {path!r}"
+
+
+def url_problem(what: str, url: str) -> Optional[str]:
+    """The same for where requests are passed to; empty: nowhere."""
+    if not url or (_URL.match(url) and _WORD.match(url)):
+        return None
+    return f"{what} {url!r} is no URL with http or https, or {_MEANS_SOMETHING}"
+
+
+def _directory(path: str) -> Optional[str]:
+    return path_problem("the directory", path)
+
+
+def _configuration(path: str) -> Optional[str]:
+    if path.startswith("/") and _WORD.match(path):
+        return None
+    return f"the configuration {path!r} is no absolute path, or {_MEANS_SOMETHING}"
+
+
+def _access_log(words: str) -> Optional[str]:
+    return None if _WORD.match(words) else f"the access log {words!r}: {_MEANS_SOMETHING}"
+
+
+def _upstream(url: str) -> Optional[str]:
+    return url_problem("the upstream", url)
+
+
+def _service(name: str) -> Optional[str]:
+    return None if _UNIT.match(name) else f"the service {name!r} is no name of a unit"
+
+
+CHECKS: Dict[str, Callable[[str], Optional[str]]] = {
+    "esync_directory": _directory,
+    "esync_endpoint_configuration": _configuration,
+    "esync_endpoint_access_log": _access_log,
+    "esync_endpoint_upstream": _upstream,
+    "esync_endpoint_service": _service,
+}
+"""By setting: what is wrong with its value; None if nothing is."""

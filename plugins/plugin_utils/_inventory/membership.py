@@ -17,6 +17,11 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import MODE
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import sites as websites
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.values import (
+    address_problem,
+    comparable,
+    directory_problem,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 _TRUTH = {
@@ -185,20 +190,15 @@ def _alone(member: Member) -> Iterable[EsyncError]:
         yield EsyncError(
             f"{member.port} is no port", "Set esync_port to 1 to 65535", kind="bad_port", server=member.host
         )
-    if not member.address or any(character.isspace() for character in member.address):
-        yield EsyncError(
-            f"{member.address!r} is no address",
-            "Set esync_address to a name or an address",
-            kind="bad_address",
-            server=member.host,
-        )
+    address = address_problem(member.address)
+    if address:
+        yield EsyncError(address, "Set esync_address to a name or an address", kind="bad_address", server=member.host)
+    directory = directory_problem(member.directory, member.endpoint)
     if not member.directory.startswith("/") or not posixpath.normpath(member.directory).strip("/"):
+        directory = f"the folder must be an absolute path of its own, not {member.directory!r}"
+    if directory:
         yield EsyncError(
-            f"the folder must be an absolute path of its own, not {member.directory!r}",
-            "Set esync_directory",
-            kind="bad_directory",
-            server=member.host,
-            path=member.directory,
+            directory, "Set esync_directory", kind="bad_directory", server=member.host, path=member.directory
         )
     for root in member.web_roots:
         if _lies_under(member.directory, root):
@@ -219,7 +219,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
     for member in members:
         names[member.name.lower()].append(member)
         for port in _ports(member):
-            endpoints[member.address.lower(), port].append(member)
+            endpoints[comparable(member.address), port].append(member)
         folders[member.machine or member.host, posixpath.normpath(member.directory)].append(member)
     for same in names.values():
         if len(same) > 1:
@@ -316,7 +316,7 @@ def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
         if member.cluster:
             yield from _cluster_alone(member, member.cluster)
             names[member.cluster.name.lower()].append(member)
-            places[member.cluster.address.lower(), member.cluster.port].append(member)
+            places[comparable(member.cluster.address), member.cluster.port].append(member)
     for same in names.values():
         said = {member.cluster.place: None for member in same if member.cluster}
         if len(said) > 1:
@@ -347,9 +347,10 @@ def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:
                 server=member.name,
             )
         for port in _ports(member):
-            if (member.address.lower(), port) in places:
+            place = (comparable(member.address), port)
+            if place in places:
                 yield EsyncError(
-                    f"the cluster of {_hosts(places[member.address.lower(), port])} has the address and port of this "
+                    f"the cluster of {_hosts(places[place])} has the address and port of this "
                     f"server, {member.address} port {port}, and every server must be reachable by itself",
                     "Give the balancer an address or a port of its own in esync_cluster",
                     kind="cluster_at_server",
@@ -361,8 +362,8 @@ def _cluster_alone(member: Member, cluster: Cluster) -> Iterable[EsyncError]:
     found = [f"{cluster.name!r} is no name of a cluster: {problem}" for problem in problems(cluster.name)]
     if not 1 <= cluster.port <= 65535:
         found.append(f"{cluster.port} is no port")
-    if not cluster.address or any(character.isspace() for character in cluster.address):
-        found.append(f"{cluster.address!r} is no address")
+    address = address_problem(cluster.address)
+    found += [address] if address else []
     for problem in found:
         yield EsyncError(problem, "Correct esync_cluster of this host", kind="bad_cluster", server=member.host)
 

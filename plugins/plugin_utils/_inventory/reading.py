@@ -23,6 +23,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
     validate,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, mesh_wide, unreadable
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.values import setting_problems
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def read_mesh(reader: Reader, group: str, hosts: Sequence[str], others: Sequence
         errors += reader.passphrases(host)
         try:
             settings[host] = reader.settings(host)
+            errors += setting_problems(host, settings[host])
             members.append(_member(host, settings[host], reader, salt))
             discards[host] = settings[host].get("esync_discard_existing", False)
         except EsyncError as error:

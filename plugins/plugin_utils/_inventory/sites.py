@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,13 +15,11 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import problems
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import path_problem, url_problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 
 ALL = "all"
 KEYS = ("name", "port", "server_name", "root", "upstream", "reload")
-
-# What needs no quotes in the configuration of nginx, and means nothing there.
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._@%+~-]*\Z")
 
 
 @dataclass(frozen=True)
@@ -158,13 +155,17 @@ def _problems(site: Site, directory: str, endpoint: str) -> Iterator[str]:
         yield "it has both a root and an upstream, and can have one"
     if (site.reload or endpoint == "external") and (site.root or site.upstream):
         yield "it is served by a service of its own, so root and upstream mean nothing"
+    upstream = url_problem("its upstream", site.upstream or "")
+    if upstream:
+        yield upstream
     if site.root:
         yield from _root_problems(site.root, directory)
 
 
 def _root_problems(root: str, directory: str) -> Iterator[str]:
-    if not _PLAIN_PATH.match(root):
-        yield f"its root must be an absolute path of letters, digits and / . _ @ % + ~ -, not {root!r}"
+    problem = path_problem("its root", root)
+    if problem:
+        yield problem
         return
     ours, theirs = (posixpath.normpath(path).rstrip("/") + "/" for path in (directory, root))
     if ours.startswith(theirs) or theirs.startswith(ours):

@@ -100,9 +100,59 @@ def test_bad_ports(port):
     assert kinds(member("a", port=port), member("b"))[0] == ["bad_port"]
 
 
-@pytest.mark.parametrize("address", ["", "a b", "a\n"])
+SAME = [
+    ("::1", "0:0:0:0:0:0:0:1"),
+    ("2001:db8::a", "2001:DB8:0:0::000A"),
+    ("10.0.0.1", "::ffff:10.0.0.1"),
+    ("alpha.example", "Alpha.EXAMPLE."),
+    ("b\u00fccher.example", "xn--bcher-kva.example"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_the_same_address_written_in_two_ways(one, other):
+    found, text = kinds(member("a", address=one), member("b", address=other))
+    assert found == ["duplicate_address"]
+    assert "a and b" in text
+    validate([member("a", address=one), member("b", address=other, port=8733)], "esync")
+
+
+def test_a_zone_is_part_of_an_address():
+    validate([member("a", address="fe80::1%eth0"), member("b", address="fe80::1%eth1")], "esync")
+    assert kinds(member("a", address="fe80::1%eth0"), member("b", address="FE80:0::1%eth0"))[0] == ["duplicate_address"]
+
+
+HOSTILE = ["a'b", 'a"b', "a;b", "a; }", "a}", "a{", "a`b", "a\\b", "a\nb", "a\x00", "a\x85b"]
+
+
+@pytest.mark.parametrize("address", ["", ".", "a b", "a\n", "a/b", "[::1]", "a:80", "::1::", "10.0.0.256", *HOSTILE])
 def test_bad_addresses(address):
     assert kinds(member("a", address=address), member("b"))[0] == ["bad_address"]
+    cluster = Cluster("web", address, 443)
+    assert kinds(member("a", cluster=cluster), member("b"))[0] == ["bad_cluster"]
+
+
+@pytest.mark.parametrize("address", ["fe80::1%eth0; }", "fe80::1%eth0'", "127.1", "0x7f.0.0.1", "2130706433"])
+def test_what_a_library_would_take_for_an_address(address):
+    assert kinds(member("a", address=address), member("b"))[0] == ["bad_address"]
+
+
+@pytest.mark.parametrize("address", ["web.1", "web_1", "1a", "fe80::1%eth0.7", "::1", "b\u00fccher.example"])
+def test_unusual_addresses(address):
+    validate([member("a", address=address), member("b")], "esync")
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "$x"])
+@pytest.mark.parametrize("endpoint", ["temporary", "nginx", "external"])
+def test_folders_with_characters_that_mean_something(endpoint, value):
+    one = member("a", directory=f"/etc/{value}", endpoint=endpoint)
+    assert kinds(one, member("b"))[0] == ["bad_directory"]
+
+
+def test_a_folder_with_a_space_is_fine_unless_nginx_is_told_of_it():
+    one = member("a", directory="/srv/our mesh")
+    validate([one, member("b")], "esync")
+    assert kinds(dataclasses.replace(one, endpoint="nginx"), member("b"))[0] == ["bad_directory"]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,33 @@ def test_a_passphrase_that_nobody_could_type_is_refused_and_not_shown(name: str,
     assert found == {("b", "bad_passphrase")} and name in text and SECRET not in text
 
 
+@pytest.mark.parametrize(
+    "setting, start",
+    [
+        ("esync_endpoint_upstream", "http://127.0.0.1"),
+        ("esync_endpoint_configuration", "/etc/nginx/x"),
+        ("esync_endpoint_access_log", "/var/log/x"),
+        ("esync_endpoint_service", "nginx"),
+        ("esync_directory", "/etc/esync"),
+        ("esync_address", "a.example"),
+        ("esync_server_name", "a"),
+        ("esync_subject_alt_names", "a.example"),
+    ],
+)
+@pytest.mark.parametrize("end", ["'", '"', "; }", "{", "\nx", "\\", "`"])
+@pytest.mark.parametrize("endpoint", ["temporary", "nginx"])
+def test_no_value_means_something_in_a_configuration_or_a_command(
+    setting: str, start: str, end: str, endpoint: str
+) -> None:
+    found, text = refused(a={setting: start + end, "esync_endpoint": endpoint}, b={})
+    assert {server for server, _kind in found} == {"a"} and setting in text
+
+
+def test_an_option_of_systemctl_is_no_service() -> None:
+    assert refused(a={"esync_endpoint_service": "--root=/tmp"}, b={})[0] == {("a", "bad_setting")}
+    mesh(a={"esync_endpoint_service": "nginx@mesh\\x2done.service"}, b={})
+
+
 def test_settings_of_the_mesh_are_the_same_for_all() -> None:
     found, text = refused(a={}, b={"esync_ledger": "/elsewhere"})
     assert found == {("b", "differing_setting")} and "esync_ledger" in text

@@ -108,6 +108,8 @@ def test_nothing_is_wrong_with_sound_sites():
         ([Site("a", 1, root="srv/a")], "absolute path"),
         ([Site("a", 1, root="/srv/$a")], "absolute path"),
         ([Site("a", 1, root="/srv/a;")], "absolute path"),
+        ([Site("a", 1, upstream="http://x; }")], "its upstream 'http://x; }' is no URL"),
+        ([Site("a", 1, upstream="127.0.0.1:80")], "is no URL"),
         ([Site("Shop", 1), Site("shop", 2)], "Shop and shop have the same name"),
         ([Site("a", 1), Site("b", 1)], "a and b have the same port 1 and no server_name"),
         ([Site("a", 1, "x.example"), Site("b", 1, "x.example")], "a and b have the same port 1 and server_name"),

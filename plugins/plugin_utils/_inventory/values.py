@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Addresses, and values that enter certificates, configurations and commands: validated before any host is touched.
+
+What enters the configuration of a product is also validated on the host, by the same rules (_endpoints/values.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import normal_alt_names
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import CHECKS
+
+_ZONE = re.compile(r"[A-Za-z0-9._-]*\Z")
+# A space is no problem where no driver writes the directory into a configuration.
+_UNSAFE = re.compile(r"[\"'`;{}$\\\x00-\x1f\x7f-\x9f]")
+
+
+def canonical(address: str) -> str:
+    """The one form of an address or a host name by which two of them can be compared.
+
+    An IPv4 address that is written as an IPv6 address is the same one; the zone of a link-local address is part of it.
+
+    :raises EsyncError: kind ``bad_name`` for what is neither.
+    """
+    with contextlib.suppress(ValueError):
+        found = ipaddress.ip_address(address)
+        return str(getattr(found, "ipv4_mapped", None) or found)
+    return normal_alt_names((address.lower().rstrip("."),))[0]
+
+
+def comparable(address: str) -> str:
+    """The same of what need not be an address, because it is refused elsewhere."""
+    try:
+        return canonical(address)
+    except EsyncError:
+        return address.lower()
+
+
+def address_problem(address: str) -> str | None:
+    """What keeps a text from being an address to connect to; None if it can be one."""
+    try:
+        name = canonical(address)
+    except EsyncError:
+        return f"{address!r} is neither a host name nor an IP address"
+    if not _ZONE.match(name.partition("%")[2]):
+        return f"{address!r} has a zone that is no name of an interface"
+    with contextlib.suppress(OSError):
+        number = socket.inet_ntoa(socket.inet_aton(name))
+        if number != name:
+            return f"{address!r} is no address in full, and would be read as {number}"
+    return None
+
+
+def directory_problem(directory: str, endpoint: str) -> str | None:
+    """What keeps a path from being our folder. :param endpoint: esync_endpoint."""
+    if endpoint == "nginx":
+        return CHECKS["esync_directory"](directory)
+    if _UNSAFE.search(directory):
+        return f"the directory {directory!r} must have no quote, semicolon, brace, backslash, $ or control character"
+    return None
+
+
+def setting_problems(host: str, settings: Mapping[str, Any]) -> Iterator[EsyncError]:
+    """What is wrong with the values of a host's other settings, of those that are given."""
+    for setting, find in CHECKS.items():
+        problem = find(str(settings[setting])) if setting in settings and setting != "esync_directory" else None
+        if problem:
+            yield EsyncError(problem, f"Correct {setting} of this host", kind="bad_setting", server=host)
+    for name in settings.get("esync_subject_alt_names") or ():
+        try:
+            normal_alt_names((name,))
+        except EsyncError as error:
+            remedy = "Correct esync_subject_alt_names of this host"
+            yield EsyncError(error.cause, remedy, kind="bad_name", server=host)
