@@ -7,7 +7,7 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test bench hostile docs pictures clean
+.PHONY: help venv mesh check test bench hostile soak docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -16,6 +16,7 @@ help:
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
+	@echo "make soak         rotate 20 times under load; not one request may fail (no root; needs nginx; takes half an hour)"
 	@echo "make docs         write the documents that are made from the code"
 	@echo "make pictures     take the pictures of the documents again (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"
@@ -48,6 +49,10 @@ bench: $(STAMP)
 # A short sample of it is among the integration tests.
 hostile: $(STAMP)
 	$(VENV)/bin/python tests/integration/hostile.py --runs 500
+
+# More, or less: make soak SOAK='--rotations 2 --requests 1000'
+soak: $(STAMP)
+	$(VENV)/bin/python benchmarks/soak.py $(SOAK)
 
 docs: $(STAMP)
 	$(VENV)/bin/python docs/make.py
