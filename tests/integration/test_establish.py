@@ -250,6 +250,9 @@ def test_a_wrong_clock_stops_before_anything_is_made(make_mesh) -> None:
         ({"esync_server_name": "bad name"}, "bad name"),
         ({"esync_server_name": "A"}, "same server name"),
         ({"esync_directory": "/var/www/esync"}, "web root"),
+        ({"esync_address": "b'"}, "neither a host name nor an IP address"),
+        ({"esync_subject_alt_names": ["b; }"]}, "neither a host name nor an IP address"),
+        ({"esync_endpoint": "nginx", "esync_endpoint_upstream": "http://b; }"}, "is no URL"),
     ],
 )
 def test_bad_members_stop_before_any_host_is_touched(make_mesh, settings, text) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import MODELS, PINNED, SHARED_KEYS, problems
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory import sites as websites
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.values import (
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import (
     address_problem,
     comparable,
     directory_problem,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 _TRUTH = {

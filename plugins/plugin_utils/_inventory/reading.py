@@ -22,8 +22,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
     discarding,
     validate,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import setting_problems
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, mesh_wide, unreadable
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.values import setting_problems
 
 
 @dataclass(frozen=True)
