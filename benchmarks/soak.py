@@ -73,9 +73,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rotations", type=positive, default=20, help="how many, one after the other (%(default)s)")
     parser.add_argument("--requests", type=positive, default=250_000, help="at least so many (%(default)s)")
-    parser.add_argument("--callers", type=positive, default=2, help="processes that make requests (%(default)s)")
+    parser.add_argument("--callers", type=positive, default=8, help="processes that make requests (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="of the order of the requests")
     arguments = parser.parse_args()
+    # Everything is stopped and removed, however this ends.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if not nginx:
         raise SystemExit("nginx is not installed: apt-get install nginx-light")
@@ -290,6 +292,8 @@ def call(
     servers: list[Server], counts: Counts, caller: int, seed: int, stop: multiprocessing.synchronize.Event
 ) -> None:
     """Make requests until told to stop. All pairs come equally often, in a random order."""
+    # An interrupt from the keyboard is for the process that waits for this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     order = random.Random(seed + caller)
     while not stop.is_set():
         round_of_all = pairs(servers)
