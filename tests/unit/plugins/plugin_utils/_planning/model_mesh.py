@@ -41,7 +41,7 @@ LINE = "{} server (current): " + " ".join(["abab"] * 16)
 SETTINGS: dict[str, Any] = {
     "esync_endpoint": "temporary",
     "esync_endpoint_sites": [],
-    "esync_cluster": {},
+    "esync_cluster": {"name": None, "address": None, "port": None},
     "esync_subject_alt_names": [],
     "esync_valid_days": 365,
     "esync_web_roots": [],
