@@ -93,6 +93,7 @@ def _told(run: Run, plan: Plan) -> dict[str, Any]:
             host: {
                 "name": servers[host].name,
                 "directory": servers[host].settings["esync_directory"],
+                "clock_ahead": servers[host].clock_ahead,
                 "install": OPERATIONS[run.operation].installs and servers[host].settings["esync_install_dependencies"],
                 "packages": servers[host].settings["esync_dependencies"],
                 "endpoint_packages": servers[host].settings["esync_endpoint_packages"],

@@ -6,9 +6,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
+import subprocess
+import threading
+import time
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,10 +26,12 @@ from ansible_collections.esync.mesh.plugins.module_utils._interpreter import OLD
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import errors_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FROZEN, errors_of
 
 _RETURNED = ("changed", "failed", "msg", "error", "errors", "step", "results", "warnings", "unreachable", "diff")
+_GIVEN = ("name", "directory", "steps", "secrets", "time_limit", "not_after")
 _SENT = ("step", "options", "when", "check")
+_CLOSING_SECONDS = 5
 _OPEN_PFX = ("certificate_set", "certificate_info", "shared_client_sets")
 _OPEN_FOLDERS = ("exchange_folder_info", "shared_client_sets")
 _NOT_COMPILED = re.compile("SyntaxError|ImportError|ModuleNotFoundError|AttributeError")
@@ -39,7 +47,7 @@ class ActionModule(Action):
 
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         if options["steps"]:
-            given = {key: options[key] for key in ("name", "directory", "steps", "secrets") if options[key] is not None}
+            given = {key: options[key] for key in _GIVEN if options[key] is not None}
             reply = self._call(given, variables)
             return {key: reply[key] for key in _RETURNED if key in reply}
         plan = variables[options["plan"]]
@@ -56,7 +64,9 @@ class ActionModule(Action):
                 errors, result["msg"] = list(steps[0]["errors"]), steps[0]["refuse"]
             else:
                 secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
-                errors = self._take(result, name, steps, self._send(name, steps, mine, secrets, variables))
+                sent = time.time()
+                reply = self._send(name, steps, mine, secrets, _limits(plan, mine, sent), variables)
+                errors = self._take(result, name, steps, reply, sent)
         except EsyncError as error:
             errors, result["msg"] = errors_of(error), str(error)
         except AnsibleConnectionFailure:
@@ -67,6 +77,7 @@ class ActionModule(Action):
             # Ansible ends a task that takes too long by an exception of its own in the middle of whatever runs.
             if type(error).__name__ != "TaskTimeoutError":
                 raise
+            self._let_go(error)
             late = _too_late(name, plan["timeout"])
             errors, result["msg"] = errors_of(late), str(late)
         if errors:
@@ -82,6 +93,7 @@ class ActionModule(Action):
         steps: Sequence[Mapping[str, Any]],
         mine: Mapping[str, Any],
         secrets: Mapping[str, str],
+        limits: Mapping[str, float],
         variables: dict[str, Any],
     ) -> dict[str, Any]:
         """Let the host do the steps, installing what they need if need be; returns its reply."""
@@ -94,6 +106,7 @@ class ActionModule(Action):
             "directory": mine["directory"],
             "steps": [{key: step[key] for key in _SENT if key in step} for step in steps],
             "secrets": secrets,
+            **limits,
         }
         reply = self._call(arguments, variables)
         missing = _missing(reply, steps, mine)
@@ -107,13 +120,20 @@ class ActionModule(Action):
         return reply
 
     def _take(
-        self, result: dict[str, Any], name: str, steps: Sequence[Mapping[str, Any]], reply: Mapping[str, Any]
+        self,
+        result: dict[str, Any],
+        name: str,
+        steps: Sequence[Mapping[str, Any]],
+        reply: Mapping[str, Any],
+        sent: float,
     ) -> list[dict[str, Any]]:
         """Put what came back from the host into the result; returns the errors by which the visit ended."""
         found, errors = _understood(name, steps, reply, _shares_keys(steps))
         for step, one in zip(steps, found):
             if "tag" in step:
                 one["tag"] = step["tag"]
+            if "clock" in one:
+                one["clock_ahead"] = one["clock"] - sent
         # A temporary endpoint ends by itself and leaves nothing behind.
         changed = any(one.get("changed") for one in found if one["step"] != "probe_listener")
         result.update(changed=changed, steps=found)
@@ -144,6 +164,30 @@ class ActionModule(Action):
             # JSON that Ansible itself cannot take in, by its nesting or its keys.
             raise records.malformed(str(arguments.get("name")), "Ansible cannot read it") from None
         return reply
+
+    def _let_go(self, late: BaseException) -> None:
+        """Let go of a connection on which nothing comes back any more: nothing waits for it again.
+
+        :param late: what ended the wait.
+        """
+        # Ansible would remove its temporary folder on the host now, over the same connection, with no time limit.
+        self._connection._shell.tmpdir = None
+        # Nothing else knows the program that was waited for: it would stay for as long as the host hangs.
+        for frame, _line in traceback.walk_tb(late.__traceback__):
+            for process in [one for one in frame.f_locals.values() if isinstance(one, subprocess.Popen)]:
+                process.kill()
+                if process.stdin is not None and not process.stdin.closed:
+                    # What is still to be sent would be waited for when the pipe is closed.
+                    os.set_blocking(process.stdin.fileno(), False)
+        if self._connection.transport == "ssh":
+            # A kept connection may be what hangs, and not the host: the next run makes a new one.
+            closing = threading.Thread(target=self._close_kept, daemon=True)
+            closing.start()
+            closing.join(_CLOSING_SECONDS)
+
+    def _close_kept(self) -> None:
+        with contextlib.suppress(Exception):
+            self._connection.reset()
 
     def _install(self, packages: Sequence[str], variables: dict[str, Any]) -> str:
         """Install packages with the host's own package manager; returns why that failed, or nothing."""
@@ -199,6 +243,14 @@ class ActionModule(Action):
                 kind="no_pipelining",
                 server=name,
             )
+
+
+def _limits(plan: Mapping[str, Any], mine: Mapping[str, Any], now: float) -> dict[str, float]:
+    """Until when the host may work on a visit: what the control node has given up must not be done later."""
+    limits = {"time_limit": plan["timeout"]}
+    if mine.get("clock_ahead") is not None:
+        limits["not_after"] = now + mine["clock_ahead"] + plan["timeout"]
+    return limits
 
 
 def _closed(error: EsyncError) -> dict[str, Any]:
@@ -291,6 +343,6 @@ def _too_late(name: str, seconds: int) -> EsyncError:
         f"it accepted the connection and did not end its visit within {seconds} seconds",
         "See whether the host hangs (paused, out of memory, a disk that does not answer); a slow host needs a larger "
         "esync_visit_timeout",
-        kind="host_frozen",
+        kind=FROZEN,
         server=name,
     )

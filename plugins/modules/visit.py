@@ -28,7 +28,7 @@ options:
     type: str
     default: __esync_plan
   pfx_passphrase:
-    description: The name under which M(esync.mesh.mesh_plan) was registered; unused with O(steps).
+    description: The passphrase of the C(.pfx) files. With O(steps), see O(secrets).
     type: str
   folder_passphrase:
     description: The passphrase of the files in a folder to apply. With O(steps), see O(secrets).
@@ -84,6 +84,16 @@ options:
         They are refused among the options of a step, where Ansible would print them.
     type: dict
     default: {}
+  time_limit:
+    description:
+      - The module ends itself after so many seconds, wherever it is, so that it does not go on while nobody waits.
+      - By default it takes the time that it takes.
+    type: int
+  not_after:
+    description:
+      - No step is begun after this time of the host's clock, in seconds since the epoch.
+      - By default a step may begin at any time.
+    type: float
 attributes:
   check_mode:
     support: full

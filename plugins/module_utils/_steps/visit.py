@@ -11,8 +11,11 @@ its module, and its tests.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -120,6 +123,8 @@ SPEC: Dict[str, Any] = {
         },
     },
     "secrets": {"type": "dict", "no_log": True, "default": {}},
+    "time_limit": {"type": "int"},
+    "not_after": {"type": "float"},
     # Of the control node's half.
     "plan": {"type": "str", "default": "__esync_plan"},
     "pfx_passphrase": {"type": "str", "no_log": True},
@@ -187,6 +192,38 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
 
     :raises VisitError: the first step that fails; the ones after it are not done.
     """
+    with _limited(options.get("time_limit")):
+        return _run(options, context)
+
+
+@contextlib.contextmanager
+def _limited(seconds: Optional[int]) -> Iterator[None]:
+    """End this process after so many seconds, wherever it is, also if it was stopped meanwhile.
+
+    Whoever waits for it has given it up by then, and may have sent somebody else. Any moment will do to be killed at.
+    """
+    signal.alarm(seconds or 0)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def _refuse_late(not_after: Optional[float], name: str) -> None:
+    """Refuse to do now what was wanted earlier, as when the host was frozen before the visit could begin.
+
+    :raises EsyncError: kind ``too_late``.
+    """
+    if not_after is not None and time.time() > not_after:
+        raise EsyncError(
+            "the visit was given up before it came to this, so nothing more is done",
+            "Run again. If the host did not hang, see whether its clock was set meanwhile",
+            kind="too_late",
+            server=name,
+        )
+
+
+def _run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     visit = _Visit()
     # All of them before the first is done, so that no secret is on its way where it could be printed.
     steps = [_Prepared.of(one, options) for one in options["steps"]]
@@ -197,6 +234,7 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         checked = bool(given["check"]) and not context.check
         failure: Dict[str, Any] = {}
         try:
+            _refuse_late(options.get("not_after"), options["name"])
             visit.note(
                 step.name, step.do(replace(context, check=context.check or checked), visit.product_version), checked
             )

@@ -156,7 +156,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         _note_what_is_not_loaded(run, visited)
     if stage.failure == STOP_IF_FAILED:
         # Nobody waits for a server that is away; it receives later what is missing.
-        failed = [server for server in failed if server.state != UNREACHABLE]
+        failed = [server for server in failed if not server.away]
     if failed and stage.failure in (STOP_ALL, STOP_IF_FAILED):
         _stop(run, stage, names_of(failed))
         return
@@ -199,14 +199,16 @@ def _record_visit(run: Run, server: Server, found: Visited, stage: Stage) -> Non
             server.listening = False
     if found.state == FAILED:
         server.listening = False
-        if stage.failure != KEEP:
+        # Nobody waits twice for a host that hangs.
+        if stage.failure != KEEP or server.away:
             server.state = FAILED
 
 
 def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
     step, tag = result["step"], result.get("tag")
-    said = {key: value for key, value in result.items() if key not in ("step", "tag")}
+    said = {key: value for key, value in result.items() if key not in ("step", "tag", "clock_ahead")}
     if step in ("certificate_set", "certificate_info"):
+        server.clock_ahead = result.get("clock_ahead", server.clock_ahead)
         server.read = said
         server.changed = server.changed or (bool(said.get("changed")) and not run.check)
     elif step == "peer_trust":

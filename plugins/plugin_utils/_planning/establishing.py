@@ -13,7 +13,14 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHAR
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import OK, UNREACHABLE, Run, Server, errors_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
+    OK,
+    UNREACHABLE,
+    Run,
+    Server,
+    errors_of,
+    names_of,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_other_model
@@ -279,11 +286,8 @@ def report_exported(run: Run) -> None:
     """Show the fingerprints, and fail the run where nothing could be exported."""
     for server in run.present:
         report_fingerprints(run, server.name, (server.folder or {}).get("fingerprints") or ())
-    run.failures += [f"{name}: the control node cannot reach it, so nothing is exported." for name in _away(run)]
-
-
-def _away(run: Run) -> list[str]:
-    return [one.name for one in run.members if one.state == UNREACHABLE]
+    away = [one.name for one in run.members if one.state == UNREACHABLE]
+    run.failures += [f"{name}: the control node cannot reach it, so nothing is exported." for name in away]
 
 
 def report_fingerprints(run: Run, server: str, lines: Iterable[str]) -> None:
@@ -351,7 +355,8 @@ def call_external(run: Run) -> Visits:
 def report_external(run: Run) -> None:
     """Report how external peers answered; it fails nothing, because the other side may not be ready yet."""
     stages.report_external(run, must_answer=False)
-    if _away(run):
+    away = names_of(one for one in run.members if one.away)
+    if away:
         run.notes.append(
-            f"Not reached: {', '.join(_away(run))}. Run establish when they are back; it applies the same there."
+            f"Not reached: {', '.join(away)}. Run establish when they are back; it applies the same there."
         )

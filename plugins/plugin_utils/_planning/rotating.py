@@ -299,10 +299,12 @@ def _turn(run: Run, state: str) -> Visits:
 
 def record_switch(run: Run) -> None:
     """Record the switch. One server that could not switch must not leave the others in the middle: all go back."""
-    for server in run.present:
+    # One that hangs takes no more part, and may have switched or not.
+    for server in [one for one in run.members if one.state == OK or run.rotates(one)]:
         place = f"{server.name}: the switch failed"
         run.worse += [records.message_of({**error, "server": place}) for error in server.errors]
-        server.errors = []
+        if server.state == OK:
+            server.errors = []
     stages.record_sets(run, run.present)
 
 
@@ -344,9 +346,11 @@ def test_old(run: Run) -> Visits:
 def report_roll_back(run: Run) -> None:
     """Say why the rotation was rolled back."""
     still = worse_than(mesh_of(run), run.baseline or [])
+    away = [one.name for one in run.members if run.rotates(one) and one.state != OK]
     run.ended = True
     run.failures.append(
-        f"The rotation was rolled back on every server, because the mesh got worse: {'; '.join(run.worse)}. "
+        f"The rotation was rolled back on every server{f' but {names}' if (names := ', '.join(away)) else ''}, because "
+        f"the mesh got worse: {'; '.join(run.worse)}. "
         + (f"Still worse than before: {'; '.join(still)}. " if still else "Every pair that worked before works again. ")
         + "The next certificates are kept: repair the cause and run the playbook again."
     )

@@ -31,6 +31,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder, RotationPlan
 
 OK, UNREACHABLE, FAILED, NOT_IN_RUN = "ok", "unreachable", "failed", "not_in_run"
+FROZEN = "host_frozen"
+"""The kind of error of a host that did not end its visit in time."""
 TEMPORARY, NGINX, EXTERNAL = "temporary", "nginx", "external"
 
 
@@ -53,6 +55,7 @@ class Server:
     :param refused: of the test that it is refused, until that was concluded.
     :param to_refuse: the names of the peers that have to refuse it in that test.
     :param folder: what exchange_folder_info or exchange_folder returned.
+    :param clock_ahead: by how many seconds its clock is ahead of the control node's, at the most; None: not known yet.
     :param errors: why it takes no more part, as EsyncError.to_result has it.
     """
 
@@ -78,12 +81,18 @@ class Server:
     refused: list[dict[str, Any]] | None = None
     to_refuse: list[str] = field(default_factory=list)
     folder: dict[str, Any] | None = None
+    clock_ahead: float | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def resident(self) -> bool:
         """Whether its endpoint is there also while nothing is tested."""
         return bool(self.settings["esync_endpoint"] != TEMPORARY)
+
+    @property
+    def away(self) -> bool:
+        """Whether it cannot be reached, or hangs."""
+        return self.state == UNREACHABLE or any(error.get("kind") == FROZEN for error in self.errors)
 
     @property
     def trust(self) -> tuple[TrustEntry, ...] | None:

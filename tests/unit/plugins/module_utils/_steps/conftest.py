@@ -26,14 +26,15 @@ class Host:
         self.warnings: list[str] = []
 
     def visit(
-        self, *steps: dict[str, Any], check: bool = False, diff: bool = False, secrets: Any = None
+        self, *steps: dict[str, Any], check: bool = False, diff: bool = False, secrets: Any = None, **limits: Any
     ) -> dict[str, Any]:
-        """What a visit returns."""
+        """What a visit returns. :param limits: how long it may go on."""
         given = [{"options": {}, "when": None, "check": False, **step} for step in steps]
         for step in given:
             if step["when"] is not None:
                 step["when"] = {"unchanged": False, "trust": None, **step["when"]}
         options = {"name": self.name, "directory": str(self.directory), "steps": given, "secrets": secrets or {}}
+        options.update(limits)
         return visit.run(options, Context(check, diff, self.warnings.append))
 
     def do(self, step: str, check: bool = False, diff: bool = False, secrets: Any = None, **options: Any) -> Any:

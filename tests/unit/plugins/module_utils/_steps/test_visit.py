@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
@@ -151,6 +154,47 @@ def test_secrets_where_they_do_not_belong_are_refused_before_anything_is_done(
         alpha.visit(MAKE, step, secrets=secrets)
     assert caught.value.kind == "bad_step_options"
     assert "very-secret" not in str(caught.value)
+    assert not alpha.directory.exists()
+
+
+# -- a host that was frozen -----------------------------------------------------------------------------------------
+
+
+def test_a_visit_that_was_stopped_in_the_middle_does_not_go_on_after_its_time(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha, spec = host("alpha"), visit.STEPS["certificate_info"]().spec
+
+    def freezes(_options: Any, _context: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return {}
+
+    monkeypatch.setitem(visit.STEPS, "certificate_info", lambda: visit.Step(spec, freezes))
+    child = os.fork()
+    if not child:
+        try:
+            alpha.visit(LOOK, MAKE, time_limit=1)
+        finally:
+            os._exit(0)
+    assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
+    time.sleep(1.1)
+    os.kill(child, signal.SIGCONT)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+    assert not alpha.directory.exists()
+
+
+def test_a_visit_that_ends_in_time_leaves_no_alarm(host: Any) -> None:
+    host("alpha").visit(LOOK, time_limit=60)
+    assert signal.alarm(0) == 0
+
+
+def test_what_was_given_up_before_it_began_is_not_begun(host: Any) -> None:
+    alpha = host("alpha")
+    alpha.visit(LOOK, not_after=time.time() + 60)
+    with pytest.raises(visit.VisitError) as caught:
+        alpha.visit(MAKE, not_after=time.time() - 1)
+    assert caught.value.to_result()["error"]["kind"] == "too_late"
     assert not alpha.directory.exists()
 
 

@@ -32,7 +32,13 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Plan, Visited, advance, begin, conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Control, Run, Server, errors_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
+    FROZEN,
+    Control,
+    Run,
+    Server,
+    errors_of,
+)
 
 ME = LockHolder("me@here", 1, 1)
 OWN_CLIENT = "own_client"
@@ -101,6 +107,8 @@ class Host:
     :param dead: whether nobody can reach it. :param deaf: whether its endpoint hangs. :param wrong: problems to return.
     :param lost: whether none of its private keys is left.
     :param noted: what its endpoint is noted to have loaded. :param reloads: whether its reload does anything.
+    :param frozen: ``before``: it accepts the connection and does nothing; ``after``: it does everything, and does not
+        answer any more.
     """
 
     name: str
@@ -120,6 +128,7 @@ class Host:
     breaks: dict[str, str] = field(default_factory=dict)
     dead: bool = False
     deaf: bool = False
+    frozen: str = ""
     readable: bool = True
     lost: bool = False
     noted: tuple[str, frozenset[str]] | None = None
@@ -352,7 +361,9 @@ class Model:
             return Visited("failed", [], list(steps[0]["errors"]))
         if listening is None:
             listening = {one.name for one in self.hosts.values() if one.listening}
-        results, error = self._results(host, steps, plan, listening)
+        results, error = self._results(host, steps, plan, listening) if host.frozen != "before" else ([], None)
+        if host.frozen:
+            return Visited("failed", [], [Broken(FROZEN).error])
         reply = {"results": results, **({"error": error} if error else {})}
         try:
             found, errors = records.parse(name, steps, reply)
@@ -491,7 +502,7 @@ class Model:
             }
         expected = {key: state for key, state in known.items() if state in options["require"]}
         there = called.resident or called.name in listening
-        there = there and called.listening and not called.dead and not called.deaf
+        there = there and called.listening and not (called.dead or called.deaf or called.frozen)
         met = there and presented is not None and called.served in expected
         let_in = met and presented in called.accepted
         # A caller that met nobody it knows has proved nothing, not that it is refused either.

@@ -12,9 +12,10 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited, advance, begin, conclude
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 
-from .meshes import ABC, fresh
-from .model_mesh import Model
+from .meshes import ABC, ALL, applied, fresh, ok
+from .model_mesh import Broken, Model
 
 
 def test_a_batch_of_reloads_that_is_no_number_is_refused_before_any_host_is_touched(established: Model) -> None:
@@ -89,3 +90,66 @@ def test_tests_use_temporary_endpoints_up(generation: Any) -> None:
     assert seen["Destroy the keys of the previous certificates"] == [True] * 3
     run = model.run("verify")
     assert not any(server.listening for server in run.members)
+
+
+# What each may do to the pairs: a server whose keys are replaced at once has none meanwhile, and if the others do not
+# wait for one that is away, it cannot know them until it is back.
+REMOVAL: Any = {"leaving": ["c"], "remove": ["c"]}
+
+OPERATIONS_TRIED: Any = [
+    *((name, {}, ALL) for name in ("establish", "verify", "check", "repair", "regenerate")),
+    ("regenerate", {"offline": "defer"}, {("a", "c"), ("c", "a")}),
+    ("regenerate", {"compromised": ["c"]}, {("a", "b"), ("b", "a")}),
+    ("establish", {"discard": ["c"]}, {("a", "b"), ("b", "a")}),
+]
+
+
+@pytest.mark.parametrize("frozen", ["before", "after"])
+@pytest.mark.parametrize("endpoint", ["temporary", "nginx"])
+@pytest.mark.parametrize(("operation", "options", "kept"), OPERATIONS_TRIED)
+def test_nobody_waits_twice_for_a_host_that_hangs_and_whatever_it_did_no_pair_is_lost(
+    generation: Any, operation: str, options: Any, kept: Any, endpoint: str, frozen: str
+) -> None:
+    for moment in range(100):
+        model = fresh(generation, endpoint=endpoint)()
+        model.hosts["a"].wrong = [Broken("x").error] if operation == "repair" else []
+        asked: list[str] = []
+
+        def freeze(run: Any, plan: Any, model: Model = model, moment: int = moment, asked: Any = asked) -> None:
+            if len(model.titles) == moment + 1:
+                model.hosts["b"].frozen = frozen
+            if model.hosts["b"].frozen and "b" in plan.visits:
+                asked.append(plan.title)
+
+        run = model.start(operation, **options)
+        try:
+            run = model.stages(run, freeze)
+            if not model.hosts["b"].frozen:
+                break
+            if asked:
+                assert run.servers["b"].state == "failed" and ok(run) < 6
+            if "Roll back: switch every server back" in model.titles:
+                assert "rolled back on every server but b" in " ".join(run.failures)
+        except EsyncError as error:
+            assert error.kind == "offline" and asked == ["Read the certificates on each host"]
+        assert len(asked) <= 1, asked
+        assert model.works() >= kept, asked
+        model.hosts["b"].frozen, model.hosts["a"].wrong = "", []
+        again = model.run(operation, **options)
+        assert (again.failures, model.works()) == ([], ALL), asked
+    assert moment >= (1 if endpoint == "nginx" else 2)
+
+
+@pytest.mark.parametrize("frozen", ["before", "after"])
+@pytest.mark.parametrize(("operation", "options"), [("apply", {}), ("export", {}), ("remove", REMOVAL)])
+def test_the_others_go_on_without_a_host_that_hangs(generation: Any, operation: str, options: Any, frozen: str) -> None:
+    model = applied(generation)
+    model.hosts["b"].frozen = frozen
+    run = model.run(operation, **options)
+    assert model.calls["b"] == 1
+    # To the end of the table, and not only beside it.
+    assert run.position == len(OPERATIONS[operation].stages) - 1 and run.failures == []
+    assert run.servers["b"].state == "failed" and run.servers["a"].state == "ok"
+    model.hosts["b"].frozen = ""
+    assert model.works() >= {("a", "b"), ("b", "a")}
+    assert model.run(operation, **options).failures == []
