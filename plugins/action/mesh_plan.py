@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     hosts_of,
+    mesh_group,
     mesh_name,
     mesh_reader,
     refuse_debugging,
@@ -68,7 +69,7 @@ class ActionModule(ControlAction):
 
     def _begin(self, operation: str, variables: dict[str, Any]) -> Run:
         reader = mesh_reader(self._loader, variables)
-        group = str(reader.value(str(variables["inventory_hostname"]), "esync_group"))
+        group = mesh_group(reader, variables)
         hosts = hosts_of(group, variables)
         in_run = [str(host) for host in variables.get("ansible_play_hosts_all") or ()]
         read = read_mesh(reader, group, hosts, [host for host in in_run if host not in hosts])

@@ -70,6 +70,19 @@ def hosts_of(group: str, variables: Mapping[str, Any]) -> list[str]:
     return [str(host) for host in groups[group]]
 
 
+def mesh_group(reader: Reader, variables: Mapping[str, Any]) -> str:
+    """The inventory group of the mesh, as its own members say it.
+
+    A play of the user's can have hosts that are no members, and one of them may be the first.
+    """
+    first = str(variables["inventory_hostname"])
+    for host in dict.fromkeys([first, *map(str, variables.get("ansible_play_hosts_all") or ())]):
+        group = str(reader.value(host, "esync_group"))
+        if host in variables["groups"].get(group, ()):
+            return group
+    return str(reader.value(first, "esync_group"))
+
+
 def mesh_name(group: str, variables: Mapping[str, Any]) -> str:
     """The mesh for people: ``<group> of <inventory>``."""
     source = str(variables.get("inventory_file") or variables.get("inventory_dir") or "the inventory")
