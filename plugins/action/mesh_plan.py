@@ -17,6 +17,8 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     mesh_reader,
     refuse_debugging,
     refuse_strategy,
+    refuse_unwritable_folders,
+    say_folders,
     visited,
     with_ledger,
 )
@@ -51,6 +53,8 @@ class ActionModule(ControlAction):
                 sources = [str(one) for one in variables.get("ansible_inventory_sources") or ()]
                 run.mesh[name], warnings = settled(name, str(run.mesh[name]), sources)
                 result["warnings"] = [*result.get("warnings", ()), *warnings]
+            refuse_unwritable_folders(run)
+            say_folders(run, variables)
         else:
             before = variables[options["plan"]]
             run = Run.from_json(before["state"])

@@ -11,11 +11,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+
+_FOR_PROGRAMS = ("json", "jsonl", "null", "tree", "junit")
+"""Callbacks whose output is no text for people: what is printed past them would spoil it."""
 
 Run = Callable[..., dict[str, Any]]
 
@@ -44,10 +48,11 @@ def plain(value: Any) -> Any:
 
 
 def show(lines: Sequence[str]) -> None:
-    """Print lines for the user, as the plan and the report have them."""
+    """Print lines for the user, as the plan and the report have them; beside an output that programs read."""
     display = Display()
+    callback = str(C.config.get_config_value("DEFAULT_STDOUT_CALLBACK")).rpartition(".")[2]
     for line in lines:
-        display.display(line)
+        display.display(line, stderr=callback in _FOR_PROGRAMS)
 
 
 class Action(ActionBase):

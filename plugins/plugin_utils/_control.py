@@ -18,9 +18,10 @@ from typing import Any
 from ansible import constants as C
 from ansible.template import Templar
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, Reader, nearest
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import refuse_unwritable
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
@@ -40,6 +41,12 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
         known.update(entry.get("options") or {})
     defaults = _load(loader, _ROLE / "defaults" / "main.yml")
     hostvars = variables["hostvars"]
+
+    def raw(host: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = hostvars.raw_get(host)
+        # What lies beside the inventory lies in the current folder if the inventory is no file (-i a,b,).
+        return found if has_folder(found) or "inventory_dir" not in found else {**found, "inventory_dir": os.getcwd()}
+
     own = hostvars.raw_get(variables["inventory_hostname"])
     # What the task sees, and neither the inventory nor the defaults say, comes from the play or the role's call.
     run_wide = {
@@ -52,7 +59,20 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
     def template(value: Any, context: Mapping[str, Any]) -> Any:
         return plain(Templar(loader=loader, variables={**context, "hostvars": hostvars}).template(value))
 
-    return Reader(known, defaults, run_wide, hostvars.raw_get, template)
+    return Reader(known, defaults, run_wide, raw, template)
+
+
+def has_folder(variables: Mapping[str, Any]) -> bool:
+    """Whether the inventory is a file or folder. Newer versions of Ansible make a text of what is none."""
+    return variables.get("inventory_dir") not in (None, "", "None")
+
+
+def say_folders(run: Run, variables: Mapping[str, Any]) -> None:
+    """Say where things are kept if no inventory's folder says it."""
+    here = {name: str(run.mesh[name]) for name in ("esync_ledger", "esync_report_directory")}
+    if not has_folder(variables) and any(os.path.dirname(place) == os.getcwd() for place in here.values()):
+        places = " and ".join(f"{place} ({name})" for name, place in here.items())
+        run.say(f"The inventory is no file, so what lies beside it is in the current folder: {places}.")
 
 
 def hosts_of(group: str, variables: Mapping[str, Any]) -> list[str]:
@@ -85,8 +105,8 @@ def mesh_group(reader: Reader, variables: Mapping[str, Any]) -> str:
 
 def mesh_name(group: str, variables: Mapping[str, Any]) -> str:
     """The mesh for people: ``<group> of <inventory>``."""
-    source = str(variables.get("inventory_file") or variables.get("inventory_dir") or "the inventory")
-    return f"{group} of {Path(source).name}"
+    source = variables.get("inventory_file") or variables["inventory_dir"] if has_folder(variables) else "the inventory"
+    return f"{group} of {Path(str(source)).name}"
 
 
 def _load(loader: Any, path: Path) -> dict[str, Any]:
@@ -157,6 +177,22 @@ def visited(before: Mapping[str, Any], variables: Mapping[str, Any], name: str) 
             # A visit that Ansible itself ended has no result of ours.
             found[host] = Visited("failed")
     return found
+
+
+def refuse_unwritable_folders(run: Run) -> None:
+    """Refuse folders of the control node that cannot be written, before any host is touched.
+
+    :raises EsyncError: kind ``control_node_file``, of each.
+    """
+    if run.check:
+        return
+    errors = []
+    for setting in ("esync_ledger", *(("esync_report_directory",) if run.report_mode else ())):
+        try:
+            refuse_unwritable(Path(run.mesh[setting]), setting)
+        except EsyncError as error:
+            errors.append(error)
+    raise_all(errors)
 
 
 @contextlib.contextmanager

@@ -114,6 +114,23 @@ def locked(folder: Path, wait: float = 60.0) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_unwritable(folder: Path, setting: str) -> None:
+    """Refuse a folder that cannot be written, before anything is done that is to be written there.
+
+    :param setting: that names the folder.
+    :raises EsyncError: kind ``control_node_file``.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = f"{there} is no folder" if not there.is_dir() else f"{there} cannot be written"
+        raise EsyncError(
+            f"nothing could be written there, because {why}",
+            f"Correct that on the control node, or set {setting} to another folder",
+            kind="control_node_file",
+            path=str(folder),
+        )
+
+
 def _lock(folder: Path, end: float) -> int:
     while True:
         error: OSError | None = None

@@ -59,6 +59,18 @@ def mesh_of(run: Run) -> Mesh:
     )
 
 
+def notes_of_alone(run: Run, mesh: Mesh) -> list[str]:
+    """What to know of a run that had only one server and proved nothing, which looks like a success of the others."""
+    here = [one.name for one in run.members if one.state != NOT_IN_RUN]
+    if len(here) != 1 or not mesh.proved_nothing:
+        return []
+    return [
+        f"Only {here[0]} was in this run. A mesh is made by one run, on one control node, over the whole group. Where "
+        "every host runs the playbook for itself (ansible-pull), each has a ledger of its own, and no server learns of "
+        "another."
+    ]
+
+
 def _endpoint_of(run: Run) -> str:
     """Which ends have to be in the run for a pair to be tested: both with the temporary endpoint."""
     return TEMPORARY if any(not one.resident for one in run.members) else "resident"

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import pytest
+from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._action import guarded, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import guarded, plain, show
 
 
 def test_what_goes_well_is_passed_on():
@@ -51,3 +52,13 @@ def test_plain_makes_json_types():
     found = plain({"a": [Text("x")], Text("b"): (1, None)})
     assert found == {"a": ["x"], "b": [1, None]}
     assert not isinstance(found["a"][0], Text)
+
+
+@pytest.mark.parametrize(
+    ("callback", "stream"),
+    [("default", "out"), ("ansible.builtin.minimal", "out"), ("json", "err"), ("ansible.posix.jsonl", "err")],
+)
+def test_what_people_read_is_printed_beside_an_output_for_programs(capsys, monkeypatch, callback, stream):
+    monkeypatch.setattr(constants.config, "get_config_value", lambda name, *more, **rest: callback)
+    show(["1 of 2 pairs ok."])
+    assert "1 of 2 pairs ok." in getattr(capsys.readouterr(), stream)

@@ -21,6 +21,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.plugin_utils import _control as control
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 
 SECRET = "Very-Secret-Passphrase"
 
@@ -171,6 +172,35 @@ def test_a_user_without_an_entry_in_passwd_can_run_it_too(monkeypatch: Any) -> N
 
 
 def test_a_mesh_is_named_by_its_group_and_inventory() -> None:
-    assert control.mesh_name("esync", {"inventory_file": "/inv/prod/hosts.yml"}) == "esync of hosts.yml"
+    assert (
+        control.mesh_name("esync", {"inventory_file": "/inv/prod/hosts.yml", "inventory_dir": "/inv/prod"})
+        == "esync of hosts.yml"
+    )
     assert control.mesh_name("esync", {"inventory_dir": "/inv/prod"}) == "esync of prod"
     assert control.mesh_name("esync", {}) == "esync of the inventory"
+
+
+# -- who is in the play, and where things are kept ------------------------------------------------------------------
+
+
+def test_the_group_is_what_its_members_say_also_if_the_first_host_is_none() -> None:
+    found = reader(x={}, a={"esync_group": "mesh"}, b={"esync_group": "mesh"})
+    groups = {"mesh": ["a", "b"], "esync": []}
+    task = {"inventory_hostname": "x", "groups": groups, "ansible_play_hosts_all": ["x", "a", "b"]}
+    assert control.mesh_group(found, task) == ("mesh", ["a", "b"])
+    assert control.mesh_group(found, {**task, "ansible_play_hosts_all": ["x"]}) == ("esync", [])
+
+
+@pytest.mark.parametrize("none", [None, "None"])
+def test_an_inventory_without_a_folder_has_its_things_in_the_current_one(none: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir("/usr")
+    found = reader(a={"inventory_dir": none}, b={"inventory_dir": none})
+    ledger = found.settings("b")["esync_ledger"]
+    assert os.path.dirname(ledger) == "/usr"
+    assert control.mesh_name("esync", {"inventory_dir": none}) == "esync of the inventory"
+    folders = {"esync_ledger": ledger, "esync_report_directory": "/srv/report"}
+    run = Run("verify", folders, {})
+    control.say_folders(run, {"inventory_dir": none})
+    assert f"{ledger} (esync_ledger)" in run.said[0]
+    control.say_folders(run, {"inventory_dir": "/inv"})
+    assert len(run.said) == 1

@@ -18,7 +18,12 @@ import pytest
 from other_users import as_other, lock, needs_root
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, read_file, replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import (
+    locked,
+    read_file,
+    refuse_unwritable,
+    replace_file,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -243,3 +248,14 @@ def test_a_lock_that_is_never_let_go_is_named(tmp_path):
         pass
     assert caught.value.kind == "locked"
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_setting(tmp_path, monkeypatch):
+    refuse_unwritable(tmp_path / "new" / "below", "esync_ledger")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EsyncError, match=f"{tmp_path}/file is no folder.*set esync_ledger to another folder"):
+        refuse_unwritable(tmp_path / "file" / "below", "esync_ledger")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(EsyncError, match=f"{tmp_path} cannot be written"):
+        refuse_unwritable(tmp_path / "new", "esync_ledger")
