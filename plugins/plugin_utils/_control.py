@@ -187,7 +187,9 @@ def refuse_unwritable_folders(run: Run) -> None:
     if run.check:
         return
     errors = []
-    for setting in ("esync_ledger", *(("esync_report_directory",) if run.report_mode else ())):
+    # A mere test shows its verdict all the same.
+    reports = run.report_mode and run.operation not in ("verify", "check")
+    for setting in ("esync_ledger", *(("esync_report_directory",) if reports else ())):
         try:
             refuse_unwritable(Path(run.mesh[setting]), setting)
         except EsyncError as error:
