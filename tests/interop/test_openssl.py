@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Material, Run, blocks
 
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import pkcs12, pvk
 
 LEGACY = ("-provider", "legacy", "-provider", "default")
@@ -53,6 +54,26 @@ def check_pfx(encryption: str, material: Material, run: Run) -> None:
     assert set(found) == {"PRIVATE KEY", "CERTIFICATE"}
     assert material.holds(found["PRIVATE KEY"])
     assert run("openssl", "x509", "-outform", "DER", stdin=found["CERTIFICATE"]) == material.der
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("-legacy",),
+        ("-legacy", "-certpbe", "PBE-SHA1-RC2-128", "-keypbe", "PBE-SHA1-RC2-40"),
+        ("-keypbe", "AES-128-CBC", "-certpbe", "AES-192-CBC", "-macalg", "sha512", "-iter", "100000"),
+        ("-keypbe", "DES-EDE3-CBC", "-certpbe", "NONE", "-nomaciter"),
+        ("-keypbe", "NONE", "-certpbe", "NONE"),
+    ],
+)
+def test_pfx_of_openssl_is_read(options: tuple[str, ...], material: Material, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.pfx"
+    files = ("-inkey", material.path("key"), "-in", material.path("crt"), "-out", path)
+    run("openssl", "pkcs12", "-export", *files, "-passout", "pass:geheim", *options)
+    key, certificate = pkcs12.read_pfx(path.read_bytes(), str(path), b"geheim")
+    assert certificate == material.der
+    assert material.holds(x509.pkcs8_of(key))
 
 
 @pytest.mark.parametrize("encryption", ["modern", "compat"])

@@ -108,11 +108,22 @@ def load_pem_key(data: bytes) -> Any:
     """
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    return _without_test(load_pem_private_key, data)
+
+
+def load_der_key(data: bytes) -> Any:
+    """The same in DER."""
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    return _without_test(load_der_private_key, data)
+
+
+def _without_test(load: Any, data: bytes) -> Any:
     try:
-        return load_pem_private_key(data, None, unsafe_skip_rsa_key_validation=True)
+        return load(data, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         # Before version 39 there was no such choice.
-        return load_pem_private_key(data, None)
+        return load(data, None)
 
 
 def rsa_key(numbers: Any) -> Any:

@@ -60,6 +60,7 @@ class KeyType:
 # -- RSA (RFC 8017) ------------------------------------------------------------------------------------------------
 
 _EXPONENT = 65537
+_RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
 
 
 def _rsa_generate(size: int) -> Any:
@@ -116,7 +117,7 @@ def _rsa_verify(key: Any, signature: bytes, data: bytes, algorithm: Any) -> None
 
 def _rsa_pkcs8(key: Any) -> bytes:
     numbers = der.sequence(*(der.integer(number) for number in (0, *_rsa_numbers(key))))
-    return _private_key_info(der.sequence(der.oid("1.2.840.113549.1.1.1"), der.null()), numbers)
+    return _private_key_info(der.sequence(der.oid(_RSA_ENCRYPTION), der.null()), numbers)
 
 
 # -- ECDSA (RFC 5480, RFC 5915) ------------------------------------------------------------------------------------
@@ -342,6 +343,19 @@ def pkcs8(key: Any) -> Optional[bytes]:
     """The one form in which a private key is written and accepted, DER; None for a type or curve not made here."""
     row = type_of(key.public_key())
     return row.pkcs8(key) if row else None
+
+
+def is_bounded(private_key_info: bytes, most: int) -> bool:
+    """Whether a private key in PKCS#8, DER, can be loaded in a moment, whatever a library tests in doing so.
+
+    :param most: bits of the modulus of an RSA key, the only type with numbers of any size whose primes are tested.
+    :raises ValueError: it is not DER.
+    """
+    _version, algorithm, key, *_attributes = der.open_sequence(private_key_info)
+    if der.oid(_RSA_ENCRYPTION) not in algorithm.content:
+        return True
+    numbers = [int.from_bytes(one.content, "big") for one in der.open_sequence(key.content)][1:]
+    return len(numbers) == 8 and numbers[0].bit_length() <= most and rsa_numbers_fit(*numbers)
 
 
 def verify(public_key: Any, signature: bytes, data: bytes, algorithm: Any) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
+import time
 import warnings
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from cryptography import x509 as library
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.serialization import pkcs12 as library_pkcs12
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout
@@ -101,7 +104,7 @@ def test_other_passphrases(encryption: str, text: str, made: x509.Certificate, e
 )
 def test_the_key_derivation(passphrase: str, salt: str, purpose: int, iterations: int, expected: str) -> None:
     size = len(expected) // 2
-    found = pkcs12.derive("sha1", passphrase, bytes.fromhex(salt), iterations, purpose, size)
+    found = pkcs12.pbe.derive("sha1", passphrase, bytes.fromhex(salt), iterations, purpose, size)
     assert found.hex() == expected
 
 
@@ -114,7 +117,7 @@ def test_every_derivation_repeats_its_hash(made: x509.Certificate, ecdsa_key: An
 
 @pytest.mark.parametrize("encryption", pkcs12.ENCRYPTIONS)
 @pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("count", [1_000_001, 2**31 - 1, 2**64])
+@pytest.mark.parametrize("count", [2_000_001, 9_000_000_000, 2**64])
 def test_too_many_iterations_are_refused_before_any(
     encryption: str,
     place: int,
@@ -140,18 +143,18 @@ def test_too_many_iterations_are_refused_before_any(
     def never(*_arguments: Any) -> None:
         pytest.fail("it was opened")
 
-    monkeypatch.setattr(pkcs12.pkcs12, "load_key_and_certificates", never)
+    monkeypatch.setattr(pkcs12.pbe, "accepts", never)
     with pytest.raises(EsyncError) as caught:
         pkcs12.read_pfx(data, PLACE, PASSPHRASE)
     assert (caught.value.kind, caught.value.path) == ("too_many_iterations", PLACE)
-    assert str(count) in caught.value.cause
+    assert str(count + 2 * pkcs12.ITERATIONS) in caught.value.cause
 
 
 def test_the_most_iterations_are_computed(made: x509.Certificate, ecdsa_key: Any, monkeypatch: Any) -> None:
     data = pkcs12.write_pfx("web-1", ecdsa_key, made.der, PASSPHRASE, "modern")
-    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", pkcs12.ITERATIONS)
+    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", 3 * pkcs12.ITERATIONS)
     assert pkcs12.read_pfx(data, PLACE, PASSPHRASE)[1] == made.der
-    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", pkcs12.ITERATIONS - 1)
+    monkeypatch.setattr(pkcs12, "MAX_ITERATIONS", 3 * pkcs12.ITERATIONS - 1)
     with pytest.raises(EsyncError, match="iterations"):
         pkcs12.read_pfx(data, PLACE, PASSPHRASE)
 
@@ -196,7 +199,7 @@ def test_what_cannot_be_followed_is_not_opened(
     def never(*_arguments: Any) -> None:
         pytest.fail("it was opened")
 
-    monkeypatch.setattr(pkcs12.pkcs12, "load_key_and_certificates", never)
+    monkeypatch.setattr(pkcs12.pbe, "accepts", never)
     assert "DER" in refused(rebuilt(data, change)).cause
 
 
@@ -212,6 +215,106 @@ def test_bags_within_bags_are_counted(made: x509.Certificate, ecdsa_key: Any) ->
         return der.sequence(hidden.encoded, outer)
 
     assert list(pkcs12._iterations(rebuilt(data, wrap))) == [20000] * 3
+
+
+# -- files that somebody wrote to keep a reader busy ---------------------------------------------------------------
+
+# Mersenne primes: larger than those of any key that is used, and no test of primes ends early.
+PRIMES = (2**9689 - 1, 2**9941 - 1)
+
+
+def encrypted(contents: bytes, count: int = 1000) -> bytes:
+    """A part of a file that is encrypted; if it would take too long to compute, with something wrong in it."""
+    salt, iv = bytes(16), bytes(16)
+    key = hashlib.pbkdf2_hmac("sha256", PASSPHRASE, salt, min(count, 1000), 32)
+    hidden = pkcs12._hidden(algorithms.AES(key), iv, contents)
+    content = der.sequence(der.oid(pkcs12._DATA), pbes2(pbkdf2(salt, count), iv), der.element(0x80, hidden))
+    return der.sequence(der.oid(pkcs12._ENCRYPTED_DATA), der.explicit(0, der.sequence(der.integer(0), content)))
+
+
+def pbkdf2(salt: bytes, count: int, *more: bytes) -> bytes:
+    hmac_sha_256 = der.sequence(der.oid("1.2.840.113549.2.9"), der.null())
+    parameters = der.sequence(der.octets(salt), der.integer(count), *more, hmac_sha_256)
+    return der.sequence(der.oid("1.2.840.113549.1.5.12"), parameters)
+
+
+def pbes2(derivation: bytes, iv: bytes = bytes(16)) -> bytes:
+    cipher = der.sequence(der.oid("2.16.840.1.101.3.4.1.42"), der.octets(iv))
+    return der.sequence(der.oid("1.2.840.113549.1.5.13"), der.sequence(derivation, cipher))
+
+
+def in_clear(contents: bytes) -> bytes:
+    return der.sequence(der.oid(pkcs12._DATA), der.explicit(0, der.octets(contents)))
+
+
+def certificate_bag(made: x509.Certificate) -> bytes:
+    content = der.sequence(der.oid(pkcs12._X509_CERTIFICATE), der.explicit(0, der.octets(made.der)))
+    return pkcs12._bag(pkcs12._CERTIFICATE_BAG, content, b"")
+
+
+def shrouded(algorithm: bytes, hidden: bytes = bytes(64)) -> bytes:
+    return pkcs12._bag(pkcs12._SHROUDED_KEY_BAG, der.sequence(algorithm, der.octets(hidden)), b"")
+
+
+def packed(*parts: bytes) -> bytes:
+    """A file with a right MAC."""
+    safe = der.sequence(*parts)
+    return der.sequence(der.integer(3), in_clear(safe), pkcs12._mac(pkcs12._FORMS["modern"], safe, PASSPHRASE.decode()))
+
+
+def refused_soon(data: bytes, kind: str) -> str:
+    began = time.process_time()
+    with pytest.raises(EsyncError) as caught:
+        pkcs12.read_pfx(data, PLACE, PASSPHRASE)
+    assert time.process_time() - began < 2
+    assert (caught.value.kind, caught.value.path) == (kind, PLACE)
+    return caught.value.cause
+
+
+def test_iterations_of_all_parts_count_together(made: x509.Certificate) -> None:
+    parts = [encrypted(certificate_bag(made), 100_000)] * 40
+    assert "4020000 iterations" in refused_soon(packed(*parts), "too_many_iterations")
+
+
+def test_iterations_that_only_decryption_brings_to_light(made: x509.Certificate) -> None:
+    hidden = encrypted(shrouded(pbes2(pbkdf2(bytes(16), 9_000_000_000))))
+    assert "9000021000 iterations" in refused_soon(packed(hidden), "too_many_iterations")
+
+
+def test_derivations_that_are_not_counted_in_iterations(made: x509.Certificate) -> None:
+    scrypt = der.sequence(
+        der.oid("1.3.6.1.4.1.11591.4.11"),
+        der.sequence(der.octets(b"salt"), der.integer(1 << 17), der.integer(1), der.integer(1 << 17)),
+    )
+    data = packed(encrypted(certificate_bag(made)), in_clear(shrouded(pbes2(scrypt))))
+    assert "AES" in refused_soon(data, "damaged_file")
+
+
+def test_a_length_of_the_key_that_its_cipher_does_not_have(made: x509.Certificate) -> None:
+    long = pbes2(pbkdf2(bytes(16), 1, der.integer(1 << 40)))
+    data = packed(encrypted(certificate_bag(made)), in_clear(shrouded(long)))
+    assert "AES" in refused_soon(data, "damaged_file")
+
+
+def test_primes_that_would_be_tested_for_minutes(made: x509.Certificate) -> None:
+    p, q = PRIMES
+    numbers = der.sequence(*(der.integer(number) for number in (0, p * q, 65537, 3, p, q, 3, 3, 3)))
+    algorithm = der.sequence(der.oid("1.2.840.113549.1.1.1"), der.null())
+    pkcs8 = der.sequence(der.integer(0), algorithm, der.octets(numbers))
+    key = pkcs12._bag(pkcs12._KEY_BAG, pkcs8, b"")
+    data = packed(encrypted(certificate_bag(made)), in_clear(key))
+    assert "RSA 8192" in refused_soon(data, "damaged_file")
+
+
+def test_every_cipher_that_programs_write(made: x509.Certificate, ecdsa_key: Any) -> None:
+    mine = library.load_der_x509_certificate(made.der)
+    pbes = library_pkcs12.PBES
+    for cipher in (pbes.PBESv2SHA256AndAES256CBC, pbes.PBESv1SHA1And3KeyTripleDESCBC):
+        for mac in (hashes.SHA1(), hashes.SHA256(), hashes.SHA512()):
+            builder = serialization.PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(cipher).hmac_hash(mac)
+            encryption = builder.build(PASSPHRASE)
+            data = library_pkcs12.serialize_key_and_certificates(b"x", ecdsa_key, mine, None, encryption)
+            assert pkcs12.read_pfx(data, PLACE, PASSPHRASE)[1] == made.der
 
 
 def test_files_of_the_library_are_read(made: x509.Certificate, ecdsa_key: Any) -> None:
