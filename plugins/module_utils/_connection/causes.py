@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import json
 import os
 import socket
 from dataclasses import replace
@@ -25,6 +24,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.evidence im
     short,
     utc_text,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, CURRENT, SERVER, UNKNOWN
@@ -359,8 +359,8 @@ def diagnose_misdirected(pair: PairEvidence) -> Diagnosis:
 def health_of(body: bytes) -> Optional[Dict[str, Any]]:
     """The health answer of an endpoint of ours, or ``None`` for anything else."""
     try:
-        said = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError):
+        said = json_text.loads(body)
+    except ValueError:
         return None
     if not isinstance(said, dict) or not isinstance(said.get("server"), str):
         return None

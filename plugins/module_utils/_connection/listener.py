@@ -330,7 +330,9 @@ class _Endpoint:
                 if not piece:
                     return
                 request += piece
-            secured.sendall(self._answer(request, peer))
+            secured.sendall(
+                answer_to(request, self.settings.name, self.fingerprint, self.settings.product_version, peer)
+            )
             # Who comes through a cluster's balancer comes directly, too, and must find somebody there then.
             if not tls.is_through_balancer(request):
                 self._served(peer)
@@ -338,19 +340,6 @@ class _Endpoint:
             secured.settimeout(1)
             with contextlib.suppress(OSError, ValueError):
                 secured.unwrap()
-
-    def _answer(self, request: bytes, peer: str) -> bytes:
-        found = re.match(rb"GET " + tls.HEALTH.encode() + rb" HTTP/1\.[01]\r\n", request)
-        health = {
-            "server": self.settings.name,
-            "generation": self.fingerprint,
-            "product_version": self.settings.product_version,
-            "peer": peer,
-        }
-        body = json.dumps(health).encode("utf-8") if found else b"{}"
-        status = "200 OK" if found else "404 Not Found"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        return f"{head}Connection: close\r\n\r\n".encode("ascii") + body
 
     def _served(self, peer: str) -> None:
         with self._changed:
@@ -362,6 +351,19 @@ class _Endpoint:
                 waiting.discard(peer)
                 if not waiting:
                     self._deadline = min(self._deadline, time.monotonic() + LINGER)
+
+
+def answer_to(request: bytes, name: str, fingerprint: str, product_version: Optional[str], peer: str) -> bytes:
+    """The answer to a request of a test.
+
+    :param name: of this server. :param fingerprint: of the certificate that it presents. :param peer: who calls.
+    """
+    found = re.match(rb"GET " + tls.HEALTH.encode() + rb" HTTP/1\.[01]\r\n", request)
+    health = {"server": name, "generation": fingerprint, "product_version": product_version, "peer": peer}
+    body = json.dumps(health).encode("utf-8") if found else b"{}"
+    status = "200 OK" if found else "404 Not Found"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode("ascii") + body
 
 
 def _end_orderly(secured: ssl.SSLSocket) -> None:

@@ -12,18 +12,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import socket
 import ssl
-import stat
 import tempfile
 import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import layout
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
@@ -40,6 +38,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     UNKNOWN,
     remote_stem,
 )
+from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_file
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder, untrusted
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry
 
@@ -49,7 +48,8 @@ HEALTH = "/esync/health"
 THROUGH = "X-Esync-Cluster"
 """The header by which a request says that it comes through the balancer of a cluster, and which one."""
 
-_LIMIT = 64 << 20
+_LIMIT = 16 << 20
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 # Python has names for OpenSSL's flags only from some version on (facts: 3.10 for this one).
 _PARTIAL_CHAIN = getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", None)
 
@@ -197,9 +197,9 @@ class Untrusted:
         return self._found(os.path.join(_shared_folder(self._directory), layout.SHARED_INDEX), peer)
 
     def _found(self, path: str, server: Optional[str]) -> Credential:
-        with contextlib.suppress(EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        with contextlib.suppress(EsyncError, ValueError, KeyError, TypeError, AttributeError):
             if path not in self._said:
-                self._said[path] = json.loads(_read(path))
+                self._said[path] = json_text.loads(_read(path))
             pem = untrusted.pem_of(self._said[path][untrusted.KEY], server)
             der = _first_certificate(pem, path)
             return Credential(path, path, fingerprint_of(der), der, pem)
@@ -249,10 +249,11 @@ def subject_of(der: bytes) -> Optional[str]:
 
 
 def _first_certificate(data: bytes, path: str) -> bytes:
-    found = re.search(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", data, re.DOTALL)
-    if found:
+    _before, begin, rest = data.partition(_BEGIN)
+    body, end, _after = rest.partition(_END)
+    if begin and end:
         with contextlib.suppress(ValueError):
-            der = ssl.PEM_cert_to_DER_cert(found.group().decode("ascii"))
+            der = ssl.PEM_cert_to_DER_cert((begin + body + end).decode("ascii"))
             if der:
                 return der
     raise _damaged(path, "it holds no certificate in PEM")
@@ -260,12 +261,7 @@ def _first_certificate(data: bytes, path: str) -> bytes:
 
 def _read(path: str) -> bytes:
     try:
-        # A FIFO in the place of a file must not block the test.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _damaged(path, "it is not a regular file")
-            return stream.read(_LIMIT)
+        return read_file(path, _LIMIT)
     except OSError as error:
         raise _damaged(path, f"it cannot be read: {os.strerror(error.errno or errno.EIO).lower()}") from None
 

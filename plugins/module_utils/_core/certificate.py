@@ -10,7 +10,7 @@ import base64
 import datetime
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
@@ -21,6 +21,14 @@ HOST_NAME = "dns"
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 # A mistyped address must not become a host name.
 _DOTTED_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}\Z")
+
+
+MAX_DER = 16 * 1024
+"""Bytes that a certificate may have at the most; real ones have less than a tenth of it."""
+
+MAX_SUBJECT = 1024
+"""Bytes of the name that it is issued to, DER. A service names all that it accepts to every caller, and has room for
+64 KB of such names altogether (OpenSSL)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,20 @@ def spelled(fingerprint: str) -> str:
 def fingerprint_line(name: str, role: str, state: str, fingerprint: str) -> str:
     """One certificate of a server, to be compared by telephone."""
     return f"{name} {role} ({state}): {spelled(fingerprint)}"
+
+
+def in_pem(data: bytes, label: bytes = b"CERTIFICATE") -> Optional[bytes]:
+    """What is between the first and the last line of exactly one block in PEM, with nothing but white space around it.
+
+    A regular expression for this would need time that grows with a power of the length.
+
+    :returns: not decoded; None if it is something else.
+    """
+    block = data.strip()
+    first, last = b"-----BEGIN " + label + b"-----", b"-----END " + label + b"-----"
+    if len(block) < len(first) + len(last) or block.count(b"-----") != 4:
+        return None
+    return block[len(first) : -len(last)] if block.startswith(first) and block.endswith(last) else None
 
 
 # -- names ----------------------------------------------------------------------------------------------------

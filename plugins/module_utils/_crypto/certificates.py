@@ -21,8 +21,11 @@ from typing import Any, List, Optional, Tuple
 from ansible_collections.esync.mesh.plugins.module_utils._core import libraries
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import (
     IP_ADDRESS,
+    MAX_DER,
+    MAX_SUBJECT,
     Certificate,
     alt_name_kinds,
+    in_pem,
     normal_alt_names,
     timestamp,
 )
@@ -60,9 +63,8 @@ BACKDATED = datetime.timedelta(hours=24)
 """How far notBefore is set back, so that a host whose clock is behind accepts a new certificate."""
 
 MAX_BYTES = 64 * 1024
-"""The largest certificate or key file that is read; real ones have less than a tenth of it."""
+"""The largest file with a certificate or a key that is read."""
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
 _PEM_KEY = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 # Ten times what anybody should choose, and far from the last year that a certificate can name.
 _MAX_DAYS = 36500
@@ -150,7 +152,7 @@ def parse_certificate(data: bytes, path: str, role: Optional[str] = None) -> Cer
 
     :param path: where the data comes from, for messages.
     :param role: the role it must have; None takes what it says of itself.
-    :raises EsyncError: kind ``damaged_file``, or ``wrong_role``.
+    :raises EsyncError: kind ``damaged_file``, ``wrong_role``, or ``too_large``.
     """
     if len(data) > MAX_BYTES:
         raise _damaged(path, f"it has {len(data)} bytes, more than any certificate of the mesh ({MAX_BYTES})")
@@ -159,21 +161,31 @@ def parse_certificate(data: bytes, path: str, role: Optional[str] = None) -> Cer
     try:
         der = data
         if data.lstrip().startswith(b"-----BEGIN"):
-            block = _PEM.fullmatch(data.lstrip())
-            if not block:
+            block = in_pem(data)
+            if block is None:
                 raise _damaged(path, "it must hold exactly one PEM certificate and nothing else")
             # Decoded here, because up to version 3.4 the library passes over what stands after the certificate.
-            der = base64.b64decode(b"".join(block[1].split()), validate=True)
+            der = base64.b64decode(b"".join(block.split()), validate=True)
         certificate = x509.load_der_x509_certificate(der)
         # Some versions of the library pass over what stands after it, and over lengths that DER forbids.
         if certificate.public_bytes(serialization.Encoding.DER) != der:
             raise _damaged(path, "it is not exactly one certificate in DER")
-        return _view(certificate, _role_of(certificate, path, role))
+        found = _view(certificate, _role_of(certificate, path, role))
+        name = len(certificate.subject.public_bytes())
     except EsyncError:
         raise
     except Exception:
         # The library raises many types on damaged input; none of their texts helps a user.
         raise _damaged(path, "it is no X.509 certificate of the mesh, or damaged") from None
+    for what, size, most in (("it", len(found.der), MAX_DER), ("the name that it is issued to", name, MAX_SUBJECT)):
+        if size > most:
+            raise EsyncError(
+                f"{what} has {size} bytes, and {most} are the most that services take in one of many certificates",
+                "Have it made again with fewer names and extensions",
+                kind="too_large",
+                path=path,
+            )
+    return found
 
 
 def signed_by_itself(der: bytes) -> bool:

@@ -21,6 +21,7 @@ from typing import FrozenSet, Iterator, Optional, Tuple
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_file
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
     nginx_configuration,
     places,
@@ -36,6 +37,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places impor
 
 _FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin"
 _MASTER = "nginx: master process"
+_MAIN_LIMIT = 1 << 20
 _WORKER = "nginx: worker process"
 _LEAVING = "is shutting down"
 _LIMIT = 4 << 20
@@ -170,8 +172,7 @@ class NginxEndpoint(Endpoint):
     def _master(self) -> Optional[int]:
         """The master process, or None if it does not run."""
         try:
-            with open(self._pid_file, encoding="ascii") as stream:
-                pid = int(stream.read().strip())
+            pid = int(read_file(self._pid_file, 64))
         except (OSError, ValueError):
             return None
         return pid if processes.title_of(pid).startswith(_MASTER) else None
@@ -244,8 +245,9 @@ def pid_file_of(binary: str) -> str:
     prefix = built.get("prefix", "/usr/local/nginx")
     path = built.get("pid-path", "logs/nginx.pid")
     main = os.path.join(prefix, built.get("conf-path", "conf/nginx.conf"))
-    with contextlib.suppress(OSError), open(main, encoding="utf-8", errors="replace") as stream:
-        found = re.search(r"^\s*pid\s+\"?([^\";\s]+)\"?\s*;", stream.read(), re.MULTILINE)
+    with contextlib.suppress(OSError):
+        text = read_file(main, _MAIN_LIMIT).decode("utf-8", "replace")
+        found = re.search(r"^[ \t]*pid[ \t]+\"?([^\";\s]+)\"?[ \t]*;", text, re.MULTILINE)
         path = found.group(1) if found else path
     return os.path.join(prefix, path)
 

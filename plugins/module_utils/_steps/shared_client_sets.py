@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import Any, Dict, Iterable, Mapping, Sequence
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder, refuse_web_roots
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
@@ -115,7 +115,7 @@ def _folder_keys(options: Mapping[str, Any], entries: Sequence[SharedKey]) -> wr
 
 def _sent(payload: Any, name: str) -> Dict[str, bytes]:
     try:
-        sent = json.loads(payload) if payload else {}
+        sent = json_text.loads(payload) if payload else {}
         return {str(key): base64.b64decode(text, validate=True) for key, text in sent.items()}
     except (ValueError, binascii.Error, AttributeError, TypeError):
         raise EsyncError(

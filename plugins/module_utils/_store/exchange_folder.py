@@ -20,7 +20,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence, Set, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import fingerprint_line, spelled
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
@@ -542,7 +542,7 @@ def parse_manifest(data: bytes) -> Optional[Dict[str, Any]]:
     SHA-256 of each file that holds one; None if it is no manifest.
     """
     try:
-        found = json.loads(data.decode("utf-8"))
+        found = json_text.loads(data)
         address, port = found["address"], found["port"]
         sound = (
             found["version"] == VERSION
@@ -562,7 +562,7 @@ def parse_manifest(data: bytes) -> Optional[Dict[str, Any]]:
             for role in names.ROLES
         }
         private = {str(entry): str(digest) for entry, digest in found.get("private_keys", {}).items()}
-    except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if len(fingerprints) != len(names.ROLES) * len(found["generations"]):
         return None

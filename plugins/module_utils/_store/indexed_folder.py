@@ -14,7 +14,7 @@ import json
 from dataclasses import fields
 from typing import Any, Callable, Iterable, Mapping, Optional, Set, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 
@@ -84,7 +84,7 @@ def read_index(
     :raises EsyncError: it cannot be read, or an entry is malformed.
     :raises ValueError: it is no index of this server's, or changed; likewise KeyError, TypeError and AttributeError.
     """
-    data = json.loads(inside.read(name, LIMIT).decode("utf-8"))
+    data = json_text.loads(inside.read(name, LIMIT))
     entries = parse_entries(data["entries"])
     if (
         data["version"] != VERSION

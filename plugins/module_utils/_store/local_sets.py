@@ -10,13 +10,12 @@ asked for, its files are parsed, which is what needs cryptography.
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from dataclasses import dataclass, field, replace
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import TEMPORARY, Folder, kind_of
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
@@ -348,7 +347,7 @@ def _rotation(base: Folder, links: Mapping[str, str]) -> Optional[Dict[str, str]
     try:
         if base.status(layout.ROTATION) is None:
             return None
-        found = json.loads(base.read(layout.ROTATION, limit=4096))
+        found = json_text.loads(base.read(layout.ROTATION, limit=4096))
         rotation = {key: found[key] for key in ("holder", "since")}
         if "id" in found:
             rotation["id"] = found["id"]

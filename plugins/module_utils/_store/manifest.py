@@ -21,7 +21,7 @@ import stat
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, FrozenSet, Mapping, Optional
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import (
     Certificate,
     moment_of,
@@ -42,6 +42,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation
 VERSION = 1
 
 _SALT_BYTES = 16
+# More would keep everybody waiting who compares a passphrase.
+_MAX_ITERATIONS = 100 * layout.PFX_ITERATIONS
 
 
 @dataclass(frozen=True)
@@ -174,23 +176,25 @@ def write_again(
 def load(folder: Folder, identity: str) -> Optional[Manifest]:
     """What the manifest in a generation's folder says; None if it is missing, damaged or of another version."""
     try:
-        said = json.loads(folder.read(layout.MANIFEST).decode("ascii"))
+        said = json_text.loads(folder.read(layout.MANIFEST))
         digest = said.pop("digest")
         if said["version"] != VERSION or digest != _digest(said):
             return None
         return _parsed(said, identity)
-    except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _parsed(said: Mapping[str, Any], identity: str) -> Optional[Manifest]:
-    verifier = said["pfx_passphrase"]
+    name, formats, encryptions = said["name"], said["formats"], said["pfx_encryptions"]
+    if names.problems(name) or not set(formats) <= set(layout.FORMATS) or not set(encryptions) <= {*layout.ENCRYPTIONS}:
+        return None
     generation = LocalGeneration(
         identity,
-        said["name"],
+        name,
         {role: _certificate(said["certificates"][role], role) for role in names.ROLES},
-        tuple(said["formats"]),
-        encryptions=tuple(said["pfx_encryptions"]),
+        tuple(formats),
+        encryptions=tuple(encryptions),
     )
     if not untrusted.is_complete(said[untrusted.KEY], (None, generation.name)):
         return None
@@ -200,10 +204,15 @@ def _parsed(said: Mapping[str, Any], identity: str) -> Optional[Manifest]:
         # The facts are those of the certificate in the file.
         if files[f"{names.set_name(generation.name, role)}.crt"] != pem or certificate.subject != generation.name:
             return None
-    known = None
-    if verifier is not None:
-        known = Verifier(bytes.fromhex(verifier["salt"]), verifier["iterations"], bytes.fromhex(verifier["hash"]))
-    return Manifest(generation, files, said[untrusted.KEY], known)
+    verifier = said["pfx_passphrase"]
+    return Manifest(generation, files, said[untrusted.KEY], None if verifier is None else _verifier(verifier))
+
+
+def _verifier(said: Mapping[str, Any]) -> Verifier:
+    iterations = said["iterations"]
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or not 1 <= iterations <= _MAX_ITERATIONS:
+        raise ValueError
+    return Verifier(bytes.fromhex(said["salt"]), iterations, bytes.fromhex(said["hash"]))
 
 
 def _certificate(said: Mapping[str, Any], role: str) -> Certificate:

@@ -153,7 +153,7 @@ def _read(
         with base.child(names.REMOTE) as top, top.child(folder) as inside:
             data, entries = indexed.read_index(inside, INDEX, server, entries_from)
             return view(inside, folder, data, entries)
-    except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError):
         raise EsyncError(
             "the trust in force is damaged",
             "Run establish: it is public data and is written again from the ledger",

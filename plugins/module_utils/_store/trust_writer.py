@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
-from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Certificate
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Certificate, in_pem
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.libraries import require
@@ -130,7 +132,8 @@ def _collect(
     require()
     found: Dict[str, Certificate] = {}
     for number, pem in enumerate(pems, 1):
-        certificate = parse_certificate(pem.encode("ascii", "replace"), f"certificate {number} of those sent")
+        data = pem.encode("ascii", "replace")
+        certificate = parse_certificate(data, _called(data, wanted) or f"certificate {number} of those sent")
         found[certificate.fingerprint] = certificate
     unsent = {entry.fingerprint for entry in wanted} - set(found)
     if before and unsent:
@@ -162,6 +165,14 @@ def _collect(
                 server=server,
             )
     return found
+
+
+def _called(pem: bytes, wanted: Sequence[TrustEntry]) -> Optional[str]:
+    """Whose certificate was sent, for messages, before anything of it is parsed."""
+    with contextlib.suppress(ValueError):
+        fingerprint = hashlib.sha256(base64.b64decode(in_pem(pem) or b"")).hexdigest()
+        return next((f"the certificate {one.file_name}" for one in wanted if one.fingerprint == fingerprint), None)
+    return None
 
 
 def _write(

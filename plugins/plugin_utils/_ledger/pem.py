@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import re
 from functools import lru_cache
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import in_pem
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, SERVER
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import der
@@ -19,7 +18,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto import der
 # The extended key usages of RFC 5280, 4.2.1.12, as they stand in the DER. That they stand elsewhere by chance is less
 # likely than a broken disk.
 _USAGES = {SERVER: bytes.fromhex("06082b06010505070301"), CLIENT: bytes.fromhex("06082b06010505070302")}
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*\Z")
 
 
 def fingerprint_of(pem: str, path: str) -> str:
@@ -57,11 +55,11 @@ def key_of(pem: str) -> str:
 
 
 def _der(pem: str, path: str) -> bytes:
-    match = _PEM.match(pem)
     try:
-        if match:
-            return base64.b64decode("".join(match[1].split()), validate=True)
-    except binascii.Error:
+        body = in_pem(pem.encode("ascii"))
+        if body and body[:1].isspace():
+            return base64.b64decode(b"".join(body.split()), validate=True)
+    except ValueError:
         pass
     raise _damaged(path)
 

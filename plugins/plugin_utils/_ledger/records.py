@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import json_text
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     BOTH,
@@ -183,7 +184,7 @@ class Ledger:
         if _PRIVATE.search(text):
             raise _damaged(str(path), "it holds a private key, which has no place in the ledger")
         try:
-            data = json.loads(text)
+            data = json_text.loads(text)
             if data["version"] != VERSION:
                 raise _damaged(str(path), f"its version is {data['version']}, not {VERSION}")
             if data["name"] != name:
