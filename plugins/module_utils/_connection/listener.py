@@ -18,13 +18,16 @@ import hashlib
 import json
 import os
 import re
+import resource
+import selectors
 import signal
 import socket
 import ssl
-import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, List, NoReturn, Optional, Set
+from functools import partial
+from typing import Any, Callable, Dict, FrozenSet, Generator, Iterator, NoReturn, Optional, TypeVar
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout
@@ -32,12 +35,18 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import os_error
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SERVER, UNKNOWN
 
+T = TypeVar("T")
+
 LINGER = 0.5
 """Seconds after the last expected peer was served, for connections that are just being closed."""
 
 _BACKLOG = 1024
-_WORKERS = 32
+_MOST = 1024
+# Seconds: for the handshake, and for the request after it; for a handshake that nothing delays, and for a goodbye; and
+# between two looks for connections whose time is up.
 _PATIENCE = 15.0
+_GRACE = 1.0
+_TICK = 0.25
 _TAKE_OVER = 10.0
 _REQUEST_LIMIT = 8192
 
@@ -260,8 +269,27 @@ def _end(endpoint: _Endpoint, lock: _Lock) -> NoReturn:
     os._exit(0)
 
 
+class _Caller:
+    """A connection that is being served.
+
+    :param source: the address that it comes from. :param deadline: when it is ended, whatever it does.
+    """
+
+    def __init__(self, connection: socket.socket, source: str) -> None:
+        self.connection = connection
+        self.source = source
+        self.began = time.monotonic()
+        self.deadline = self.began + _PATIENCE
+        self.accepted = False
+        self.steps: Iterator[int] = iter(())
+
+
 class _Endpoint:
-    """Accepts, validates and answers with a bounded number of threads, so that a silent caller keeps nobody waiting."""
+    """Serves all callers in one thread, so that a silent or slow one costs a place and nothing else.
+
+    Places are as many as there are; when all are taken, the one that goes is the oldest whose caller has not proved who
+    it is, of the source that holds the most of them.
+    """
 
     def __init__(
         self,
@@ -279,78 +307,134 @@ class _Endpoint:
         self.port = int(server.getsockname()[1])
         self._waiting = set(settings.expected)
         self._deadline = time.monotonic() + settings.lifetime
-        self._changed = threading.Condition()
-        self._queue: List[socket.socket] = []
+        self._callers: Dict[_Caller, None] = {}
+        self._places = _MOST
 
     def run(self) -> None:
         """Serve until all expected peers were served, or the time is up."""
-        for _number in range(_WORKERS):
-            threading.Thread(target=self._work, daemon=True).start()
-        while True:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                return
-            self.server.settimeout(min(left, 0.25))
-            try:
-                connection, _address = self.server.accept()
-            except socket.timeout:
-                continue
-            except OSError:
-                time.sleep(0.05)  # out of descriptors: the ones in use end by their time-outs
-                continue
-            with self._changed:
-                self._queue.append(connection)
-                self._changed.notify()
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue:
-                    self._changed.wait()
-                connection = self._queue.pop(0)
-            with contextlib.suppress(OSError, ValueError):
-                self._serve(connection)
-            connection.close()
-
-    def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(_PATIENCE)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
-            try:
-                secured.do_handshake()
-            except OSError:
-                _end_orderly(secured)
-                raise
-            peer = self.pins.get(tls.fingerprint_of(secured.getpeercert(binary_form=True) or b""))
-            if peer is None:
-                return
-            request = b""
-            while b"\r\n\r\n" not in request and len(request) < _REQUEST_LIMIT:
-                piece = secured.recv(4096)
-                if not piece:
+        self._places = _places()
+        self.server.setblocking(False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.server, selectors.EVENT_READ)
+            while True:
+                now = time.monotonic()
+                if now >= self._deadline:
                     return
-                request += piece
-            secured.sendall(
-                answer_to(request, self.settings.name, self.fingerprint, self.settings.product_version, peer)
-            )
-            # Who comes through a cluster's balancer comes directly, too, and must find somebody there then.
-            if not tls.is_through_balancer(request):
-                self._served(peer)
-            # An orderly end: say that nothing more comes, and let the caller hang up.
-            secured.settimeout(1)
-            with contextlib.suppress(OSError, ValueError):
-                secured.unwrap()
+                for key, _events in selector.select(min(self._deadline - now, _TICK)):
+                    if key.data is None:
+                        self._accept(selector)
+                    elif key.data in self._callers:
+                        self._go_on(selector, key.data)
+                now = time.monotonic()
+                for caller in [one for one in self._callers if one.deadline <= now]:
+                    self._drop(selector, caller)
+
+    def _accept(self, selector: selectors.BaseSelector) -> None:
+        if len(self._callers) >= self._places and not self._make_room(selector):
+            time.sleep(0.01)  # whoever comes now waits in the kernel's queue
+            return
+        try:
+            connection, address = self.server.accept()
+        except OSError:
+            return  # gone again, or out of descriptors
+        connection.setblocking(False)
+        caller = _Caller(connection, str(address[0]))
+        caller.steps = self._serve(caller)
+        self._callers[caller] = None
+        selector.register(connection, selectors.EVENT_READ, caller)
+
+    def _make_room(self, selector: selectors.BaseSelector) -> bool:
+        """End one connection to make room for another, if there is one that may be ended."""
+        unknown = [one for one in self._callers if not one.accepted]
+        if not unknown:
+            return False
+        source, count = Counter(one.source for one in unknown).most_common(1)[0]
+        oldest = next(one for one in unknown if one.source == source)
+        # Many honest peers may come at once; each is given the time that a handshake takes.
+        if count <= self._places // 4 and time.monotonic() - oldest.began < _GRACE:
+            return False
+        self._drop(selector, oldest)
+        return True
+
+    def _drop(self, selector: selectors.BaseSelector, caller: _Caller) -> None:
+        del self._callers[caller]
+        selector.unregister(caller.connection)
+        caller.steps = iter(())
+        caller.connection.close()
+
+    def _go_on(self, selector: selectors.BaseSelector, caller: _Caller) -> None:
+        try:
+            wanted = next(caller.steps)
+        except (StopIteration, OSError, ValueError):
+            self._drop(selector, caller)
+            return
+        selector.modify(caller.connection, wanted, caller)
+
+    def _serve(self, caller: _Caller) -> Iterator[int]:
+        """Serve one caller; yields the event that it waits for."""
+        caller.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        secured = self.context.wrap_socket(caller.connection, server_side=True, do_handshake_on_connect=False)
+        caller.connection = secured
+        try:
+            yield from _waiting_for(secured.do_handshake)
+        except OSError:
+            yield from _end_orderly(caller, secured)
+            return
+        peer = self.pins.get(tls.fingerprint_of(secured.getpeercert(binary_form=True) or b""))
+        if peer is None:
+            return
+        caller.accepted = True
+        caller.deadline = time.monotonic() + _PATIENCE
+        request = b""
+        while b"\r\n\r\n" not in request and len(request) < _REQUEST_LIMIT:
+            piece = yield from _waiting_for(lambda: secured.recv(4096))
+            if not piece:
+                return
+            request += piece
+        answer = memoryview(
+            answer_to(request, self.settings.name, self.fingerprint, self.settings.product_version, peer)
+        )
+        while answer:
+            sent = yield from _waiting_for(partial(secured.send, answer))
+            answer = answer[sent:]
+        # Who comes through a cluster's balancer comes directly, too, and must find somebody there then.
+        if not tls.is_through_balancer(request):
+            self._served(peer)
+        # An orderly end: say that nothing more comes, and let the caller hang up.
+        caller.deadline = time.monotonic() + _GRACE
+        yield from _waiting_for(secured.unwrap)
 
     def _served(self, peer: str) -> None:
-        with self._changed:
-            waiting: Set[str] = self._waiting
-            if peer == UNKNOWN and waiting:
-                # Callers that cannot be distinguished are counted.
-                peer = next(iter(waiting))
-            if peer in waiting:
-                waiting.discard(peer)
-                if not waiting:
-                    self._deadline = min(self._deadline, time.monotonic() + LINGER)
+        if peer == UNKNOWN and self._waiting:
+            # Callers that cannot be distinguished are counted.
+            peer = next(iter(self._waiting))
+        if peer in self._waiting:
+            self._waiting.discard(peer)
+            if not self._waiting:
+                self._deadline = min(self._deadline, time.monotonic() + LINGER)
+
+
+def _places() -> int:
+    """How many connections are served at the same time, with some descriptors left for everything else."""
+    wanted, spare = _MOST + 64, 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft not in (resource.RLIM_INFINITY, wanted) and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if soft == resource.RLIM_INFINITY else max(1, min(_MOST, soft - spare))
+
+
+def _waiting_for(act: Callable[[], T]) -> Generator[int, None, T]:
+    """Do something as soon as the connection lets it be done; yields the event that it waits for."""
+    while True:
+        try:
+            return act()
+        except ssl.SSLWantReadError:
+            yield selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            yield selectors.EVENT_WRITE
 
 
 def answer_to(request: bytes, name: str, fingerprint: str, product_version: Optional[str], peer: str) -> bytes:
@@ -366,10 +450,14 @@ def answer_to(request: bytes, name: str, fingerprint: str, product_version: Opti
     return f"{head}Connection: close\r\n\r\n".encode("ascii") + body
 
 
-def _end_orderly(secured: ssl.SSLSocket) -> None:
+def _end_orderly(caller: _Caller, secured: ssl.SSLSocket) -> Iterator[int]:
     """Let the caller read the alert: closing while its bytes are unread would reset the connection instead."""
-    with contextlib.closing(socket.socket(fileno=secured.detach())) as raw:
-        raw.settimeout(1)
-        raw.shutdown(socket.SHUT_WR)
-        while raw.recv(4096):
-            pass
+    raw = caller.connection = socket.socket(fileno=secured.detach())
+    caller.deadline = min(caller.deadline, time.monotonic() + _GRACE)
+    raw.shutdown(socket.SHUT_WR)
+    while True:
+        try:
+            if not raw.recv(4096):
+                return
+        except BlockingIOError:
+            yield selectors.EVENT_READ

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -83,14 +85,93 @@ def test_a_certificate_in_the_bundle_that_is_not_pinned(mesh: Any, listen: Any, 
     assert b"200 OK" in talk(mesh, "charlie", port, tls.request_for("bravo", 1))
 
 
-def test_silent_callers_keep_nobody_waiting(mesh: Any, listen: Any) -> None:
+@contextlib.contextmanager
+def callers(port: int, count: int, source: str, first: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Connections from an address of this machine that present nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    with contextlib.ExitStack() as opened:
+        found = []
+        for _number in range(count):
+            one = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+            found.append(opened.enter_context(one))
+            one.sendall(first)
+        yield found
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+@pytest.mark.parametrize(
+    ("count", "first"),
+    [
+        (64, b""),
+        (1000, b""),
+        # More than there are places.
+        (1300, b""),
+        # The beginning of a handshake, and of one that says it is long.
+        (64, b"\x16\x03\x01"),
+        (64, b"\x16\x03\x01\x40\x00\x01"),
+    ],
+)
+def test_silent_callers_keep_nobody_waiting(mesh: Any, listen: Any, source: str, count: int, first: bytes) -> None:
     port = listen("bravo")["port"]
-    silent = [socket.create_connection(("127.0.0.1", port), 20) for _number in range(20)]
-    try:
+    with callers(port, count, source, first):
+        peer = mesh.peer("bravo", port)
+        found = mesh.probe("alpha", *[peer] * 5) + mesh.probe("charlie", *[peer] * 5)
+    assert [one["verdict"] for one in found] == ["ok"] * 10
+
+
+def test_slow_callers_keep_nobody_waiting(mesh: Any, listen: Any) -> None:
+    port = listen("bravo")["port"]
+    with callers(port, 64, "127.0.0.2", b"\x16\x03\x01\x40\x00") as slow:
+        for _second in range(3):
+            for one in slow:
+                one.sendall(b"\x01")
+            assert mesh.one("alpha", "bravo", port)["verdict"] == "ok"
+
+
+def test_when_all_places_are_taken_the_source_with_the_most_of_them_gives_way(
+    mesh: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_MOST", 20)
+    monkeypatch.setattr(listener, "_GRACE", 60.0)
+    port = listen("bravo")["port"]
+    with callers(port, 2, "127.0.0.3") as others, callers(port, 60, "127.0.0.2") as silent:
+        began = time.monotonic()
         assert mesh.one("alpha", "bravo", port)["verdict"] == "ok"
-    finally:
-        for connection in silent:
-            connection.close()
+        assert time.monotonic() - began < 5
+        # The oldest of them were ended, and nobody else's.
+        silent[0].settimeout(5)
+        assert silent[0].recv(1) == b""
+        for one in others:
+            one.settimeout(0.2)
+            with pytest.raises(socket.timeout):
+                one.recv(1)
+
+
+def test_a_caller_that_proves_nothing_is_ended(mesh: Any, listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_PATIENCE", 0.5)
+    port = listen("bravo")["port"]
+    with callers(port, 1, "127.0.0.1") as silent:
+        silent[0].settimeout(5)
+        assert silent[0].recv(1) == b""
+    # Nor does one that is known keep its place for ever.
+    directory = str(mesh.root / "alpha")
+    context = tls.client_context(tls.read_trust(directory))
+    tls.load_credential(context, tls.read_credential(directory, "current", "client"))
+    with socket.create_connection(("127.0.0.1", port), 5) as raw, context.wrap_socket(raw) as secured:
+        assert secured.recv(1) == b""
+
+
+def test_places_are_not_more_than_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(100, 100)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, pair: limits.append(pair))
+    assert listener._places() == 36
+    limits.append((1024, 4096))
+    assert listener._places() == 1024
+    limits.append((resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert listener._places() == 1024
 
 
 def test_many_callers_at_once(mesh: Any, listen: Any) -> None:
