@@ -34,7 +34,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout  # 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509  # noqa: E402
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import der, key_types, pkcs12, pvk  # noqa: E402
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import der, key_types, pins, pkcs12, pvk  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._store import (  # noqa: E402
     exchange_folder,
     indexed_folder,
@@ -171,7 +171,7 @@ def _certificate(data: bytes) -> None:
     found = x509.parse_certificate(data, "x.cer")
     json.dumps(found.facts())
     x509.signed_by_itself(found.der)
-    list(exchange_folder._unfit(found, NOW))
+    list(pins.unfit(found, NOW))
 
 
 def _read_pem(data: bytes) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed448
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import pem_of
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 
@@ -66,6 +67,37 @@ def refused(kind: str, function: Any, *arguments: Any) -> EsyncError:
 
 
 # -- making ----------------------------------------------------------------------------------------------------------
+
+
+def padded(key: Any, size: int, *name: str) -> bytes:
+    """A certificate with an extension of about this many bytes, and with more in its name."""
+    parts = [library.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, one) for one in name]
+    subject = library.Name([library.NameAttribute(NameOID.COMMON_NAME, "web-1"), *parts])
+    return (
+        library.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + datetime.timedelta(days=1))
+        .add_extension(library.ExtendedKeyUsage([USAGES["client"]]), critical=False)
+        .add_extension(library.UnrecognizedExtension(library.ObjectIdentifier("1.2.3"), bytes(size)), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.DER)
+    )
+
+
+@pytest.mark.parametrize("form", ["DER", "PEM"])
+def test_a_certificate_has_a_size_that_services_can_take(form: str, ecdsa_key: Any) -> None:
+    def read(data: bytes) -> Any:
+        return x509.parse_certificate(pem_of(data) if form == "PEM" else data, PLACE, "client")
+
+    assert len(read(padded(ecdsa_key, 15_000)).der) > 15_000
+    assert len(read(padded(ecdsa_key, 0, *["x" * 60] * 10)).der) > 600
+    for size in (17_000, 40_000):
+        assert "16384" in refused("too_large", read, padded(ecdsa_key, size)).cause
+    assert "1024" in refused("too_large", read, padded(ecdsa_key, 0, *["x" * 60] * 20)).cause
 
 
 @pytest.mark.parametrize("key_type", ["rsa", "ecdsa", "p384", "ed25519"])

@@ -73,9 +73,10 @@ def test_what_is_damaged_on_its_way_is_refused(host: Any, entry: Any) -> None:
     named, _sets = entry
     alpha = host("alpha")
     alpha.make()
-    with pytest.raises(EsyncError) as caught:
-        alpha.do("shared_client_sets", entries=[named], secrets={**SECRETS, "payload": "{"})
-    assert caught.value.to_result()["error"]["kind"] == "bad_shared_set"
+    for payload in ("{", "[" * 10_000):
+        with pytest.raises(EsyncError) as caught:
+            alpha.do("shared_client_sets", entries=[named], secrets={**SECRETS, "payload": payload})
+        assert caught.value.to_result()["error"]["kind"] == "bad_shared_set"
     payload = json.dumps({named["fingerprint"]: "AAAA"})
     found = alpha.do("shared_client_sets", entries=[named], secrets={**SECRETS, "payload": payload})
     assert (found["changed"], found["shared"], list(found["rejected"])) == (False, None, [named["fingerprint"]])

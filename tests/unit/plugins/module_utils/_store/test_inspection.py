@@ -710,7 +710,10 @@ def test_a_wrong_group_is_listed(server: Any) -> None:
 # -- the note of a rotation ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"holder": 1, "since": "x"}', '{"holder": "x"}', "x" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"holder": 1, "since": "x"}', '{"holder": "x"}', "x" * 5000, "[" * 2000 + "]" * 2000],
+)
 def test_a_note_that_cannot_be_read_still_holds(server: Any, text: str) -> None:
     alpha = server("ecdsa", "current")
     (alpha.path / "rotation.json").write_text(text)

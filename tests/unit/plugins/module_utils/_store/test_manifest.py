@@ -133,6 +133,10 @@ def rewritten(text: str, **changes: Any) -> str:
     return json.dumps({**said, "digest": hashlib.sha256(canonical.encode()).hexdigest()})
 
 
+def verifier(iterations: Any) -> Any:
+    return {"salt": "00", "iterations": iterations, "hash": "00"}
+
+
 SPOILT = {name: {"pem": "x", "sha256": "0" * 64} for name in ("untrusted", "alpha_SyncClient")}
 BROKEN = {
     "empty": lambda text: "",
@@ -147,6 +151,10 @@ BROKEN = {
     "no certificates": lambda text: rewritten(text, certificates={}),
     "no untrusted ones": lambda text: rewritten(text, untrusted={}),
     "untrusted ones that are damaged": lambda text: rewritten(text, untrusted=SPOILT),
+    "untrusted ones in a form of their own": lambda text: rewritten(text, untrusted=["x"]),
+    "files of another form": lambda text: rewritten(text, formats=["cer", "../x"]),
+    "iterations that are no number": lambda text: rewritten(text, pfx_passphrase=verifier(None)),
+    "iterations without end": lambda text: rewritten(text, pfx_passphrase=verifier(9_000_000_000)),
     "no text": lambda text: "\udcff",
 }
 

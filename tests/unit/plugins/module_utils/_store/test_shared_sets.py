@@ -135,6 +135,16 @@ def test_each_peer_has_an_untrusted_certificate_as_long_valid_as_its_latest(base
         assert certificate.fingerprint not in (entry(peer).fingerprint, entry(peer, 2).fingerprint)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', "[" * 10_000, '{"version": ' + "1" * 5000 + "}"])
+def test_an_index_that_cannot_be_read(base, text):
+    take(base, [entry("b")], sent("b"))
+    with open(file(base, "shared.json"), "w", encoding="ascii") as stream:
+        stream.write(text)
+    with pytest.raises(EsyncError) as caught:
+        read(base, "a")
+    assert caught.value.kind == "damaged_shared_keys"
+
+
 @pytest.mark.parametrize("kept", [None, {}, [], {"b_SyncClient": {"pem": "x", "sha256": "0"}}])
 def test_untrusted_certificates_that_are_missing_or_damaged_are_made_again(base, kept):
     take(base, [entry("b")], sent("b"))

@@ -161,6 +161,18 @@ def test_a_certificate_of_the_other_role_is_refused(base):
     assert caught.value.kind == "wrong_role"
 
 
+def test_a_certificate_that_is_too_large_is_named_and_nothing_changes(base):
+    key = x509.generate_key("ecdsa", 256)
+    many = tuple(f"{number:03}-{'x' * 56}.example" for number in range(300))
+    now = datetime.datetime.now(datetime.timezone.utc)
+    large = x509.self_sign(key, "client", x509.Profile("c", many, "ecdsa", 256, 30), now)
+    apply(base, "a", both("b"), pems("b"), "one")
+    entries = [*both("b"), TrustEntry("c", "client", "current", large.fingerprint)]
+    with pytest.raises(EsyncError, match="c_SyncClient.cer.* 16384 are the most"):
+        apply(base, "a", entries, [large.pem], "two")
+    assert read(base, "a").entries == tuple(sorted(both("b")))
+
+
 def test_a_damaged_file_of_the_trust_is_missed_not_copied(base):
     apply(base, "a", both("b"), pems("b"), "one")
     path = os.path.join(base.path, "trusted", "b_SyncServer.cer")
@@ -174,7 +186,7 @@ def test_a_damaged_file_of_the_trust_is_missed_not_copied(base):
         assert stream.read() == certificate("b", "server").der
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 1}', "[" * 10_000])
 def test_a_damaged_index_is_named_and_written_anew(base, text):
     apply(base, "a", both("b"), pems("b"), "one")
     with open(os.path.join(base.path, "trusted", "trust.json"), "w", encoding="ascii") as stream:

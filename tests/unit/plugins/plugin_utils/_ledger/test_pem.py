@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -19,6 +21,20 @@ def test_the_fingerprint_is_that_of_the_library(generation):
 def test_anything_else_is_refused(text):
     with pytest.raises(EsyncError, match="here"):
         fingerprint_of(text, "here")
+
+
+@pytest.mark.parametrize("pump", ["\n", " ", "\n ", "A\n", "-", "-----BEGIN CERTIFICATE-----\n"])
+def test_a_text_that_would_keep_a_regular_expression_busy(pump):
+    began = time.process_time()
+    for text in (pump * 100_000, f"-----BEGIN CERTIFICATE-----\n{pump * 100_000}x"):
+        with pytest.raises(EsyncError, match="here"):
+            fingerprint_of(text, "here")
+    assert time.process_time() - began < 2
+
+
+def test_white_space_and_line_ends_of_other_systems(generation):
+    facts = generation("a")["server"]
+    assert fingerprint_of("\n " + facts["pem"].replace("\n", "\r\n") + "\n", "here") == facts["fingerprint"]
 
 
 def test_two_certificates_are_refused(generation):

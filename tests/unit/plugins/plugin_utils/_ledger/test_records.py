@@ -210,6 +210,8 @@ LOST = {
         lambda text: re.sub('"not_after": "[^"]*"', '"not_after": "never"', text),
         _twice,
         _crossed,
+        lambda text: "[" * 10_000,
+        lambda text: text.replace('"port": ', '"port": ' + "1" * 5000),
     ],
 )
 def test_damage_is_named(tmp_path, entry, spoil):
