@@ -7,13 +7,14 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test bench hostile soak docs pictures clean
+.PHONY: help venv mesh check test fuzz bench hostile soak docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
 	@echo "make check        lint, types and unit tests (no root)"
 	@echo "make test         everything that CI runs (as root: it installs packages and starts containers)"
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
+	@echo "make fuzz         feed every reader with 10,000,000 mutated files (SEED=7 EXECUTIONS=10000000; no root)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
 	@echo "make soak         rotate 20 times under load; not one request may fail (no root; needs nginx; takes half an hour)"
@@ -39,8 +40,14 @@ test: $(STAMP)
 # A single part, such as `make unit` or `make molecule-default`.
 PARTS := $(shell $(PYTHON) tests/ci/run.py --list)
 .PHONY: $(PARTS)
-$(PARTS): $(STAMP)
+$(filter-out fuzz,$(PARTS)): $(STAMP)
 	$(PYTHON) tests/ci/run.py $@
+
+# At full size: the part of the tests of the same name is a short run.
+SEED ?= 7
+EXECUTIONS ?= 10000000
+fuzz: $(STAMP)
+	$(VENV)/bin/python tests/fuzz/run.py --seed $(SEED) --executions $(EXECUTIONS)
 
 # No part of the tests: it measures.
 bench: $(STAMP)

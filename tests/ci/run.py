@@ -82,6 +82,11 @@ PARTS = {
         PYTEST,
         packages=["tests/interop/packages.txt"],
     ),
+    "fuzz": Part(
+        [[f"{BIN}/python", "tests/fuzz/run.py", "--executions", "200000", "--jobs", "2"]],
+        r"^fuzz: [1-9]\d* executions over [1-9]\d* readers, seed \d+, \d+ findings$",
+        takes=90,
+    ),
     "browser": Part(
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/browser"]],
         PYTEST,

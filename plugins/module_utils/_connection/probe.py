@@ -403,7 +403,7 @@ class _Caller:
         end = time.monotonic() + self.settings.answer_timeout
         try:
             while len(answer) < _ANSWER_LIMIT and not tls.is_complete(answer):
-                connection.settimeout(max(end - time.monotonic(), 0.001))
+                connection.settimeout(tls.seconds_left(end))
                 piece = connection.recv(16384)
                 if not piece:
                     break

@@ -421,7 +421,7 @@ def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -
                     break
                 except ssl.SSLWantReadError:
                     raw.sendall(outgoing.read())
-                raw.settimeout(max(end - time.monotonic(), 0.001))
+                raw.settimeout(seconds_left(end))
                 piece = raw.recv(16384)
                 if not piece or len(seen) > 1 << 20:
                     return certificate_in(bytes(seen))
@@ -430,6 +430,18 @@ def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -
         return tls.getpeercert(binary_form=True)
     except (OSError, ValueError):
         return certificate_in(bytes(seen))
+
+
+def seconds_left(end: float) -> float:
+    """How many seconds are left; whoever sends a byte now and then gets no more of them.
+
+    :param end: by the monotonic clock.
+    :raises socket.timeout: none.
+    """
+    left = end - time.monotonic()
+    if left <= 0:
+        raise socket.timeout
+    return left
 
 
 def certificate_in(stream: bytes) -> Optional[bytes]:

@@ -1056,3 +1056,28 @@ def test_own_files_that_cannot_be_used_are_told_of_every_cluster(mesh: Any) -> N
     assert len(found) == 2
     for one in found:
         is_cause(one, "damaged_file", "alpha cannot use")
+
+
+class Dripping:
+    """A connection on which a byte comes now and then, for five seconds."""
+
+    def __init__(self) -> None:
+        self.end = time.monotonic() + 5
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def sendall(self, _data: bytes) -> None:
+        pass
+
+    def recv(self, _size: int) -> bytes:
+        time.sleep(0.01)
+        return b"x" if time.monotonic() < self.end else b""
+
+
+def test_a_peer_that_sends_a_byte_now_and_then_gets_no_more_time(mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "is_complete", lambda _answer: False)
+    settings = probe.ProbeSettings("alpha", str(mesh.root / "alpha"), answer_timeout=0.3)
+    began = time.monotonic()
+    assert set(probe._Caller(settings, None, {})._ask(Dripping(), mesh.peer("bravo", 1))) == set(b"x")
+    assert time.monotonic() - began < 2

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -516,3 +517,9 @@ def test_the_request_through_a_balancer_is_told_from_a_direct_one() -> None:
     assert tls.is_through_balancer(through)
     assert not tls.is_through_balancer(tls.request_for("a", 1))
     assert tls.request_for("a", 1, "w\r\nX: y").count(b"\r\n") == through.count(b"\r\n")
+
+
+def test_time_that_is_up_is_up() -> None:
+    assert 9 < tls.seconds_left(time.monotonic() + 10) <= 10
+    with pytest.raises(socket.timeout):
+        tls.seconds_left(time.monotonic())
