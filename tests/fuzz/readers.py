@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 for place in (ROOT / "playbooks" / "collections", ROOT / "tests" / "unit" / "plugins" / "plugin_utils" / "_planning"):
     sys.path.insert(0, str(place))
 
+import test_records  # noqa: E402
 from mutation import changed, raw_or_changed  # noqa: E402
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import (  # noqa: E402
@@ -36,6 +37,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Fo
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import der, key_types, pins, pkcs12, pvk  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._store import (  # noqa: E402
+    distrust,
     exchange_folder,
     indexed_folder,
     inspection,
@@ -44,7 +46,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._store import (  # noqa
     shared_sets,
     trust_folder,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger import pem  # noqa: E402
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger import admission, pem  # noqa: E402
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger  # noqa: E402
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records  # noqa: E402
 
@@ -83,9 +85,9 @@ def _generations() -> list[dict[str, Any]]:
     return [{"id": "1-x", "state": "current", "server": _facts("server"), "client": _facts("client")}]
 
 
-def _digest(entries: Any, kind: Any) -> str:
+def _digest(rows: Any, read: Any, digest_of: Any) -> str:
     with contextlib.suppress(Exception):
-        return indexed_folder.digest_of(kind(entries))
+        return str(digest_of(read(rows)))
     return ""
 
 
@@ -112,7 +114,20 @@ ENTRIES = [
     for peer, number in (("bravo", "ab"), ("charlie", "cd"))
     for role in ("server", "client")
 ]
-TRUST = {"version": 1, "server": "alpha", "digest": "", "model": "pinned", "entries": ENTRIES}
+REMEMBERED = {
+    "distrusted": [
+        {
+            "peer": "delta",
+            "role": "client",
+            "fingerprint": "ef" * 32,
+            "key": "",
+            "since": "2026-01-01T00:00:00Z",
+            "why": "removed",
+        }
+    ],
+    "distrusted_digest": "",
+}
+TRUST = {"version": 1, "server": "alpha", "digest": "", "model": "pinned", "entries": ENTRIES, **REMEMBERED}
 SHARED = {
     "version": 1,
     "server": "alpha",
@@ -182,6 +197,8 @@ def _read_pem(data: bytes) -> None:
         lambda: pem.has_role(text, "server", "x"),
         lambda: tls._first_certificate(data, "x"),
         lambda: inspection._check_pem(data, "x"),
+        lambda: pem.key_of.__wrapped__(text),
+        lambda: admission.certificate_of.__wrapped__(text, "server"),
     ):
         with contextlib.suppress(EsyncError):
             read()
@@ -250,7 +267,10 @@ def _trust() -> Callable[[bytes], None]:
             # With its own digest, or nothing behind the comparison would ever be reached.
             kind = shared_sets.entries_from if which == b"\2" else trust_folder.entries_from
             if document.get("digest") == "":
-                document["digest"] = _digest(document.get("entries"), kind)
+                document["digest"] = _digest(document.get("entries"), kind, indexed_folder.digest_of)
+            if document.get("distrusted_digest") == "":
+                rows = document.get("distrusted")
+                document["distrusted_digest"] = _digest(rows, distrust.distrust_from, distrust.memory_digest)
             rest = json.dumps(document).encode("utf-8", "surrogatepass")
         (folder.path / "handed" / "x" / layout.SHARED_INDEX).write_bytes(rest)
         (folder.path / "remote" / "x" / trust_folder.INDEX).write_bytes(rest)
@@ -347,29 +367,24 @@ def _read_visit(data: bytes) -> None:
     names = tuple(sorted(records.STEPS))
     step = names[data[0] % len(names)] if data else names[0]
     reply = changed(VISITS[step], data[1:])
-    found, errors = records.parse("alpha", [step, "peer_trust"][: 1 + (len(data) % 2)], reply)
+    found, errors = records.parse("alpha", SENT[step], reply)
     if isinstance(reply, Mapping):
         found += records.diffs(reply)
     json.dumps([found, [records.message_of(one) for one in errors]], ensure_ascii=False).encode("utf-8")
 
 
-def _visits() -> dict[str, Any]:
-    from test_records import REPLIES
-
-    return {
-        step: {
-            "results": [
-                {"step": step, **REPLIES[step], "diff": {"before": "x", "after": "y"}},
-                {"step": "peer_trust", **REPLIES["peer_trust"]},
-            ][: 1 + number % 2],
-            "errors": [{"kind": "damaged_file", "cause": "x", "remedy": "y", "server": "alpha", "path": "/x"}],
-            "msg": "x",
-        }
-        for number, step in enumerate(sorted(records.STEPS))
+VISITS = {
+    step: {
+        "results": [
+            {"step": step, **test_records.REPLIES[step], "diff": {"before": "x", "after": "y"}},
+            {"step": "peer_trust", **test_records.REPLIES["peer_trust"]},
+        ][: 1 + number % 2],
+        "errors": [{"kind": "damaged_file", "cause": "x", "remedy": "y", "server": "alpha", "path": "/x"}],
+        "msg": "x",
     }
-
-
-VISITS = _visits()
+    for number, step in enumerate(sorted(records.STEPS))
+}
+SENT = {step: test_records.sent(step, "peer_trust")[: len(visit["results"])] for step, visit in VISITS.items()}
 
 
 def _text(*documents: Any) -> list[bytes]:

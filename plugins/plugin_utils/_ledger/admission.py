@@ -21,9 +21,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto.certificates im
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import key_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, RecordedGeneration
 
-MAX_BYTES = 16 * 1024
-"""The largest certificate that is taken from a host; nginx and others take no larger ones from a caller."""
-
 _DISCARD = "run establish over the whole group with -e esync_discard_existing={name}"
 _COPIED = (
     "a copied machine, an image with certificates in it, a copied folder, or one host that is listed twice is the "
@@ -38,10 +35,6 @@ def certificate_of(pem: str, role: str) -> Certificate:
     :raises EsyncError: kinds ``damaged_file``, ``wrong_role``, ``too_large``, ``bad_name``.
     """
     found = parse_certificate(pem.encode("ascii", "replace"), "", role)
-    if len(found.der) > MAX_BYTES:
-        raise EsyncError(
-            f"it has {len(found.der)} bytes, and {MAX_BYTES} are allowed", "Have it created again", kind="too_large"
-        )
     # They are printed, and stand in files of others.
     if any(" " in text or not text.isprintable() for text in (found.subject, *found.alt_names)):
         raise EsyncError("its names hold spaces or control characters", "Have it created again", kind="bad_name")
