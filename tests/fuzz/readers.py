@@ -142,7 +142,7 @@ SHARED = {
     ],
     "untrusted": {},
 }
-ROTATION = {"holder": "joe@node process 1 started 2", "since": "2026-11-26T00:00:00Z", "id": "20261126T000000Z-1"}
+ROTATION = {"holder": "joe@node process 1 started 2", "since": "2026-11-26T00:00:00Z", "id": "r1"}
 EXCHANGE = {
     "version": 1,
     "name": "bravo",

@@ -353,7 +353,7 @@ def _rotation(base: Folder, links: Mapping[str, str]) -> Optional[Dict[str, str]
             rotation["id"] = found["id"]
         if not all(_NOTED[key].match(value) for key, value in rotation.items()):
             raise ValueError
-    except (EsyncError, ValueError, KeyError, TypeError, RecursionError):
+    except (EsyncError, ValueError, KeyError, TypeError):
         return {"holder": "", "since": ""}
     pending = names.NEXT in links or names.PREVIOUS in links
     done = "id" not in rotation or links.get(names.CURRENT, "").endswith("-" + rotation["id"])
