@@ -7,7 +7,7 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test fuzz bench hostile soak docs pictures clean
+.PHONY: help venv mesh check test fuzz chaos bench hostile soak docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
 	@echo "make soak         rotate 20 times under load; not one request may fail (no root; needs nginx; takes half an hour)"
+	@echo "make chaos        kill visits, control processes and hosts at every stage, 450 times (as root; it takes hours)"
 	@echo "make docs         write the documents that are made from the code"
 	@echo "make pictures     take the pictures of the documents again (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"
@@ -37,13 +38,14 @@ check: $(STAMP)
 test: $(STAMP)
 	$(PYTHON) tests/ci/run.py
 
-# A single part, such as `make unit` or `make molecule-default`.
-PARTS := $(shell $(PYTHON) tests/ci/run.py --list)
+# A single part, such as `make unit` or `make molecule-default`. The parts chaos and fuzz are
+# short samples of what `make chaos` and `make fuzz` do.
+PARTS := $(filter-out chaos fuzz,$(shell $(PYTHON) tests/ci/run.py --list))
 .PHONY: $(PARTS)
-$(filter-out fuzz,$(PARTS)): $(STAMP)
+$(PARTS): $(STAMP)
 	$(PYTHON) tests/ci/run.py $@
 
-# At full size: the part of the tests of the same name is a short run.
+# At full size.
 SEED ?= 7
 EXECUTIONS ?= 10000000
 fuzz: $(STAMP)
@@ -60,6 +62,10 @@ hostile: $(STAMP)
 # More, or less: make soak SOAK='--rotations 2 --requests 1000'
 soak: $(STAMP)
 	$(VENV)/bin/python benchmarks/soak.py $(SOAK)
+
+# The full counts; a part of the tests is a short sample of it (tests/ci/run.py chaos).
+chaos: $(STAMP)
+	$(VENV)/bin/python tests/chaos/run.py --visits 300 --control 100 --hosts 50 $(CHAOS)
 
 docs: $(STAMP)
 	$(VENV)/bin/python docs/make.py

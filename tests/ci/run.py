@@ -98,6 +98,18 @@ PARTS = {
         packages=["tests/integration/packages.txt"],
         takes=1000,
     ),
+    # A short, fixed sample of `make chaos`.
+    "chaos": Part(
+        [
+            [
+                *(f"{BIN}/python", "tests/chaos/run.py", "--scenario", "establish, one joins"),
+                *("--visits", "4", "--control", "2", "--hosts", "1", "--seed", "1", "--chain", "7"),
+            ]
+        ],
+        r"^[1-9]\d* kill points, \d+ broken pairs, .*",
+        packages=["tests/chaos/packages.txt"],
+        takes=100,
+    ),
     "sanity": Part(
         [["tests/ci/sanity.sh", str(BIN)]],
         r"^sanity: \d+ tests, no failure.*",

@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import Mesh
@@ -171,18 +172,22 @@ def test_another_control_node_is_kept_out_and_one_server_is_rotated(mesh: Mesh) 
     settled(mesh)
 
 
-def works(mesh: Mesh, source: str, target: str) -> bool:
-    """Would the two accept each other right now, by the files on their disks? Judged by TLS itself."""
+def works(mesh: Mesh, source: str, target: str, presented: Path | None = None) -> bool:
+    """Would the two accept each other right now, by the files on their disks? Judged by TLS itself.
+
+    :param presented: the client certificate that the caller presents, its key beside it; default: its own current one.
+    """
+    own = mesh.current(source) / "client.crt"
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     server.verify_mode = ssl.CERT_REQUIRED
-    for context, name, role, bundle in (
-        (server, target, "server", "clients.pem"),
-        (client, source, "client", "servers.pem"),
+    for context, name, certificate, bundle in (
+        (server, target, mesh.current(target) / "server.crt", "clients.pem"),
+        (client, source, presented or own, "servers.pem"),
     ):
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_cert_chain(mesh.current(name) / f"{role}.crt", mesh.current(name) / f"{role}.key")
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
         context.load_verify_locations(mesh.host(name) / "trusted" / bundle)
     left, right = socket.socketpair()
     ends = [ssl.MemoryBIO() for _number in range(4)]
