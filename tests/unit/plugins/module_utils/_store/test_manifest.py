@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.esync.mesh.plugins.module_utils._core import folders as files
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._store import manifest
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_generation import Expected
 from ansible_collections.esync.mesh.plugins.module_utils._store.local_sets import Inspection, inspect
@@ -36,8 +37,12 @@ def look(alpha: Any, deep: bool, **changes: Any) -> Inspection:
 
 
 def in_words(found: Inspection) -> tuple[Inspection, list[str]]:
-    """What was found, with errors that can be compared."""
-    return replace(found, problems=()), [str(error) for error in found.errors()]
+    """What was found, with errors and keys that can be compared."""
+    restorations = {
+        identity: replace(one, private={role: x509.key_to_pem(key) for role, key in one.private.items()})
+        for identity, one in found.restorations.items()
+    }
+    return replace(found, problems=(), restorations=restorations), [str(error) for error in found.errors()]
 
 
 def noted(alpha: Any, **changes: Any) -> bool:
