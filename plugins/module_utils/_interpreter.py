@@ -30,5 +30,6 @@ def require_python() -> None:
         return
     cause = why_too_old(sys.executable, ".".join(str(part) for part in sys.version_info[:3]))
     error = {"kind": "old_python", "cause": cause, "remedy": REMEDY, "server": None, "path": None}
-    print(json.dumps({"failed": True, "msg": f"{cause}. {REMEDY}.", "error": error}))
-    sys.exit(1)
+    # What AnsibleModule would do, which an older Python may not be able to import.
+    sys.stdout.write(json.dumps({"failed": True, "msg": f"{cause}. {REMEDY}.", "error": error}) + "\n")
+    raise SystemExit(1)

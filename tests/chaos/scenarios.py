@@ -107,7 +107,7 @@ def damage_shared(mesh: ChaosMesh) -> None:
         path.unlink()
 
 
-_FOLDER = ("-e", f"esync_folder={{root}}/folder")  # noqa: F541 - filled in when it is run
+_FOLDER = ("-e", "esync_folder={root}/folder")
 _FOLDER_PASSPHRASE = ("-e", json.dumps({"esync_folder_passphrase": PASSPHRASE}))
 _ONLY_DUE = ("regenerate", "-e", "esync_only_due=true")
 _BREACH = ("-e", "esync_compromised=b")

@@ -307,7 +307,7 @@ def _report(mesh: Mesh, case: Case, outcome: Outcome) -> Iterator[str]:
     if {key: report["summary"][key] for key in counts} != counts:
         yield "the counts of the report are wrong"
     # A member may say that its files may not be read: then its own pairs are not tested, and the report says so.
-    state = next(one["state"] for one in report["servers"] if one["name"] == case.evil)
+    [state] = [one["state"] for one in report["servers"] if one["name"] == case.evil]
     unknown = counts["untested"] if state == "unreadable" else 0
     if outcome.ok and counts["ok"] + unknown != len(pairs):
         yield "success, and not every pair is ok"
@@ -422,7 +422,7 @@ class Mutator:
             self.seen.setdefault(key, []).append(copy.deepcopy(reply))
             return reply
         made: Any = {"reply": reply}
-        for _ in range(self.rng.choice((0, 1, 1, 1, 2, 3, 10))):
+        for _number in range(self.rng.choice((0, 1, 1, 1, 2, 3, 10))):
             self._change(made, self.seen.get(key, []))
         return made["reply"] if isinstance(made["reply"], dict) else {}
 

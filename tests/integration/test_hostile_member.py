@@ -468,9 +468,15 @@ def test_no_verdict_of_a_member_destroys_the_keys_of_another(meshes: Meshes) -> 
     for start in range(0, len(causes), 3):
         named = dict(zip("bcd", causes[start : start + 3]))
 
-        def verdicts(old: Any, named: dict[str, str] = named) -> Any:
+        def verdicts(old: Any, named: Any = tuple(named.items())) -> Any:
             return [
-                {**one, "verdict": "failed", "cause": named.get(one["to"], "x"), "detail": ESCAPE, "remedy": ESCAPE}
+                {
+                    **one,
+                    "verdict": "failed",
+                    "cause": dict(named).get(one["to"], "x"),
+                    "detail": ESCAPE,
+                    "remedy": ESCAPE,
+                }
                 for one in old
             ]
 

@@ -346,11 +346,11 @@ def test_old(run: Run) -> Visits:
 def report_roll_back(run: Run) -> None:
     """Say why the rotation was rolled back."""
     still = worse_than(mesh_of(run), run.baseline or [])
-    away = [one.name for one in run.members if run.rotates(one) and one.state != OK]
+    away = ", ".join(one.name for one in run.members if run.rotates(one) and one.state != OK)
     run.ended = True
     run.failures.append(
-        f"The rotation was rolled back on every server{f' but {names}' if (names := ', '.join(away)) else ''}, because "
-        f"the mesh got worse: {'; '.join(run.worse)}. "
+        f"The rotation was rolled back on every server{f' but {away}' if away else ''}, because the mesh got worse: "
+        f"{'; '.join(run.worse)}. "
         + (f"Still worse than before: {'; '.join(still)}. " if still else "Every pair that worked before works again. ")
         + "The next certificates are kept: repair the cause and run the playbook again."
     )

@@ -115,11 +115,11 @@ def test_nobody_waits_twice_for_a_host_that_hangs_and_whatever_it_did_no_pair_is
         model.hosts["a"].wrong = [Broken("x").error] if operation == "repair" else []
         asked: list[str] = []
 
-        def freeze(run: Any, plan: Any, model: Model = model, moment: int = moment, asked: Any = asked) -> None:
+        def freeze(run: Any, plan: Any, model: Model = model, moment: int = moment, note: Any = asked.append) -> None:
             if len(model.titles) == moment + 1:
                 model.hosts["b"].frozen = frozen
             if model.hosts["b"].frozen and "b" in plan.visits:
-                asked.append(plan.title)
+                note(plan.title)
 
         run = model.start(operation, **options)
         try:

@@ -54,7 +54,7 @@ def reach(generation: Any, monkeypatch: Any) -> set[tuple[str, int]]:
         found.append(model)
         return model
 
-    repair = SimpleNamespace(servers={"a": ["renew", "exchange"]}, lines=())
+    repair = SimpleNamespace(servers={"a": ["renew", "exchange"]}, disputed=(), lines=())
     monkeypatch.setattr(repairing, "plan_repair", lambda mesh, restartable: repair)
     nginx = fresh(generation, endpoint="nginx")()
     on(nginx, "gate")

@@ -96,7 +96,7 @@ def test_the_model_itself_can_fail(established: Model) -> None:
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
 def test_check_mode_changes_nothing_in_any_operation(established: Model, operation: str, monkeypatch: Any) -> None:
     monkeypatch.setattr(
-        repairing, "plan_repair", lambda mesh, able: SimpleNamespace(servers={"a": ["renew"]}, lines=())
+        repairing, "plan_repair", lambda mesh, able: SimpleNamespace(servers={"a": ["renew"]}, disputed=(), lines=())
     )
     established.settings = FOLDER
     # There is something to do for everybody.
