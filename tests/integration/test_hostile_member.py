@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -462,24 +462,21 @@ def test_a_member_that_lies_keeps_nobody_else_from_being_repaired(meshes: Meshes
     fails_by_name(outcome)
 
 
+def failed_by(named: Mapping[str, str]) -> Any:
+    """What makes every verdict a failure. :param named: peer to cause."""
+
+    def change(old: Any) -> Any:
+        changed = {"verdict": "failed", "detail": ESCAPE, "remedy": ESCAPE}
+        return [{**one, **changed, "cause": named.get(one["to"], "x")} for one in old]
+
+    return change
+
+
 def test_no_verdict_of_a_member_destroys_the_keys_of_another(meshes: Meshes) -> None:
     causes = sorted(CAUSES)
     assert len(causes) > 20
     for start in range(0, len(causes), 3):
-        named = dict(zip("bcd", causes[start : start + 3]))
-
-        def verdicts(old: Any, named: Any = tuple(named.items())) -> Any:
-            return [
-                {
-                    **one,
-                    "verdict": "failed",
-                    "cause": dict(named).get(one["to"], "x"),
-                    "detail": ESCAPE,
-                    "remedy": ESCAPE,
-                }
-                for one in old
-            ]
-
+        verdicts = failed_by(dict(zip("bcd", causes[start : start + 3])))
         fails_by_name(run(meshes, Scenario("repair"), ("peer_probe.results", verdicts)))
 
 
