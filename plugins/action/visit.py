@@ -37,6 +37,7 @@ _OPEN_FOLDERS = ("exchange_folder_info", "shared_client_sets")
 _NOT_COMPILED = re.compile("SyntaxError|ImportError|ModuleNotFoundError|AttributeError")
 # Of any version of Python, Ansible's own part of a module included, which may be newer than ours.
 _ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
+_INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]{1,250}\Z")
 _VERSION = re.compile(r"\b([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\b")
 
 
@@ -85,7 +86,14 @@ class ActionModule(Action):
             if not plan["keep"]:
                 # Ansible prints a failed result completely, and this host's part ends here.
                 result["steps"] = []
+        self._keep_interpreter(result)
         return result
+
+    def _keep_interpreter(self, result: dict[str, Any]) -> None:
+        """Let Ansible remember the interpreter that it found on the host, or it would look for it in every visit."""
+        key, found = self._discovered_interpreter_key, self._discovered_interpreter
+        if key and isinstance(found, str) and _INTERPRETER.match(found):
+            result["ansible_facts"] = {key: found}
 
     def _send(
         self,

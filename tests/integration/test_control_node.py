@@ -94,3 +94,11 @@ def test_a_user_without_an_entry_in_passwd_can_make_a_mesh(make_mesh) -> None:
         pytest.skip("this machine allows no user namespaces")
     mesh.succeed("establish", prefix=nobody)
     assert mesh.report()["summary"]["ok"] == 2
+
+
+def test_an_interpreter_that_ansible_finds_itself_is_looked_for_once(mesh: Mesh) -> None:
+    found = {"ansible_python_interpreter": "auto_silent", "ansible_interpreter_python_fallback": [sys.executable]}
+    result = mesh.run("establish", "-vvv", "-e", json.dumps(found))
+    assert result.code == 0, result.output
+    looked = [line for line in result.output.splitlines() if "Attempting python interpreter discovery" in line]
+    assert len(looked) == 3, "one for each server, which has two visits"
