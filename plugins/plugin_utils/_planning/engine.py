@@ -35,6 +35,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import
     Stage,
     Visits,
     forget_fetched,
+    note_disputed,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
@@ -162,6 +163,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         return
     if OPERATIONS[run.operation].writes_trust:
         hold_against_ledger(run)
+        note_disputed(run)
     stage.conclude(run)
 
 

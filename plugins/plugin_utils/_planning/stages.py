@@ -13,6 +13,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
     CURRENT,
+    ROLES,
     SHARED_KEYS,
     STATES,
 )
@@ -151,6 +152,20 @@ def record_sets(
     _each(run, [one for one in servers if one.name in presented], record)
     for entry in entries:
         run.record(entry)
+    recorded_now = {entry.name for entry in entries}
+    run.disputed = [name for name in run.disputed if name not in recorded_now]
+
+
+def note_disputed(run: Run) -> None:
+    """Note which servers present what the ledger does not have: one of the two is out of date.
+
+    Until that is settled, an old ledger must not take from the others what they trust of such a server.
+    """
+    for server in run.present:
+        record, current = run.ledger.get(server.name), server.generations.get(CURRENT)
+        shown = {str(current[role]["fingerprint"]) for role in ROLES} if current else set()
+        if record and record.generations and not shown <= record.fingerprints and server.name not in run.disputed:
+            run.disputed.append(server.name)
 
 
 def _each(run: Run, servers: Iterable[Server], act: Callable[[Server], None]) -> None:
@@ -174,6 +189,9 @@ def note_received(run: Run) -> None:
         # A server that nobody is known to yet has received all there is.
         if record and not plan.changed and (server.trust is not None or not plan.entries):
             received = expected_digests(server.name, digests)
+            for peer in run.disputed:  # what it has of them is as old as it was
+                received.pop(peer, None)
+                received.update({peer: record.trust[peer]} if record.trust and peer in record.trust else {})
             run.record(replace(record, trust=received, model=run.accepts))
 
 
@@ -244,7 +262,8 @@ def shared_plan(run: Run, server: Server) -> SharedKeyPlan:
     """The shared client keys that a server is to hold."""
     installed = InstalledKeys.read(server.read.get("shared"))
     shrink = bool(run.mesh["esync_allow_shrink"])
-    return plan_shared_keys(server.name, run.names, run.ledger, installed, run.changes_model, shrink)
+    ledger = steps.ledger_for(run, server)
+    return plan_shared_keys(server.name, run.names, ledger, installed, run.changes_model, shrink)
 
 
 def fetch_shared(run: Run) -> Visits:

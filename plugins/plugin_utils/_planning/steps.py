@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, STATES
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, servers_in
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, read_generations
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     EXTERNAL,
     OK,
@@ -94,6 +95,19 @@ def _about_sets(server: Server) -> dict[str, Any]:
 # -- trust ----------------------------------------------------------------------------------------------------------
 
 
+def ledger_for(run: Run, server: Server) -> dict[str, LedgerRecord]:
+    """What a server is planned by: the ledger, which counts for nothing where it is in dispute.
+
+    Of itself such a server knows better what it has.
+    """
+    found = dict(run.ledger)
+    for name in run.disputed:
+        if name in found:
+            own = server.read["generations"] if name == server.name and "generations" in server.read else ()
+            found[name] = replace(found[name], generations=read_generations(own, f"the certificates of {name}"))
+    return found
+
+
 def trust_of(
     run: Run, server: Server, accepts: str | None = None, distrust: Sequence[str] = (), known: bool = True
 ) -> TrustPlan:
@@ -103,13 +117,10 @@ def trust_of(
     :param known: whether the trust in force is known; if not, only what the ledger says is planned.
     :raises EsyncError: kind ``empty_trust``.
     """
-    ledger = {
-        name: replace(record, generations=()) if name in run.disputed else record for name, record in run.ledger.items()
-    }
     return plan_trust(
         server.name,
         run.names,
-        ledger,
+        ledger_for(run, server),
         server.trust if known else None,
         server.trust_is_intact,
         distrust,
