@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    BOTH,
     CLIENT,
     CURRENT,
     NEXT,
@@ -102,8 +103,9 @@ def _refuse_renamed(run: Run) -> None:
 
 def _plan(run: Run, request: RotationRequest) -> None:
     now = run.control.now
+    counts = _whose_model_counts(run)
     found = plan_rotation(
-        [_rotation_server(one, run.ledger.get(one.name)) for one in run.members],
+        [_rotation_server(one, run.ledger.get(one.name), one.name in counts) for one in run.members],
         request,
         run.control.holder,
         new_id="".join(character for character in now if character.isalnum()),
@@ -116,21 +118,43 @@ def _plan(run: Run, request: RotationRequest) -> None:
     run.retiring = run.rotated = False
 
 
-def _rotation_server(server: Server, record: LedgerRecord | None) -> RotationServer:
-    """What was found on a server. Which trust model is in force is no word of a host, unless a change has not ended."""
+def _whose_model_counts(run: Run) -> list[str]:
+    """The servers whose word of their trust model counts: which one is in force is in the ledger.
+
+    Only a change that the ledger says was begun leaves some by one and some by the other. Where the ledger has noted
+    none yet, or was lost, a single server that differs from the settings cannot turn the mesh.
+    """
+    noted = {one.name: record.model for one in run.members for record in [run.ledger.get(one.name)] if record}
+    if any(noted.values()):
+        return [name for name, model in noted.items() if model in (BOTH, SHARED_KEYS)]
+    trusting = [one for one in run.present if one.trust]
+    differing = [
+        one for one in trusting if one.installed_keys or model_of(one.name, one.trust or ()) not in (None, run.model)
+    ]
+    return [one.name for one in trusting] if 2 * len(differing) >= len(trusting) else []
+
+
+def _holds_shared(run: Run) -> bool:
+    """Whether members hold client sets of their peers, as far as their word of it counts."""
+    counts = _whose_model_counts(run)
+    return any(one.installed_keys for one in run.members if one.name in counts)
+
+
+def _rotation_server(server: Server, record: LedgerRecord | None, counts: bool) -> RotationServer:
+    """What was found on a server. :param counts: whether its word of its trust model does."""
     if server.state != OK or "generations" not in server.read:
         return RotationServer(server.name, False, {})
     rotation = server.read.get("rotation")
-    settled = record.model if record and not record.rotation else None
+    noted = record.model if record and record.model != BOTH else None
     return RotationServer(
         server.name,
         True,
         {state: str(one["id"]) for state, one in server.generations.items()},
         tuple(server.read.get("due") or ()),
         dict(rotation) if rotation else None,
-        settled or model_of(server.name, server.trust or ()),
+        noted or (model_of(server.name, server.trust or ()) if counts else None),
         {state: str(one[CLIENT]["fingerprint"]) for state, one in server.generations.items()},
-        frozenset(str(one["fingerprint"]) for one in server.installed_keys if settled != PINNED),
+        frozenset(str(one["fingerprint"]) for one in server.installed_keys if counts),
     )
 
 
@@ -243,8 +267,10 @@ def keep_baseline(run: Run) -> None:
 
 
 def announce(run: Run) -> None:
-    """Announce the next certificates in the ledger."""
+    """Announce the next certificates in the ledger, and that the trust model changes."""
     stages.record_sets(run, run.present, rotation=True)
+    for record in [run.ledger[name] for name in run.names if name in run.ledger] if run.changes_model else ():
+        run.record(dataclasses.replace(record, model=BOTH))
 
 
 def apply_next(run: Run) -> Visits:
@@ -464,7 +490,7 @@ def plan_removal(run: Run) -> None:
     :raises EsyncError: see plan_rotation; kind ``removal_and_model``.
     """
     removed = ", ".join(run.mesh["esync_remove"])
-    if run.model != SHARED_KEYS and not any(one.installed_keys for one in run.members):
+    if run.model != SHARED_KEYS and not _holds_shared(run):
         refuse_other_models(run)
         return
     _plan_replacement(run)

@@ -162,7 +162,7 @@ class Run:
     :param rotation: what regenerate plans, once it did. :param baseline: the labels of what did not work before.
     :param worse: what got worse since, in words. :param failures: what fails the run besides the pairs, in words.
     :param notes: what is reported at the end. :param repairs: server name to what repair does there.
-    :param disputed: the servers that present what the ledger does not have; what the others trust of them stays as it is.
+    :param disputed: the servers that present what the ledger does not have; what others trust of them stays as it is.
     :param payloads: shared client keys on their way, encrypted: fingerprint to base64.
     :param report_mode: what the report says of servers: ``in_part``, ``all``, ``all_and_fail``;
         ``never``: it fails nothing; empty: nothing is reported.
