@@ -12,7 +12,7 @@ from dataclasses import replace
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import REMOVED, Distrust
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import identities
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, read_generations
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import distrusted_by
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
@@ -32,11 +32,19 @@ def hold_against_ledger(run: Run) -> None:
         unknown = _unknown(run)
     if not unknown:
         return
-    remembering = [server for server in run.present if server.trust is not None]
-    if 2 * len(unknown) >= len(remembering):
+    if 2 * len(unknown) >= len(_remembering(run)):
         raise _knows_less(sorted(unknown), {one for rows in unknown.values() for one in rows})
     for name, rows in unknown.items():
         run.fail(run.servers[name], _knows_less([name], rows))
+
+
+def _heard(run: Run) -> list[Server]:
+    """Those whose word counts: what is compromised has no say in how that is answered."""
+    return [server for server in run.present if server.name not in run.mesh["esync_compromised"]]
+
+
+def _remembering(run: Run) -> list[Server]:
+    return [server for server in _heard(run) if server.trust is not None]
 
 
 def _unknown(run: Run) -> dict[str, frozenset[Distrust]]:
@@ -44,19 +52,29 @@ def _unknown(run: Run) -> dict[str, frozenset[Distrust]]:
     known = {one.fingerprint for one in distrusted_by(run.ledger)}
     found = {
         server.name: frozenset(one for one in server.remembered if one.fingerprint not in known)
-        for server in run.present
+        for server in _heard(run)
     }
     return {name: rows for name, rows in found.items() if rows}
 
 
 def _recover(run: Run, unknown: Mapping[str, Collection[Distrust]]) -> None:
-    """Take into the ledger what at least half of the servers say alike."""
-    half = sum(server.trust is not None for server in run.present) / 2
-    said: dict[Distrust, int] = {}
-    for rows in unknown.values():
+    """Take into the ledger what at least half of the servers say alike, but no single one of what another presents."""
+    half = len(_remembering(run)) / 2
+    said: dict[Distrust, list[str]] = {}
+    for name, rows in unknown.items():
         for one in rows:
-            said[one] = said.get(one, 0) + 1
-    agreed = [one for one, count in said.items() if count >= half]
+            said.setdefault(one, []).append(name)
+    shown = {
+        each: server.name
+        for server in _heard(run)
+        for each in identities(read_generations(server.read.get("generations") or (), server.name))
+    }
+
+    def alone(one: Distrust, by: list[str]) -> bool:
+        owners = {shown[each] for each in (one.fingerprint, one.key) if each in shown}
+        return len(by) == 1 and bool(owners - {*by})
+
+    agreed = [one for one, by in said.items() if len(by) >= half and not alone(one, by)]
     for peer in sorted({one.peer for one in agreed}):
         rows = sorted(one for one in agreed if one.peer == peer)
         run.record(_recovered(run.ledger.get(peer), run.servers.get(peer), rows))

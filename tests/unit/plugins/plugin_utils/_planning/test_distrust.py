@@ -170,3 +170,26 @@ def test_no_host_stops_a_removal_by_what_it_says_of_its_trust_model(generation: 
     assert [one["kind"] for one in run.servers["c"].errors] == ["other_trust_model"]
     assert model.ledger["d"].removed_at
     assert all(one["peer"] != "d" for name in ("a", "b") for one in model.hosts[name].trust or ())
+
+
+def test_no_single_word_has_the_ledger_withdraw_what_another_presents(generation: Any) -> None:
+    model = Model(generation, ["a", "c"], "nginx")
+    model.run("establish")
+    facts = model.hosts["a"].generations["current"]["server"]
+    before, row = model.ledger["a"], {**FOREIGN, "peer": "a", "fingerprint": facts["fingerprint"]}
+    model.hosts["c"].remembered = [row]
+    with pytest.raises(EsyncError, match="c was told to distrust"):
+        model.run("establish", recover_distrusted=True)
+    assert model.ledger["a"] == before
+    # Two that say the same are believed, and so is whoever it is about.
+    model.hosts["a"].remembered = [row]
+    model.run("establish", recover_distrusted=True)
+    assert [one.fingerprint for one in model.ledger["a"].distrusted] == [facts["fingerprint"]]
+
+
+def test_what_is_compromised_cannot_stop_the_answer_by_what_it_remembers(generation: Any) -> None:
+    model = Model(generation, ["a", "c"], "nginx")
+    model.run("establish")
+    model.hosts["c"].remembered = [FOREIGN]
+    model.run("regenerate", compromised=["c"])
+    assert len(model.ledger["c"].distrusted) == 2
