@@ -19,7 +19,7 @@ from ansible import constants as C
 from ansible.template import Templar
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, Reader, nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import refuse_unwritable
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
@@ -210,7 +210,12 @@ def with_ledger(run: Run) -> Iterator[dict[str, LedgerRecord]]:
     with contextlib.nullcontext() if run.check else ledger.lock():
         known = {record.name: record for record in ledger.read_all()}
         run.ledger = dict(known)
-        yield known
+        try:
+            yield known
+        except EsyncError:
+            # It may only follow from what ended the part of a single server before.
+            show([*run.said, *run.failures])
+            raise
         for record in run.written.values() if not run.check else ():
             ledger.write(record)
 

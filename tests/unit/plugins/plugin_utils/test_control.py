@@ -204,3 +204,11 @@ def test_an_inventory_without_a_folder_has_its_things_in_the_current_one(none: A
     assert f"{ledger} (esync_ledger)" in run.said[0]
     control.say_folders(run, {"inventory_dir": "/inv"})
     assert len(run.said) == 1
+
+
+def test_what_ended_the_part_of_a_server_is_said_also_where_the_run_ends_for_all(tmp_path: Any, capsys: Any) -> None:
+    run = Run("regenerate", {"esync_ledger": str(tmp_path / "ledger")}, {})
+    with pytest.raises(EsyncError), control.with_ledger(run):
+        run.failures.append("c was told to distrust what the ledger knows nothing of.")
+        raise EsyncError("it could not be reached", "Bring it back", kind="offline", server="c")
+    assert "c was told to distrust" in "".join(capsys.readouterr())
