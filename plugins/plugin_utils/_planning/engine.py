@@ -19,6 +19,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.beginning imp
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.distrust import hold_against_ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.repair import NOT_LOADED
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     FAILED,
     NOT_IN_RUN,
@@ -167,10 +168,6 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     stage.conclude(run)
 
 
-_NOT_LOADED = frozenset(["client_certificate_refused", "not_refused", "no_answer_after_handshake", "taken_for_another"])
-"""The causes by which an endpoint shows that it does not go by the trust on its disk."""
-
-
 def _note_what_is_not_loaded(run: Run, visited: Mapping[str, Visited]) -> None:
     """Note whose endpoints failed a test, until they were reloaded: what a host has noted of a reload is no proof."""
     wrong = {}
@@ -182,7 +179,7 @@ def _note_what_is_not_loaded(run: Run, visited: Mapping[str, Visited]) -> None:
         for result in found.results:
             if result["step"] == "peer_probe" and result.get("tag") in (None, "refused"):
                 failed = [pair for pair in result.get("results") or () if pair["verdict"] == "failed"]
-                wrong.update({pair["to"]: True for pair in failed if pair.get("cause") in _NOT_LOADED})
+                wrong.update({pair["to"]: True for pair in failed if pair.get("cause") in NOT_LOADED})
     for name, not_loaded in wrong.items():
         record = run.ledger.get(name)
         if record and name in run.servers and run.servers[name].resident and record.not_loaded != not_loaded:

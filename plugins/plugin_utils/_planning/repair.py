@@ -22,7 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import wrong_acceptances
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import FAILED, Mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import CODES, FAILED, OK, Mesh, ReportPair
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import (
     AS_FOUND,
     ENDPOINT,
@@ -56,6 +56,9 @@ ACTIONS: Mapping[str, Action] = {
     RESTART: Action("stop its endpoint, then start it", "nothing; its connections end"),
 }
 """What is done, in the order in which it is done."""
+
+NOT_LOADED = frozenset(["client_certificate_refused", "not_refused", "no_answer_after_handshake", "taken_for_another"])
+"""The causes by which an endpoint shows that it does not go by the trust on its disk."""
 
 FINDINGS_LIMIT = 3
 """So many findings are named for an action on a server."""
@@ -125,13 +128,40 @@ class _Planner:
 
     def add_pairs(self) -> None:
         faulty = {problem.server for problem in self.mesh.faults} | self.wanted.keys()
+        contradicted = self._contradicted()
         for pair in self.mesh.wrong:
             repair = CAUSES[pair.cause].repair if pair.cause in CAUSES else BY_HAND
-            if repair == RESTART_PEER and pair.verdict == FAILED:
+            if repair == RESTART_PEER and pair.verdict == FAILED and pair.label not in contradicted:
                 if pair.target not in self.wanted:
                     self.want(pair.target, RESTART, _Finding(ENDPOINT, f"{pair.label}: {pair.cause}."))
+            elif pair.label in contradicted and pair.cause in NOT_LOADED:
+                self.want(pair.target, EXCHANGE, _Finding(ENDPOINT, f"{pair.label}: {pair.cause}."))
             elif not (repair == FOLLOWS_FROM_SERVER and faulty & {pair.source, pair.target}):
                 self.not_repaired.append(pair_line(pair))
+
+    def _contradicted(self) -> set[str]:
+        """The pairs of which a single caller says that the endpoint fails, while it serves another one.
+
+        No single server has another's endpoint stopped. If that may not have loaded whom it trusts, it is reloaded.
+        """
+        said: dict[str, list[ReportPair]] = {}
+        for pair in self.mesh.wrong:
+            if pair.verdict == FAILED and pair.cause in CAUSES and CAUSES[pair.cause].repair == RESTART_PEER:
+                said.setdefault(pair.target, []).append(pair)
+        numbers = {server.name: number for number, server in enumerate(self.mesh.servers)}
+        served = CODES[OK].encode()
+        return {
+            pair.label
+            for target, pairs in said.items()
+            if len({pair.source for pair in pairs}) == 1 and served in self._called_by_others(numbers, pairs[0])
+            for pair in pairs
+        }
+
+    def _called_by_others(self, numbers: Mapping[str, int], pair: ReportPair) -> bytes:
+        """The codes of the pairs in which its target is called by others than its source."""
+        table = self.mesh.pairs
+        target, source = numbers[pair.target], numbers[pair.source]
+        return bytes(ord(table.cell(row, target)) for row in range(len(numbers)) if row not in (target, source))
 
     def add_calls(self) -> None:
         members = {cluster.name: set(cluster.members) for cluster in self.mesh.clusters}

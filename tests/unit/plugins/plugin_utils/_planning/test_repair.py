@@ -179,7 +179,7 @@ def test_what_follows_from_a_fault_is_not_a_fault_of_its_own() -> None:
 
 
 def test_an_endpoint_that_cannot_be_restarted_is_left_to_its_owner() -> None:
-    plan = plan_repair(mesh(failing=[("a", "c", "not_tls")]), ["a"])
+    plan = plan_repair(mesh(failing=[("a", "c", "not_tls"), ("d", "c", "not_tls")]), ["a"])
     assert plan.servers == {}
     assert "esync_stop_command" in plan.not_repaired[0] and plan.not_repaired[0].startswith("c: ")
 
@@ -222,7 +222,7 @@ def test_a_server_that_accepts_whom_it_must_refuse_is_left_and_named_once() -> N
 
 def test_a_site_is_named_in_what_is_left_and_in_why() -> None:
     sites = ("shop", "news")
-    failing = mesh(failing=[("a", "b", "endpoint_not_listening", "shop")], sites=sites)
+    failing = mesh(failing=[(one, "b", "endpoint_not_listening", "shop") for one in "ac"], sites=sites)
     assert "a -> b [shop]: endpoint_not_listening" in plan_repair(failing, ["b"]).lines[0]
     refusal = {**REFUSED, "site": "news"}
     other = mesh(failing=[("a", "b", "another_site_answers", "shop")], refusals=[refusal], sites=sites)
@@ -237,10 +237,22 @@ def test_a_load_balancer_is_left_and_what_a_member_does_wrong_is_repaired_there(
     clustered["connections"] = {**clustered["connections"], **ok}  # type: ignore[dict-item]
     plan = plan_repair(mesh(**clustered), ["a", "b"])
     assert (plan.servers, plan.not_repaired) == ({}, ("a -> [cluster web]: not_tls. Seen. Do.",))
-    stopped = plan_repair(mesh(failing=[("a", "b", "endpoint_not_listening")], **clustered), ["b"])
+    stopped = plan_repair(mesh(failing=[(one, "b", "endpoint_not_listening") for one in "ac"], **clustered), ["b"])
     assert (stopped.servers, stopped.not_repaired) == ({"b": ("restart",)}, ())
 
 
 def test_a_plan_moves_no_cursor() -> None:
     found = Problem("b", "wrong_owner", FAULT, "/x\x1b[2J", "What", "Seen.", "Do.")
     assert plan_repair(mesh([found]), []).not_repaired == ("b: wrong_owner. What: /x?[2J: Seen. Do.",)
+
+
+def test_no_single_caller_has_an_endpoint_restarted_that_serves_the_others() -> None:
+    alone = plan_repair(mesh(failing=[("c", "b", "endpoint_not_listening")]), "abcd")
+    assert alone.servers == {} and alone.lines[0] == NOTHING
+    assert any("c -> b" in text for text in alone.not_repaired)
+    reloaded = plan_repair(mesh(failing=[("c", "b", "client_certificate_refused")]), "abcd")
+    assert reloaded.servers == {"b": ("exchange",)}
+    two = plan_repair(mesh(failing=[(one, "b", "endpoint_not_listening") for one in "ac"]), "abcd")
+    assert two.servers == {"b": ("restart",)}
+    only = plan_repair(mesh(failing=[("a", "b", "endpoint_not_listening")], names="ab"), "ab")
+    assert only.servers == {"b": ("restart",)}
