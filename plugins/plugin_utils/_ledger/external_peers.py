@@ -110,7 +110,7 @@ def admit(
             owners.demand_only(one.name, one.generations)
             entry = _entry(one, members.get(one.name), known, one.name in accepted, now)
         except EsyncError as error:
-            errors.append(error)
+            errors.append(error if one.name in members else _elsewhere(one, error))
             continue
         if entry != ledger.get(one.name):
             entries.append(entry)
@@ -167,6 +167,22 @@ def _shown(found: AppliedSet) -> str:
     place = f" at {found.address} port {found.port}" if found.port else ""
     sets = ", ".join(f"{one.state} {' and '.join(one.fingerprints)}" for one in found.generations)
     return f"{found.name}{place} with {sets}"
+
+
+_MADE_ANEW = ("distrusted_certificate", "second_owner", "wrong_name", "unfit_certificate")
+
+
+def _elsewhere(found: AppliedSet, error: EsyncError) -> EsyncError:
+    """An error about an external peer: nobody here can make new certificates for it."""
+    if error.kind not in _MADE_ANEW:
+        return error
+    return EsyncError(
+        error.cause,
+        f"Have {found.name} given new certificates by whoever runs it, and apply the folder that they export then",
+        kind=error.kind,
+        server=error.server,
+        path=found.path,
+    )
 
 
 def _refused(found: AppliedSet, cause: str) -> EsyncError:

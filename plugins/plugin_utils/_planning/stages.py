@@ -205,9 +205,18 @@ def planned(run: Run, server: Server, accepts: str, distrust: Sequence[str] = ()
     """
     if run.changes_model:
         refuse_external_peers(run.names, run.ledger)
-    else:
+    elif not _is_new(run, server):
         refuse_other_model(server.name, server.trust, accepts)
     return steps.trust_of(run, server, accepts, distrust)
+
+
+def _is_new(run: Run, server: Server) -> bool:
+    """Whether others have received what they trust from this ledger, and this server nothing: no pair is lost then.
+
+    What it trusts may be from before it was renamed, when its own certificate bore another name.
+    """
+    models = {name: run.ledger[name].model for name in run.names if name in run.ledger}
+    return not models.get(server.name) and any(models.values())
 
 
 def exchange(

@@ -86,13 +86,14 @@ def unknown_of(
 ) -> set[Kind]:
     """Of what a server has, that which stays although the ledger has nothing of its owner.
 
-    :param recorded: the peers that the ledger has something of.
+    :param recorded: the peers that the ledger has something of; upper and lower case count as the same.
     :param allow_shrink: whether servers outside the mesh are dropped.
     """
+    known = {peer.lower() for peer in recorded}
     return {
         entry
         for entry in old
-        if not withdrawn.covers(entry) and entry.peer not in recorded and (entry.peer in peers or not allow_shrink)
+        if not withdrawn.covers(entry) and entry.peer.lower() not in known and (entry.peer in peers or not allow_shrink)
     }
 
 

@@ -92,6 +92,15 @@ def test_a_removed_guest_loses_trust_and_cannot_come_back_with_the_same_certific
     assert (entry.removed_at, entry.origin) == (None, APPLIED)
 
 
+def test_a_guest_is_told_to_get_new_certificates_where_it_is_a_member(ledger, generation):
+    take(ledger, found(generation("g")))
+    ledger["g"] = withdrawn(ledger["g"], REMOVED, NOW)
+    with pytest.raises(EsyncError) as caught:
+        take(ledger, found(generation("g")))
+    assert "by whoever runs it" in str(caught.value)
+    assert "esync_discard_existing" not in str(caught.value)
+
+
 def test_another_certificate_is_refused_until_it_is_accepted(ledger, generation):
     take(ledger, found(generation("g")))
     other = found(generation("g", number=2))
