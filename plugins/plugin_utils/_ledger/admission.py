@@ -9,6 +9,7 @@ A host is believed in nothing but the certificate itself. What the ledger says o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._crypto.certificates im
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pem import key_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, RecordedGeneration
 
+_UNCOMPRESSED = 4
 _DISCARD = "run establish over the whole group with -e esync_discard_existing={name}"
 _COPIED = (
     "a copied machine, an image with certificates in it, a copied folder, or one host that is listed twice is the "
@@ -32,13 +34,32 @@ _COPIED = (
 def certificate_of(pem: str, role: str) -> Certificate:
     """A certificate as it came from a host, read strictly.
 
-    :raises EsyncError: kinds ``damaged_file``, ``wrong_role``, ``too_large``, ``bad_name``.
+    :raises EsyncError: kinds ``damaged_file``, ``wrong_role``, ``too_large``, ``bad_name``, ``unfit_certificate``.
     """
     found = parse_certificate(pem.encode("ascii", "replace"), "", role)
+    if not _has_usual_form(found):
+        raise EsyncError(
+            "its public key is written in an unusual form, by which it could pass for another one",
+            "Have it created again",
+            kind="unfit_certificate",
+        )
     # They are printed, and stand in files of others.
     if any(" " in text or not text.isprintable() for text in (found.subject, *found.alt_names)):
         raise EsyncError("its names hold spaces or control characters", "Have it created again", kind="bad_name")
     return found
+
+
+def _has_usual_form(found: Certificate) -> bool:
+    """Whether its public key is written as everybody writes it.
+
+    Else one key could be written in two forms (RFC 5480, 2.2), and come back as another after it was distrusted.
+    """
+    if found.key_type == "ecdsa":
+        # Some versions of the library keep the compressed form of a point.
+        length = 2 * (found.key_size // 8) + 1
+        if len(found.public_key) <= length or found.public_key[-length] != _UNCOMPRESSED:
+            return False
+    return hashlib.sha256(found.public_key).hexdigest() == key_of(found.pem)
 
 
 def demand_own(

@@ -9,7 +9,8 @@ import datetime
 
 import pytest
 from cryptography import x509 as library
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import pem_of
@@ -221,3 +222,37 @@ def test_a_key_that_was_replaced_cannot_become_anothers():
 def test_what_is_to_be_typed_has_no_text_of_a_host_in_it() -> None:
     assert renaming("bravo", "b").endswith("-e esync_discard_existing=bravo, then remove with -e esync_remove=b")
     assert renaming("bravo", "$(reboot)").endswith("-e esync_remove=OLD_NAME")
+
+
+def tlv(tag, content):
+    length = len(content)
+    size = bytes([length]) if length < 128 else b"\x82" + length.to_bytes(2, "big")
+    return bytes([tag]) + size + content
+
+
+def in_another_form(pem):
+    """The same certificate of the same key, whose point is written compressed."""
+    found = library.load_pem_x509_certificate(pem.encode("ascii"))
+    raw, point = serialization.Encoding.X962, serialization.PublicFormat
+    usual = found.public_key().public_bytes(raw, point.UncompressedPoint)
+    spki = found.public_key().public_bytes(serialization.Encoding.DER, point.SubjectPublicKeyInfo)
+    short = tlv(3, b"\0" + found.public_key().public_bytes(raw, point.CompressedPoint))
+    other = tlv(0x30, spki[2 : -len(tlv(3, b"\0" + usual))] + short)
+    body = found.tbs_certificate_bytes.replace(spki, other)
+    tbs = tlv(0x30, body[4:])
+    signature = KEY.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    return pem_of(tlv(0x30, tbs + algorithm + tlv(3, b"\0" + signature))).decode("ascii")
+
+
+def test_a_distrusted_key_does_not_come_back_in_another_form():
+    pem = in_another_form(facts("server")["pem"])
+    assert library.load_pem_x509_certificate(pem.encode("ascii")).public_key() == KEY.public_key()
+    assert kind_of(certificate_of, pem, "server") == "unfit_certificate"
+
+
+@pytest.mark.parametrize(("kind", "size"), [("rsa", 2048), ("ecdsa", 256), ("ecdsa", 384), ("ed25519", None)])
+def test_every_key_that_is_made_here_has_the_usual_form(kind, size):
+    key = x509.generate_key(kind, size)
+    made = x509.self_sign(key, "server", x509.Profile("a", ("a",), kind, size, 365), START)
+    assert certificate_of(made.facts()["pem"], "server").fingerprint == made.fingerprint
