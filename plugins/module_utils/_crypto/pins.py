@@ -23,6 +23,11 @@ except ImportError:
     pass
 
 
+# RFC 5280, 4.2.1: the extensions of subjectKeyIdentifier, keyUsage, subjectAltName, basicConstraints,
+# authorityKeyIdentifier, extendedKeyUsage.
+_OURS = frozenset(f"2.5.29.{number}" for number in (14, 15, 17, 19, 35, 37))
+
+
 def unfit(certificate: Certificate, now: Optional[datetime.datetime] = None) -> Iterator[Tuple[str, str]]:
     """Why a certificate cannot be pinned: kind and cause.
 
@@ -59,6 +64,11 @@ def unlike_ours(certificate: Certificate) -> Iterator[Tuple[str, str]]:
         matches = False
     if not matches:
         yield "wrong_identifier", "its key identifiers are not those of its key"
+    # What one version of the library takes, another refuses, and with it a host all that it is to trust.
+    if not 0 < found.serial_number < 1 << 159:
+        yield "wrong_serial", "its serial number is none that is ever given here"
+    if {one.oid.dotted_string for one in found.extensions} - _OURS:
+        yield "wrong_extension", "it has an extension that no certificate of the mesh has"
 
 
 def _may_issue(der: bytes) -> bool:

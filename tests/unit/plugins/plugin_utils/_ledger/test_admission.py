@@ -94,6 +94,7 @@ def test_what_the_server_made_itself_is_its_own():
         ({"server": crafted("a+b", "a+b")}, "unfit_certificate"),
         ({"server": crafted(issuer="b")}, "unfit_certificate"),
         ({"server": crafted(identifier=b"x" * 20)}, "unfit_certificate"),
+        ({"server": crafted(size=9)}, "unfit_certificate"),
         ({"server": facts("server", alt_names=["a", "bravo.example"])}, "unexpected_alt_names"),
         ({"server": facts("server", alt_names=["a", "10.0.0.2"])}, "unexpected_alt_names"),
     ],
@@ -238,8 +239,12 @@ def in_another_form(pem):
     spki = found.public_key().public_bytes(serialization.Encoding.DER, point.SubjectPublicKeyInfo)
     short = tlv(3, b"\0" + found.public_key().public_bytes(raw, point.CompressedPoint))
     other = tlv(0x30, spki[2 : -len(tlv(3, b"\0" + usual))] + short)
-    body = found.tbs_certificate_bytes.replace(spki, other)
-    tbs = tlv(0x30, body[4:])
+    return signed_again(found, spki, other)
+
+
+def signed_again(found, before, after):
+    """A certificate with other bytes in one place, self-signed as before."""
+    tbs = tlv(0x30, found.tbs_certificate_bytes.replace(before, after, 1)[4:])
     signature = KEY.sign(tbs, ec.ECDSA(hashes.SHA256()))
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
     return pem_of(tlv(0x30, tbs + algorithm + tlv(3, b"\0" + signature))).decode("ascii")
@@ -249,6 +254,13 @@ def test_a_distrusted_key_does_not_come_back_in_another_form():
     pem = in_another_form(facts("server")["pem"])
     assert library.load_pem_x509_certificate(pem.encode("ascii")).public_key() == KEY.public_key()
     assert kind_of(certificate_of, pem, "server") == "unfit_certificate"
+
+
+def test_a_serial_number_that_some_versions_of_the_library_refuse_is_refused():
+    found = library.load_pem_x509_certificate(crafted()["pem"].encode("ascii"))
+    pem = signed_again(found, bytes.fromhex("020107"), tlv(2, b"\0\x80" + bytes(19)))
+    facts_of_it = certificate_of(pem, "server").facts()
+    assert kind_of(demand_own, "a", generation(server=facts_of_it), None, ("a",)) == "unfit_certificate"
 
 
 @pytest.mark.parametrize(("kind", "size"), [("rsa", 2048), ("ecdsa", 256), ("ecdsa", 384), ("ed25519", None)])
