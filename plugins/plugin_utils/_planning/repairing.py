@@ -47,7 +47,8 @@ def fix_sets(run: Run) -> Visits:
 def keep_errors(run: Run) -> None:
     """What could not be done fails the run, whatever the examination that follows finds."""
     for server in run.present:
-        named = [{**error, "server": error.get("server") or server.name} for error in server.errors]
+        # A host has no say in whose error it is.
+        named = [{**error, "server": server.name} for error in server.errors]
         run.failures += [records.message_of(error) for error in named]
         server.errors = []
 

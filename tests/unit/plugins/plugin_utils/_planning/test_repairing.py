@@ -94,3 +94,26 @@ def test_what_is_trusted_of_a_server_in_dispute_is_kept_while_the_others_are_rep
     after = established.hosts["a"].trust or ()
     assert {one["peer"] for one in after} == {"b", "c"}
     assert [one for one in after if one["peer"] == "b"] == before
+
+
+def test_an_endpoint_that_refuses_one_caller_only_is_reloaded_and_not_stopped(generation: Any) -> None:
+    model = Model(generation, ["a", "b", "c", "d"], "nginx")
+    model.run("establish")
+    b, own = model.hosts["b"], model.hosts["c"].generations["current"]["client"]["fingerprint"]
+    b.accepted -= {own}
+    done: list[tuple[str, bool]] = []
+
+    def watch(run: Any, plan: Any) -> None:
+        asked = [step["options"] for step in plan.visits.get("b", ()) if step["step"] == "endpoint"]
+        done.extend((one["state"], one["restart"]) for one in asked if one["state"] != "observed")
+
+    run = model.stages(model.start("repair"), watch)
+    assert done == [("forgotten", False), ("present", False)]
+    assert own in b.accepted and not run.failures and ok(run) == 12
+
+
+def test_an_error_is_of_the_host_that_returned_it(established: Model) -> None:
+    run = established.start("repair")
+    run.servers["c"].errors = [{"kind": "x", "cause": "its key is gone", "remedy": "Make it anew", "server": "a"}]
+    repairing.keep_errors(run)
+    assert run.failures == ["c: its key is gone. Make it anew."]
