@@ -17,14 +17,17 @@ from ansible_collections.esync.mesh.plugins.module_utils._steps.context import S
 __all__ = ["SERVER", "SITE", "run", "run_module"]
 
 
-def run_module(spec: Dict[str, Any], step: Callable[[Mapping[str, Any], Context], Dict[str, Any]]) -> None:
+def run_module(
+    spec: Dict[str, Any], step: Callable[[Mapping[str, Any], Context], Dict[str, Any]], any_user: bool = False
+) -> None:
     """Run one step as a module: options in, its result or one well-formed failure out.
 
     :param spec: the step's options. :param step: does it, and returns the result.
+    :param any_user: whether it has something to say to users who may not read the keys.
     """
 
     def action(module: AnsibleModule) -> Dict[str, Any]:
-        if module.params.get("directory"):
+        if module.params.get("directory") and not any_user:
             refuse_other_user(module.params["directory"], module.params["name"])
         return step(module.params, Context(module.check_mode, module._diff, module.warn))
 

@@ -144,7 +144,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPE
 
 
 def main() -> None:
-    run_module(SPEC, run)
+    run_module(SPEC, run, any_user=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
+from ansible_collections.esync.mesh.plugins.module_utils._core.user import refuse_other_user
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, Context
 
 SECRETS = ("pfx_passphrase", "folder_passphrase", "payload")
@@ -227,6 +228,8 @@ def _run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     visit = _Visit()
     # All of them before the first is done, so that no secret is on its way where it could be printed.
     steps = [_Prepared.of(one, options) for one in options["steps"]]
+    if not all(map(_is_for_any_user, options["steps"])):
+        refuse_other_user(options["directory"], options["name"])
     for given, step in zip(options["steps"], steps):
         if not visit.meets(given["when"]):
             visit.results.append({"step": step.name, "skipped": True, "changed": False})
@@ -246,6 +249,12 @@ def _run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
         if failure:
             raise VisitError(step.name, failure, visit.results)
     return {"changed": _has_changed(visit.results), "results": visit.results}
+
+
+def _is_for_any_user(given: Mapping[str, Any]) -> bool:
+    """Whether a step has something to say to users who may not read the keys, or is not done for them."""
+    when, state = given["when"] or {}, (given["options"] or {}).get("state")
+    return given["step"] == "certificate_info" or state == "observed" or bool(when.get("readable"))
 
 
 def _has_changed(results: Sequence[Mapping[str, Any]]) -> bool:

@@ -169,12 +169,12 @@ def _shown(found: AppliedSet) -> str:
     return f"{found.name}{place} with {sets}"
 
 
-_MADE_ANEW = ("distrusted_certificate", "second_owner", "wrong_name", "unfit_certificate")
+_NEEDS_NEW_SETS = ("distrusted_certificate", "second_owner", "wrong_name", "unfit_certificate")
 
 
 def _elsewhere(found: AppliedSet, error: EsyncError) -> EsyncError:
     """An error about an external peer: nobody here can make new certificates for it."""
-    if error.kind not in _MADE_ANEW:
+    if error.kind not in _NEEDS_NEW_SETS:
         return error
     return EsyncError(
         error.cause,

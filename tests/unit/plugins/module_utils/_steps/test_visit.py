@@ -210,3 +210,15 @@ def test_every_step_has_a_module_of_its_name() -> None:
     for name, step in visit.STEPS.items():
         assert step().run.__module__.endswith(f"._steps.{name}")
         assert {"name", "directory"} <= set(step().spec)
+
+
+def test_another_user_is_told_what_is_public_and_may_do_nothing_else(host: Any, monkeypatch: Any) -> None:
+    alpha = host("alpha")
+    alpha.make()
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    listen = {"step": "probe_listener", "options": {"address": "127.0.0.1", "port": 1}}
+    assert alpha.visit(LOOK)["results"][0]["generations"]
+    for step in (MAKE, listen):
+        with pytest.raises(EsyncError) as caught:
+            alpha.visit(LOOK, step)
+        assert caught.value.to_result()["error"]["kind"] == "other_user"
