@@ -86,6 +86,10 @@ options:
         type: str
         choices: [removed, compromised]
         required: true
+      not_after:
+        description: When it ends by itself, UTC, for people to see; it is distrusted for ever.
+        type: str
+        default: ''
 attributes:
   check_mode:
     support: full

@@ -27,6 +27,7 @@ DISTRUSTED: Dict[str, Any] = {
     "key": {"type": "str", "default": "", "no_log": False},
     "since": {"type": "str", "required": True},
     "why": {"type": "str", "choices": ["removed", "compromised"], "required": True},
+    "not_after": {"type": "str", "default": ""},
 }
 
 SPEC: Dict[str, Any] = {

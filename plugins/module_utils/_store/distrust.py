@@ -18,6 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 REMOVED, COMPROMISED = "removed", "compromised"
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
+_FIELDS = ("peer", "role", "fingerprint", "key", "since", "why", "not_after")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
@@ -28,6 +29,7 @@ class Distrust:
     :param peer: the server that it was of. :param fingerprint: SHA-256, lower-case hex.
     :param key: SHA-256 of its public key (SubjectPublicKeyInfo, DER); empty if it was not noted.
     :param since: when it lost trust, UTC. :param why: ``removed`` or ``compromised``.
+    :param not_after: when it ends by itself, UTC, for people to see: it is distrusted for ever. Empty: not noted.
     """
 
     peer: str
@@ -36,6 +38,7 @@ class Distrust:
     key: str
     since: str
     why: str
+    not_after: str = ""
 
     def __str__(self) -> str:
         return f"{self.peer}'s {self.role} certificate {self.fingerprint} ({self.why}, since {self.since})"
@@ -48,7 +51,7 @@ def distrust_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Distrust, ...]:
     """
     found: Dict[str, Distrust] = {}
     for item in items:
-        one = Distrust(*(str(item.get(key, "")) for key in ("peer", "role", "fingerprint", "key", "since", "why")))
+        one = Distrust(*(str(item.get(key, "")) for key in _FIELDS))
         if (
             names.problems(one.peer)
             or one.role not in names.ROLES
@@ -56,6 +59,7 @@ def distrust_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Distrust, ...]:
             or not (one.key == "" or _HASH.match(one.key))
             or not _TIME.match(one.since)
             or one.why not in (REMOVED, COMPROMISED)
+            or not (one.not_after == "" or _TIME.match(one.not_after))
         ):
             raise EsyncError(
                 "what is said of a distrusted certificate is malformed",

@@ -367,7 +367,9 @@ def withdrawn(known: LedgerRecord, why: str, now: str) -> LedgerRecord:
         for role in ROLES:
             facts = generation.certificates[role]
             fingerprint = str(facts["fingerprint"])
-            distrusted[fingerprint] = Distrust(known.name, role, fingerprint, key_of(str(facts["pem"])), now, why)
+            distrusted[fingerprint] = Distrust(
+                known.name, role, fingerprint, key_of(str(facts["pem"])), now, why, str(facts["not_after"])
+            )
     return replace(
         known,
         generations=(),
