@@ -156,7 +156,7 @@ HEALTH = {"server": "bravo", "generation": "ab" * 32, "product_version": "7", "p
 
 
 class _Folder:
-    """A folder on a file system in memory, with one file in it that every execution writes anew."""
+    """A folder on a file system in memory, with one file in it that every execution writes again."""
 
     def __init__(self) -> None:
         memory = Path("/dev/shm")

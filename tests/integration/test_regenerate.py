@@ -173,7 +173,7 @@ def test_another_control_node_is_kept_out_and_one_server_is_rotated(mesh: Mesh) 
 
 
 def works(mesh: Mesh, source: str, target: str, presented: Path | None = None) -> bool:
-    """Would the two accept each other right now, by the files on their disks? Judged by TLS itself.
+    """Would the two accept each other right now, by the files on their disks? Decided by TLS itself.
 
     :param presented: the client certificate that the caller presents, its key beside it; default: its own current one.
     """

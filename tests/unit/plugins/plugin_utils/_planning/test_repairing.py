@@ -114,6 +114,6 @@ def test_an_endpoint_that_refuses_one_caller_only_is_reloaded_and_not_stopped(ge
 
 def test_an_error_is_of_the_host_that_returned_it(established: Model) -> None:
     run = established.start("repair")
-    run.servers["c"].errors = [{"kind": "x", "cause": "its key is gone", "remedy": "Make it anew", "server": "a"}]
+    run.servers["c"].errors = [{"kind": "x", "cause": "its key is gone", "remedy": "Make it again", "server": "a"}]
     repairing.keep_errors(run)
-    assert run.failures == ["c: its key is gone. Make it anew."]
+    assert run.failures == ["c: its key is gone. Make it again."]
