@@ -110,7 +110,7 @@ def damage_shared(mesh: ChaosMesh) -> None:
 _FOLDER = ("-e", "esync_folder={root}/folder")
 _FOLDER_PASSPHRASE = ("-e", json.dumps({"esync_folder_passphrase": PASSPHRASE}))
 _ONLY_DUE = ("regenerate", "-e", "esync_only_due=true")
-_BREACH = ("-e", "esync_compromised=b")
+_COMPROMISE = ("-e", "esync_compromised=b")
 _REMOVE = ("-e", "esync_remove=c")
 _DEFER = ("-e", "esync_offline=defer")
 _SWITCH = "Switch every server to its next certificates"
@@ -126,16 +126,16 @@ SCENARIOS: Mapping[str, Scenario] = {
     "regenerate, rsa": Scenario("regenerate", base="rsa", settings=RSA, again=_ONLY_DUE),
     "regenerate, rolled back": Scenario("regenerate", fails_at=(_SWITCH, "c"), again=_ONLY_DUE),
     "regenerate, one is away": Scenario("regenerate", absent="c", killed_arguments=_DEFER, again=_ONLY_DUE),
-    "regenerate, compromised": Scenario("regenerate", _BREACH, excepted=("b",), again=_ONLY_DUE),
+    "regenerate, compromised": Scenario("regenerate", _COMPROMISE, excepted=("b",), again=_ONLY_DUE),
     "regenerate, one compromised, one rotated": Scenario(
-        "regenerate", (*_BREACH, "-e", "esync_regenerate=a"), excepted=("b",), again=_ONLY_DUE
+        "regenerate", (*_COMPROMISE, "-e", "esync_regenerate=a"), excepted=("b",), again=_ONLY_DUE
     ),
     "regenerate, shared keys": Scenario("regenerate", base="shared", settings=SHARED, again=_ONLY_DUE),
     "regenerate, shared keys, rolled back": Scenario(
         "regenerate", base="shared", settings=SHARED, fails_at=(_SWITCH, "c"), again=_ONLY_DUE
     ),
     "regenerate, shared keys, compromised": Scenario(
-        "regenerate", _BREACH, base="shared", settings=SHARED, excepted=ALL, again=_ONLY_DUE
+        "regenerate", _COMPROMISE, base="shared", settings=SHARED, excepted=ALL, again=_ONLY_DUE
     ),
     "regenerate, to shared keys": Scenario("regenerate", settings=SHARED, again=_ONLY_DUE),
     "regenerate, from shared keys": Scenario(
