@@ -156,7 +156,7 @@ class ReportBuilder:
         :param name: ``<group> of <inventory>``.
         """
         self._problems += problems
-        self._drop_unauthenticated()
+        self._drop_unrelated()
         special = self._concluded()
         self._fill_untested()
         self._compare_versions(special)
@@ -176,7 +176,7 @@ class ReportBuilder:
             name=name,
         )
 
-    def _drop_unauthenticated(self) -> None:
+    def _drop_unrelated(self) -> None:
         """Take back what was found on the port of a server that another process has: it says nothing of the server."""
         if self._endpoint != TEMPORARY:
             return
