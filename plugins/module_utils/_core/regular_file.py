@@ -11,17 +11,26 @@ import os
 import stat
 
 
+def read_beginning(path: str, limit: int) -> bytes:
+    """The content of a regular file, of a larger one the beginning; links are followed.
+
+    :param limit: bytes; of a larger file one more is returned.
+    :raises OSError: it cannot be read; EINVAL for what is no regular file.
+    """
+    # Looked at before it is opened: opening a device can have effects, opening a FIFO can block.
+    _demand_regular(os.stat(path), path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        _demand_regular(os.fstat(stream.fileno()), path)
+        return stream.read(limit + 1)
+
+
 def read_file(path: str, limit: int) -> bytes:
     """The content of a regular file; links are followed.
 
     :param limit: bytes.
     :raises OSError: it cannot be read; EINVAL for what is no regular file, EFBIG for what is larger.
     """
-    # Looked at before it is opened: opening a device can have effects, opening a FIFO can block.
-    _demand_regular(os.stat(path), path)
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        _demand_regular(os.fstat(stream.fileno()), path)
-        data = stream.read(limit + 1)
+    data = read_beginning(path, limit)
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return data

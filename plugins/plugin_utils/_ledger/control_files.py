@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import kind_of
+from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_beginning
 
 MAX_BYTES = 4 << 20
 """What a file that is read here can have at the most."""
@@ -72,23 +74,15 @@ def replace_file(path: Path, text: str) -> bool:
 def _read(path: Path, limit: int) -> bytes | None:
     """What a regular file holds, up to one byte more than the limit; None if there is none."""
     try:
-        # Looked at before it is opened: opening a device can have effects, opening a FIFO can block.
-        _check_regular(path, path.stat())
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            _check_regular(path, os.fstat(descriptor))
-            return stream.read(limit + 1)
+        return read_beginning(str(path), limit)
     except FileNotFoundError:
         if path.is_symlink():
             raise _unusable(path, "it is a link to something that does not exist") from None
         return None
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise _unusable(path, f"it is {kind_of(path.stat())} in the place of a file") from None
         raise _refused(path, error) from None
-
-
-def _check_regular(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise _unusable(path, f"it is {kind_of(status)} in the place of a file")
 
 
 @contextlib.contextmanager
