@@ -13,7 +13,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import REMOVED, Distrust
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.admission import identities
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, read_generations
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server, at_least_half
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import distrusted_by
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
@@ -32,7 +32,7 @@ def hold_against_ledger(run: Run) -> None:
         unknown = _unknown(run)
     if not unknown:
         return
-    if 2 * len(unknown) >= len(_remembering(run)):
+    if at_least_half(len(unknown), len(_remembering(run))):
         raise _knows_less(sorted(unknown), {one for rows in unknown.values() for one in rows})
     for name, rows in unknown.items():
         run.fail(run.servers[name], _knows_less([name], rows))
@@ -59,7 +59,7 @@ def _unknown(run: Run) -> dict[str, frozenset[Distrust]]:
 
 def _recover(run: Run, unknown: Mapping[str, Collection[Distrust]]) -> None:
     """Take into the ledger what at least half of the servers say alike, but no single one of what another presents."""
-    half = len(_remembering(run)) / 2
+    heard = len(_remembering(run))
     said: dict[Distrust, list[str]] = {}
     for name, rows in unknown.items():
         for one in rows:
@@ -74,7 +74,7 @@ def _recover(run: Run, unknown: Mapping[str, Collection[Distrust]]) -> None:
         owners = {shown[each] for each in (one.fingerprint, one.key) if each in shown}
         return len(by) == 1 and bool(owners - {*by})
 
-    agreed = [one for one, by in said.items() if len(by) >= half and not alone(one, by)]
+    agreed = [one for one, by in said.items() if at_least_half(len(by), heard) and not alone(one, by)]
     for peer in sorted({one.peer for one in agreed}):
         rows = sorted(one for one in agreed if one.peer == peer)
         run.record(_recovered(run.ledger.get(peer), run.servers.get(peer), rows))

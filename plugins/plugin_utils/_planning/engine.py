@@ -143,7 +143,8 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     """
     if run.position < 0 or run.ended:
         return
-    stage = OPERATIONS[run.operation].stages[run.position]
+    operation = OPERATIONS[run.operation]
+    stage = operation.stages[run.position]
     failed = []
     for server in run.servers.values():
         found = visited.get(server.host)
@@ -154,7 +155,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
         if found is not None and server.state != OK:
             failed.append(server)
     _let_listeners_end(run, visited)
-    if OPERATIONS[run.operation].writes_trust and not run.check:
+    if operation.writes_trust and not run.check:
         _note_what_is_not_loaded(run, visited)
     if stage.failure == STOP_IF_FAILED:
         # Nobody waits for a server that is away; it receives later what is missing.
@@ -162,7 +163,7 @@ def conclude(run: Run, visited: Mapping[str, Visited], alive: Collection[str]) -
     if failed and stage.failure in (STOP_ALL, STOP_IF_FAILED):
         _stop(run, stage, names_of(failed))
         return
-    if OPERATIONS[run.operation].writes_trust:
+    if operation.writes_trust:
         hold_against_ledger(run)
         note_disputed(run)
     stage.conclude(run)

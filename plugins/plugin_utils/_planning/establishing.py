@@ -18,6 +18,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
     UNREACHABLE,
     Run,
     Server,
+    at_least_half,
     errors_of,
     names_of,
 )
@@ -179,7 +180,7 @@ def refuse_other_models(run: Run) -> None:
     :raises EsyncError: kind ``other_trust_model``, of every server, if that is at least half of them.
     """
     found = _other_models(run)
-    if 2 * len(found) >= sum(server.trust is not None for server in run.present):
+    if at_least_half(len(found), sum(server.trust is not None for server in run.present)):
         raise_all(list(found.values()))
     end_other_models(run)
 

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import FINGERPRINT
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER, STATES, problems
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import distrust_from
@@ -31,7 +32,6 @@ _TEXT = 4096
 _NUMBER = 1e15
 _PEM = 24_000
 _PAYLOAD = 200_000
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}\Z")
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:%-]{1,253}\Z")
 # Control characters, marks that turn the direction of a text or break its line, and halves of characters, which no file
@@ -149,7 +149,7 @@ def record(needs: str = "", **shapes: Shape) -> Shape:
     return parse
 
 
-fingerprint = matching(_FINGERPRINT, "a SHA-256 fingerprint")
+fingerprint = matching(FINGERPRINT, "a SHA-256 fingerprint")
 
 
 def _each_once(shape: Shape) -> Shape:

@@ -20,6 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table
     FOLLOWS_FROM_SERVER,
     RESTART_PEER,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import at_least_half
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import wrong_acceptances
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import CODES, FAILED, OK, Mesh, ReportPair
@@ -114,7 +115,7 @@ class _Planner:
 
     def _is_in_doubt(self) -> bool:
         """Whether the ledger itself is in doubt: at least half of the servers present something else."""
-        return bool(self.disputed) and 2 * len(self.disputed) >= len(self.mesh.servers)
+        return bool(self.disputed) and at_least_half(len(self.disputed), len(self.mesh.servers))
 
     def add_problem(self, problem: Problem) -> None:
         row = KINDS.get(problem.kind, OTHER)

@@ -20,7 +20,7 @@ def plan(run: Run) -> None:
     mesh = mesh_of(run)
     found = plan_repair(mesh, [one.name for one in run.present if steps.can_restart(one)])
     run.repairs = {name: list(actions) for name, actions in found.servers.items()}
-    run.disputed = list(found.disputed)
+    run.disputed = sorted({*run.disputed, *found.disputed})
     run.say("Before the repair:", *terminal(mesh), "The repair:", *found.lines)
     run.ended = run.check or not run.repairs
     for server in run.present if not run.ended else ():

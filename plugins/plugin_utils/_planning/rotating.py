@@ -32,7 +32,14 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation impo
     RotationServer,
     plan_rotation,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FAILED, OK, UNREACHABLE, Run, Server
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
+    FAILED,
+    OK,
+    UNREACHABLE,
+    Run,
+    Server,
+    at_least_half,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_external_peers
@@ -131,7 +138,7 @@ def _whose_model_counts(run: Run) -> list[str]:
     differing = [
         one for one in trusting if one.installed_keys or model_of(one.name, one.trust or ()) not in (None, run.model)
     ]
-    return [one.name for one in trusting] if 2 * len(differing) >= len(trusting) else []
+    return [one.name for one in trusting] if at_least_half(len(differing), len(trusting)) else []
 
 
 def _holds_shared(run: Run) -> bool:

@@ -332,6 +332,11 @@ class Run:
         return NEXT if wanted == NEXT and server.has(NEXT) else CURRENT
 
 
+def at_least_half(said: int, heard: int) -> bool:
+    """Whether so many servers of those that were heard are enough to be believed about more than themselves."""
+    return 2 * said >= heard
+
+
 def errors_of(error: EsyncError) -> list[dict[str, Any]]:
     """An error, or several at once, as hosts return them."""
     result = error.to_result()
