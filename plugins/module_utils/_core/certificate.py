@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+
+FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
+"""SHA-256, lower-case hex."""
+
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+"""What :func:`timestamp` writes."""
 
 IP_ADDRESS = "ip"
 HOST_NAME = "dns"
@@ -55,6 +62,11 @@ class Certificate:
     key_type: str
     key_size: int
     public_key: bytes
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the public key, lower-case hex, by which it is recognised in another certificate."""
+        return hashlib.sha256(self.public_key).hexdigest()
 
     def facts(self) -> Dict[str, Any]:
         """The certificate for results and the ledger; public data only."""

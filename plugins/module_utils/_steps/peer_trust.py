@@ -19,10 +19,13 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder i
 from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
 
-DISTRUSTED: Dict[str, Any] = {
+_CERTIFICATE: Dict[str, Any] = {
     "peer": {"type": "str", "required": True},
     "role": {"type": "str", "choices": ["server", "client"], "required": True},
     "fingerprint": {"type": "str", "required": True},
+}
+_DISTRUSTED: Dict[str, Any] = {
+    **_CERTIFICATE,
     # A hash of a public key; Ansible takes the name for that of a secret.
     "key": {"type": "str", "default": "", "no_log": False},
     "since": {"type": "str", "required": True},
@@ -37,15 +40,13 @@ SPEC: Dict[str, Any] = {
         "elements": "dict",
         "required": True,
         "options": {
-            "peer": {"type": "str", "required": True},
-            "role": {"type": "str", "choices": ["server", "client"], "required": True},
+            **_CERTIFICATE,
             "state": {"type": "str", "choices": ["current", "next", "previous"], "default": "current"},
-            "fingerprint": {"type": "str", "required": True},
         },
     },
     "certificates": {"type": "list", "elements": "str", "default": []},
     "allow_empty": {"type": "bool", "default": False},
-    "distrusted": {"type": "list", "elements": "dict", "default": [], "options": DISTRUSTED},
+    "distrusted": {"type": "list", "elements": "dict", "default": [], "options": _DISTRUSTED},
     **WEB_ROOTS,
 }
 

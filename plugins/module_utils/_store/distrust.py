@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Mapping, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import FINGERPRINT, TIMESTAMP
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
 REMOVED, COMPROMISED = "removed", "compromised"
 
-_HASH = re.compile(r"[0-9a-f]{64}\Z")
 _FIELDS = ("peer", "role", "fingerprint", "key", "since", "why", "not_after")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
 @dataclass(frozen=True, order=True)
@@ -55,11 +53,11 @@ def distrust_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Distrust, ...]:
         if (
             names.problems(one.peer)
             or one.role not in names.ROLES
-            or not _HASH.match(one.fingerprint)
-            or not (one.key == "" or _HASH.match(one.key))
-            or not _TIME.match(one.since)
+            or not FINGERPRINT.match(one.fingerprint)
+            or not (one.key == "" or FINGERPRINT.match(one.key))
+            or not TIMESTAMP.match(one.since)
             or one.why not in (REMOVED, COMPROMISED)
-            or not (one.not_after == "" or _TIME.match(one.not_after))
+            or not (one.not_after == "" or TIMESTAMP.match(one.not_after))
         ):
             raise EsyncError(
                 "what is said of a distrusted certificate is malformed",

@@ -15,6 +15,7 @@ from dataclasses import fields
 from typing import Any, Callable, Iterable, Mapping, Optional, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, layout, names
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import FINGERPRINT
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 
@@ -51,8 +52,7 @@ def entries_from(items: Iterable[Mapping[str, Any]], kind: Any) -> Tuple[Any, ..
             not names.problems(entry.peer)
             and role in names.ROLES
             and entry.state in names.STATES
-            and len(entry.fingerprint) == 64
-            and not set(entry.fingerprint) - set("0123456789abcdef")
+            and FINGERPRINT.match(entry.fingerprint)
         )
         stem = names.remote_stem(entry.peer, role, entry.state).lower() if sound else ""
         if not sound or stem in files:

@@ -114,7 +114,7 @@ def read(base: Folder, server: str, gid: Optional[int] = None, deep: bool = True
             if not untrusted.is_complete(data.get(untrusted.KEY), (entry.peer for entry in entries)):
                 damaged.append(layout.SHARED_INDEX)
             return SharedKeys(sound, folder, link == names.HANDED_BEFORE, tuple(sorted(set(damaged))))
-    except (EsyncError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (EsyncError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, EsyncError) and error.kind in ("no_permission", "missing_dependency"):
             raise
         raise EsyncError(

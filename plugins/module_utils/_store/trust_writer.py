@@ -112,8 +112,7 @@ def _refuse_distrusted(
     """What was ever withdrawn stays withdrawn, whatever a control node has forgotten."""
     by = {key: one for one in remembered for key in (one.fingerprint, one.key) if key}
     for entry in wanted:
-        key = hashlib.sha256(certificates[entry.fingerprint].public_key).hexdigest()
-        one = by.get(entry.fingerprint) or by.get(key)
+        one = by.get(entry.fingerprint) or by.get(certificates[entry.fingerprint].key)
         if one:
             raise EsyncError(
                 f"it is to trust the {entry.role} certificate {entry.fingerprint} of {entry.peer}, and was told to "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import json_text
+from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import TIMESTAMP
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     BOTH,
@@ -38,7 +39,6 @@ INVENTORY, APPLIED = "inventory", "applied"
 _PRIVATE = re.compile("PRIVATE KEY")
 _FACTS = ("role", "fingerprint", "subject", "not_before", "not_after", "alt_names", "pem")
 _ROTATION = re.compile(r"[A-Za-z0-9]{1,40}\Z")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def read_generations(presented: Iterable[Mapping[str, Any]], path: str) -> tuple
                 raise _damaged(path, f"the {role} certificate does not have the fingerprint beside it")
             if not has_role(str(facts["pem"]), role, path):
                 raise _damaged(path, f"the certificate in the place of the {role} certificate is none")
-            if not all(_TIME.match(str(facts[key])) for key in ("not_before", "not_after")):
+            if not all(TIMESTAMP.match(str(facts[key])) for key in ("not_before", "not_after")):
                 raise _damaged(path, f"the validity of the {role} certificate is malformed")
             certificates[role] = {key: facts[key] for key in _FACTS}
         found.append(RecordedGeneration(str(item["state"]), certificates))
@@ -205,8 +205,6 @@ class Ledger:
             )
         except EsyncError as error:
             raise _damaged(str(path), error.cause) from None
-        except RecursionError:
-            raise _damaged(str(path), "it is nested far deeper than a ledger file is") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _damaged(str(path), "it is no ledger file, or damaged") from None
 
@@ -236,7 +234,7 @@ def _text(value: Any) -> str:
 
 
 def _time(value: Any) -> str:
-    if not _TIME.match(_text(value)):
+    if not TIMESTAMP.match(_text(value)):
         raise ValueError
     return str(value)
 
