@@ -117,3 +117,18 @@ def test_an_error_is_of_the_host_that_returned_it(established: Model) -> None:
     run.servers["c"].errors = [{"kind": "x", "cause": "its key is gone", "remedy": "Make it again", "server": "a"}]
     repairing.keep_errors(run)
     assert run.failures == ["c: its key is gone. Make it again."]
+
+
+def test_a_repair_takes_no_next_certificates_away_that_the_ledger_does_not_have(established: Model) -> None:
+    made = established.make("b", "next", 901)
+    established.hosts["b"].generations["next"] = made
+    told = [
+        {"peer": "b", "role": role, "state": "next", "fingerprint": made[role]["fingerprint"]}
+        for role in ("server", "client")
+    ]
+    # Some control node has announced them, and something else is missing here.
+    established.hosts["a"].trust = [*(one for one in established.hosts["a"].trust or () if one["peer"] == "b"), *told]
+    established.run("repair")
+    after = established.hosts["a"].trust or ()
+    assert {one["peer"] for one in after} == {"b", "c"}
+    assert [one for one in after if one["state"] == "next"] == sorted(told, key=lambda one: one["role"])
