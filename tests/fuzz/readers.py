@@ -35,7 +35,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import layout  # 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509  # noqa: E402
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import der, foreign_files, key_types, pins, pkcs12, pvk  # noqa: E402
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import der, file_kinds, key_types, pins, pkcs12, pvk  # noqa: E402
 from ansible_collections.esync.mesh.plugins.module_utils._store import (  # noqa: E402
     distrust,
     exchange_folder,
@@ -198,8 +198,8 @@ def _read_pem(data: bytes) -> None:
         lambda: tls._first_certificate(data, "x"),
         lambda: inspection._check_pem(data, "x"),
         lambda: pem.key_of.__wrapped__(text),
-        lambda: foreign_files.refuse_other_kind(data, "x"),
-        lambda: _certificate(foreign_files.bare_certificate(data)),
+        lambda: file_kinds.refuse_other_kind(data, "x"),
+        lambda: _certificate(file_kinds.bare_certificate(data)),
         lambda: admission.certificate_of.__wrapped__(text, "server"),
     ):
         with contextlib.suppress(EsyncError):

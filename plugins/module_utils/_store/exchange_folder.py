@@ -32,12 +32,12 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.folders import (
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import key_types, pins, pkcs12, pvk
-from ansible_collections.esync.mesh.plugins.module_utils._crypto.foreign_files import (
+from ansible_collections.esync.mesh.plugins.module_utils._crypto.file_kinds import (
     bare_certificate,
     refuse_other_kind,
     remedy_of,
 )
-from ansible_collections.esync.mesh.plugins.module_utils._crypto.foreign_files import kind_of as kind_of_file
+from ansible_collections.esync.mesh.plugins.module_utils._crypto.file_kinds import kind_of as kind_of_file
 
 VERSION = 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._crypto import foreign_files as foreign
+from ansible_collections.esync.mesh.plugins.module_utils._crypto import file_kinds as foreign
 
 BLOCK = b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
 
