@@ -16,7 +16,7 @@ extends_documentation_fragment:
   - esync.mesh.server
 options:
   address:
-    description: The address to listen on.
+    description: The address to listen on; V(::) is every address, IPv4 too, also on a host without IPv6.
     type: str
     default: "0.0.0.0"
   port:

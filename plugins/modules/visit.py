@@ -48,6 +48,7 @@ options:
           - certificate_info
           - peer_trust
           - endpoint
+          - name_resolution_info
           - probe_listener
           - peer_probe
           - shared_client_sets
@@ -72,6 +73,10 @@ options:
             type: str
           readable:
             description: The last M(esync.mesh.certificate_info) before it could read the server's own files.
+            type: bool
+            default: false
+          resolved:
+            description: Every M(esync.mesh.name_resolution_info) before it could resolve every name.
             type: bool
             default: false
       check:

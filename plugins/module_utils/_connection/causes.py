@@ -52,14 +52,8 @@ def diagnose_own_files(server: str, error: EsyncError) -> Optional[Diagnosis]:
 # -- before TLS -----------------------------------------------------------------------------------------------
 
 
-def diagnose_resolution(pair: PairEvidence, error: Optional[BaseException], waited: float) -> Diagnosis:
-    """The name could not be resolved; without ``error`` nothing came back in ``waited`` seconds."""
-    if error is None:
-        why = f"the resolver did not answer within {waited:g} s"
-    elif isinstance(error, socket.gaierror) and error.strerror:
-        why = str(error.strerror)
-    else:
-        why = "it is neither a valid host name nor an address"
+def diagnose_resolution(pair: PairEvidence, why: str) -> Diagnosis:
+    """The name could not be resolved."""
     return Diagnosis(
         "name_not_resolved", f"{pair.server} cannot resolve {pair.address!r}, the address of {pair.called}: {why}."
     )

@@ -40,6 +40,9 @@ T = TypeVar("T")
 LINGER = 0.5
 """Seconds after the last expected peer was served, for connections that are just being closed."""
 
+ANY = "::"
+"""Every address, IPv4 too."""
+
 _BACKLOG = 1024
 _MOST = 1024
 # Seconds: for the handshake, and for the request after it; for a handshake that nothing delays, and for a goodbye; and
@@ -179,13 +182,25 @@ def _release(lock: _Lock) -> None:
 
 
 def _bind(settings: ListenerSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.address else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_STREAM)
+    family, address = (socket.AF_INET6 if ":" in settings.address else socket.AF_INET), settings.address
+    try:
+        server = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT or address != ANY:
+            raise EsyncError(
+                f"cannot listen on {address}: this host has no addresses of that kind",
+                "Correct esync_listen_address",
+                kind="cannot_listen",
+                server=settings.name,
+            ) from None
+        # A kernel without IPv6: every address is every IPv4 address there.
+        family, address = socket.AF_INET, "0.0.0.0"
+        server = socket.socket(family, socket.SOCK_STREAM)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        server.bind((settings.address, settings.port))
+        server.bind((address, settings.port))
         server.listen(_BACKLOG)
     except OSError as error:
         server.close()

@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import socket
 import ssl
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from ansible_collections.esync.mesh.plugins.module_utils._connection import causes as diagnosis
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Diagnosis, PairEvidence
+from ansible_collections.esync.mesh.plugins.module_utils._connection.resolution import NotResolved, resolve
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
@@ -276,8 +276,17 @@ class _Caller:
     def _connect(self, pair: PairEvidence) -> Tuple[socket.socket, int, Any]:
         waited = self.settings.connect_timeout
         problem: OSError = OSError()
-        for family, kind, protocol, _name, address in _resolve(pair, waited):
-            raw = socket.socket(family, kind, protocol)
+        try:
+            places = resolve(pair.address, pair.port, waited)
+        except NotResolved as error:
+            raise _Ended(diagnosis.diagnose_resolution(pair, str(error))) from None
+        for family, kind, protocol, _name, address in places:
+            try:
+                # A name can have addresses of a family that this host does not have.
+                raw = socket.socket(family, kind, protocol)
+            except OSError as error:
+                problem = problem if problem.errno else error
+                continue
             raw.settimeout(waited)
             try:
                 raw.connect(address)
@@ -415,29 +424,6 @@ class _Caller:
             if not answer:
                 raise
         return answer
-
-
-def _resolve(pair: PairEvidence, waited: float) -> Sequence[Any]:
-    """What getaddrinfo says, but not later than after ``waited`` seconds: it has no time-out of its own."""
-    with contextlib.suppress(OSError, UnicodeError):
-        return socket.getaddrinfo(pair.address, pair.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    found: List[Any] = []
-
-    def look() -> None:
-        try:
-            found.append(socket.getaddrinfo(pair.address, pair.port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            found.append(error)
-
-    # A daemon, so that one that hangs does not keep the process.
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    looking.join(waited)
-    answer = found[0] if found else None
-    if answer is None or isinstance(answer, Exception):
-        raise _Ended(diagnosis.diagnose_resolution(pair, answer, waited))
-    addresses: Sequence[Any] = answer
-    return addresses
 
 
 def _callers(peers: Sequence[Peer], settings: ProbeSettings) -> List[Union[_Caller, Diagnosis]]:

@@ -58,6 +58,12 @@ def _endpoint() -> Step:
     return Step(SPEC, run)
 
 
+def _name_resolution_info() -> Step:
+    from ansible_collections.esync.mesh.plugins.module_utils._steps.name_resolution_info import SPEC, run
+
+    return Step(SPEC, run)
+
+
 def _probe_listener() -> Step:
     from ansible_collections.esync.mesh.plugins.module_utils._steps.probe_listener import SPEC, run
 
@@ -94,6 +100,7 @@ STEPS: Dict[str, Callable[[], Step]] = {
     "certificate_info": _certificate_info,
     "peer_trust": _peer_trust,
     "endpoint": _endpoint,
+    "name_resolution_info": _name_resolution_info,
     "probe_listener": _probe_listener,
     "peer_probe": _peer_probe,
     "shared_client_sets": _shared_client_sets,
@@ -118,6 +125,7 @@ SPEC: Dict[str, Any] = {
                     "unchanged": {"type": "bool", "default": False},
                     "trust": {"type": "str"},
                     "readable": {"type": "bool", "default": False},
+                    "resolved": {"type": "bool", "default": False},
                 },
             },
             "check": {"type": "bool", "default": False},
@@ -160,6 +168,7 @@ class _Visit:
     :param changed: whether a step changed something, or would have. :param trust: the digest of the trust in force, as
         far as a step returned it. :param readable: whether the server's own files could be read.
     :param product_version: that of the product on this host, as far as a step returned it.
+    :param resolved: whether this host knows an address for every name that a step asked for.
     """
 
     results: List[Dict[str, Any]] = field(default_factory=list)
@@ -167,6 +176,7 @@ class _Visit:
     trust: Optional[str] = None
     readable: bool = True
     product_version: Optional[str] = None
+    resolved: bool = True
 
     def meets(self, when: Optional[Mapping[str, Any]]) -> bool:
         """Whether a step is to be done."""
@@ -175,6 +185,8 @@ class _Visit:
         if when["unchanged"] and self.changed:
             return False
         if when.get("readable") and not self.readable:
+            return False
+        if when.get("resolved") and not self.resolved:
             return False
         return when["trust"] is None or when["trust"] == self.trust
 
@@ -186,6 +198,7 @@ class _Visit:
             self.trust = (result["trust"] or {}).get("digest")
         self.readable = bool(result.get("readable", self.readable))
         self.product_version = result.get("product_version") or self.product_version
+        self.resolved = self.resolved and not result.get("unresolved")
 
 
 def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:

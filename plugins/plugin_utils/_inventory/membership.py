@@ -19,6 +19,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_valu
     address_problem,
     comparable,
     directory_problem,
+    is_loopback,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
@@ -61,6 +62,7 @@ class Member:
     :param web_roots: folders that may not hold ours.
     :param machine: where Ansible finds it; two members of one machine need folders of their own. It is not the address,
         because many machines can be behind one address.
+    :param default_address: whether the address is only where Ansible finds it, because nobody set another.
     :param sites: its web sites; none: it has one endpoint, on its port.
     :param requested: the names of those that certificates apply to; None for all.
     :param endpoint: what listens there, as esync_endpoint says.
@@ -77,6 +79,7 @@ class Member:
     directory: str
     web_roots: tuple[str, ...] = ()
     machine: str = ""
+    default_address: bool = False
     sites: tuple[Site, ...] = ()
     requested: tuple[str, ...] | None = None
     endpoint: str = "temporary"
@@ -130,6 +133,7 @@ def validate(
     for member in members:
         errors += _alone(member)
     errors += _together(members)
+    errors += _loops(members)
     if not leaving:
         # Whoever leaves may be the only one that knows a site.
         errors += websites.unknown_to_all({member.host: (member.sites, member.requested) for member in members})
@@ -233,7 +237,7 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
         if len(same) > 1:
             yield EsyncError(
                 f"the hosts {_hosts(same)} have the same address and port, {address} port {port}",
-                "Give each another esync_address or esync_port",
+                _BEHIND_ONE_ADDRESS if _is_shared(same) else "Give each another esync_address or esync_port",
                 kind="duplicate_address",
                 server=same[0].name,
             )
@@ -246,6 +250,29 @@ def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
                 server=same[0].name,
                 path=directory,
             )
+
+
+_BEHIND_ONE_ADDRESS = (
+    "That is where Ansible connects to, which is the default of esync_address. Where a jump host or forwarded ports "
+    "lead on from there to several hosts, set esync_address of each to the address by which the other servers reach it"
+)
+
+
+def _is_shared(members: Sequence[Member]) -> bool:
+    """Whether several machines are behind what is taken for the address of each of them."""
+    return all(member.default_address for member in members) and len({member.machine for member in members}) > 1
+
+
+def _loops(members: Sequence[Member]) -> Iterable[EsyncError]:
+    """Whom Ansible reaches through this machine, which says nothing of how the others reach it."""
+    found = [member for member in members if member.default_address and is_loopback(member.address)]
+    if found and len({member.machine for member in members}) > 1:
+        yield EsyncError(
+            f"esync_address of the hosts {_hosts(found)} is {found[0].address}, which leads every server to itself",
+            _BEHIND_ONE_ADDRESS,
+            kind="bad_address",
+            server=found[0].name,
+        )
 
 
 def _by_model(members: Sequence[Member]) -> Iterable[EsyncError]:

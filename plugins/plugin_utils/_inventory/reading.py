@@ -94,6 +94,7 @@ def _member(host: str, settings: Mapping[str, Any], reader: Reader, salt: bytes)
         name=str(settings["esync_server_name"]),
         address=str(settings["esync_address"]),
         port=settings["esync_port"],
+        default_address=reader.variables(host)["esync_address"] == reader.defaults["esync_address"],
         directory=str(settings["esync_directory"]),
         web_roots=tuple(settings["esync_web_roots"]),
         sites=sites.read(host, settings["esync_endpoint_sites"], settings["esync_port"]),

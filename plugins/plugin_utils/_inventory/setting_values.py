@@ -20,7 +20,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.certificate impor
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import CHECKS
 
-_ZONE = re.compile(r"[A-Za-z0-9._-]*\Z")
 # A space is no problem where no driver writes the directory into a configuration.
 _UNSAFE = re.compile(r"[\"'`;{}$\\\x00-\x1f\x7f-\x9f]")
 
@@ -28,7 +27,7 @@ _UNSAFE = re.compile(r"[\"'`;{}$\\\x00-\x1f\x7f-\x9f]")
 def canonical(address: str) -> str:
     """The one form of an address or a host name by which two of them can be compared.
 
-    An IPv4 address that is written as an IPv6 address is the same one; the zone of a link-local address is part of it.
+    An IPv4 address that is written as an IPv6 address is the same one.
 
     :raises EsyncError: kind ``bad_name`` for what is neither.
     """
@@ -46,14 +45,36 @@ def comparable(address: str) -> str:
         return address.lower()
 
 
+def is_ip_address(address: str) -> bool:
+    """Whether an address needs no resolver."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(address)
+        return True
+    return False
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address leads every host to itself."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(comparable(address)).is_loopback
+    return comparable(address).partition(".")[0] == "localhost"
+
+
 def address_problem(address: str) -> str | None:
     """What keeps a text from being an address to connect to; None if it can be one."""
     try:
         name = canonical(address)
     except EsyncError:
         return f"{address!r} is neither a host name nor an IP address"
-    if not _ZONE.match(name.partition("%")[2]):
-        return f"{address!r} has a zone that is no name of an interface"
+    with contextlib.suppress(ValueError):
+        found = ipaddress.ip_address(name)
+        if "%" in name or (found.version == 6 and found.is_link_local):
+            return (
+                f"{address!r} is a link-local address or has a zone, which counts on one host only: use a global or "
+                "unique local address (fd...), or a name"
+            )
+        if found.is_unspecified or found.is_multicast or name == "255.255.255.255":
+            return f"{address!r} is the address of no single server"
     with contextlib.suppress(OSError):
         number = socket.inet_ntoa(socket.inet_aton(name))
         if number != name:

@@ -221,6 +221,8 @@ def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
         server.changed = False
     elif step == "probe_listener":
         server.changed = False
+    elif step == "name_resolution_info":
+        server.unresolved = said["unresolved"]
     elif step == "peer_probe":
         _absorb_probe(server, said, tag)
     elif step == "shared_client_sets":

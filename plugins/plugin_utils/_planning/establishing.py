@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import is_ip_address
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.external_peers import AppliedSet, admit
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import stages, steps
@@ -25,6 +26,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import Visits
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.steps import Step
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.trust import refuse_other_model
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 # -- establish ------------------------------------------------------------------------------------------------------
 
@@ -77,6 +79,11 @@ def generate(run: Run) -> Visits:
 
     def generated(server: Server) -> list[Step]:
         made = [steps.certificate_set(run, server, renew=False, discard_existing=_discards(run, server))]
+        addresses = new_addresses(run, server)
+        if addresses:
+            # Whoever cannot find its peers makes nothing that would only be of use to them.
+            resolving = steps.name_resolution_info(server, {*addresses.values()})
+            made = [resolving, {**made[0], "when": {"resolved": True}}]
         settled = {"unchanged": True, "trust": steps.trust_of(run, server, known=False).digest}
         if server.resident:
             made.append(steps.endpoint(server, "observed", when=settled))
@@ -89,6 +96,72 @@ def generate(run: Run) -> Visits:
 
 def _discards(run: Run, server: Server) -> bool:
     return server.name in run.mesh["discarding"]
+
+
+def new_addresses(run: Run, server: Server) -> dict[str, str]:
+    """The names that a server has to resolve for the first time: peer to its address.
+
+    An address that the ledger has is proved by the test of the pairs, and must not hold up what is established.
+    """
+
+    def is_known(one: Server) -> bool:
+        record = run.ledger.get(one.name)
+        return bool(record and record.generations and record.address == one.address)
+
+    others = [one for one in run.present if one.name != server.name and not is_ip_address(one.address)]
+    return {one.name: one.address for one in others if not (is_known(server) and is_known(one))}
+
+
+def demand_resolved(run: Run) -> None:
+    """Stop the run for all before anything is recorded, if peers cannot resolve the addresses of servers.
+
+    If fewer than half of the servers say so, it is their resolver that fails, and only their part ends.
+
+    :raises EsyncError: kind ``unresolved_address``, of every server whose address cannot be resolved.
+    """
+    missing = {
+        server.name: [name for name, address in new_addresses(run, server).items() if address in server.unresolved]
+        for server in run.present
+    }
+    callers = [server for server in run.present if missing[server.name]]
+    if callers and at_least_half(len(callers), len(run.present)):
+        raise_all(
+            [
+                _unresolved(one, [caller for caller in callers if one.name in missing[caller.name]])
+                for one in run.members
+                if any(one.name in names for names in missing.values())
+            ]
+        )
+    for server in callers:
+        run.fail(server, _resolves_not(server, [run.servers[name] for name in missing[server.name]]))
+
+
+def _unresolved(server: Server, callers: Sequence[Server]) -> EsyncError:
+    whys = ", ".join(dict.fromkeys(caller.unresolved[server.address] for caller in callers))
+    return EsyncError(
+        f"its esync_address {server.address} cannot be resolved by {abbreviated(names_of(callers))} ({whys})",
+        "Nothing was recorded or exchanged. Set esync_address to an IP address or to a name that its peers can resolve "
+        f"(by default it is what Ansible connects to), or make {server.address} known to them, and run again",
+        kind="unresolved_address",
+        server=server.name,
+    )
+
+
+def _resolves_not(server: Server, peers: Sequence[Server]) -> EsyncError:
+    whys = ", ".join(dict.fromkeys(server.unresolved[peer.address] for peer in peers))
+    return EsyncError(
+        f"it cannot resolve {abbreviated([f'{peer.address} ({peer.name})' for peer in peers])}, and most of the others "
+        f"can ({whys})",
+        "Nothing was made on it. Repair its resolver (/etc/resolv.conf, /etc/hosts), and run again",
+        kind="unresolved_address",
+        server=server.name,
+    )
+
+
+def stop_for_clocks_and_names(run: Run) -> None:
+    """What stops the run for all before anything is recorded: wrong clocks, and addresses that nobody finds."""
+    stop_for_clocks(run)
+    demand_resolved(run)
 
 
 def stop_for_clocks(run: Run) -> None:

@@ -45,7 +45,7 @@ ESTABLISH = (
     Stage(
         "Generate the certificates on each host, or keep them",
         establishing.generate,
-        conclude=establishing.stop_for_clocks,
+        conclude=establishing.stop_for_clocks_and_names,
     ),
     Stage("Apply the certificates of every other server", establishing.apply, announce=establishing.record),
     FETCH,

@@ -292,6 +292,7 @@ STEPS: Mapping[str, Shape] = {
         served=optional(fingerprint),
         sites=mapping(text(100), optional(fingerprint), 1000),
     ),
+    "name_resolution_info": record("unresolved", changed=flag, unresolved=mapping(text(300), text(300))),
     "probe_listener": record(changed=flag, pid=number, address=text(100), port=number, fingerprint=fingerprint),
     "peer_probe": record(
         "results",

@@ -55,6 +55,7 @@ class Server:
     :param refused: of the test that it is refused, until that was concluded.
     :param to_refuse: the names of the peers that have to refuse it in that test.
     :param folder: what exchange_folder_info or exchange_folder returned.
+    :param unresolved: the addresses of peers that it cannot resolve, of those that it was asked for, and why.
     :param clock_ahead: by how many seconds its clock is ahead of the control node's, at the most; None: not known yet.
     :param errors: why it takes no more part, as EsyncError.to_result has it.
     """
@@ -81,6 +82,7 @@ class Server:
     refused: list[dict[str, Any]] | None = None
     to_refuse: list[str] = field(default_factory=list)
     folder: dict[str, Any] | None = None
+    unresolved: dict[str, str] = field(default_factory=dict)
     clock_ahead: float | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 

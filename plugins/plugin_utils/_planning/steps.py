@@ -92,6 +92,11 @@ def _about_sets(server: Server) -> dict[str, Any]:
     return {**found, "subject_alt_names": alt_names(server), "control_clock": time.time()}
 
 
+def name_resolution_info(server: Server, addresses: Iterable[str]) -> Step:
+    """Read which addresses of its peers a server can resolve."""
+    return step("name_resolution_info", addresses=sorted(addresses), timeout=server.settings["esync_connect_timeout"])
+
+
 # -- trust ----------------------------------------------------------------------------------------------------------
 
 

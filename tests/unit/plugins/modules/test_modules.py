@@ -92,6 +92,7 @@ def arguments(tmp_path: Path, peer: dict[str, Any]) -> dict[str, dict[str, Any]]
             "entries": [vars(entry) for entry in peer["bravo"]],
             "certificates": peer["bravo pem"],
         },
+        "name_resolution_info": {**alpha, "addresses": ["localhost", "bravo.invalid"], "timeout": 2},
         "probe_listener": {"name": "bravo", "directory": str(tmp_path / "bravo"), "address": "127.0.0.1", "port": 0},
         "visit": {
             "name": "alpha",
@@ -124,6 +125,7 @@ def handed_by_bravo(tmp_path: Path, peer: dict[str, Any]) -> dict[str, Any]:
 REQUIRED = {
     "exchange_folder": {"name", "folder", "address", "port"},
     "exchange_folder_info": {"name", "folder"},
+    "name_resolution_info": {"name", "addresses"},
     "peer_probe": {"name", "peers"},
     "peer_trust": {"name", "entries"},
     "visit": {"name", "steps"},

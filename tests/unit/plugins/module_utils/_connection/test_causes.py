@@ -76,18 +76,10 @@ def test_what_is_wrong_with_something_else_than_files() -> None:
 # -- before TLS ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
-        (UnicodeError("label too long"), "neither a valid host name nor an address"),
-        (None, "the resolver did not answer within 3 s"),
-    ],
-)
-def test_names(error: Any, said: str) -> None:
-    found = diagnosis.diagnose_resolution(PAIR, error, 3)
+def test_names() -> None:
+    found = diagnosis.diagnose_resolution(PAIR, "Name or service not known")
     assert found.cause == "name_not_resolved"
-    assert said in found.detail
+    assert "Name or service not known" in found.detail
     assert "10.0.0.2" in found.detail and "bravo" in found.detail and "alpha" in found.detail
 
 
@@ -374,4 +366,4 @@ def test_what_it_means_if_a_member_was_served() -> None:
 
 
 def test_the_name_of_a_balancer_that_cannot_be_resolved() -> None:
-    assert "the address of the cluster web" in diagnosis.diagnose_resolution(WEB, None, 1).detail
+    assert "the address of the cluster web" in diagnosis.diagnose_resolution(WEB, "no answer").detail

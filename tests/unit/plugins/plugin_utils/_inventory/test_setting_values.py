@@ -22,7 +22,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_valu
         ("0:0:0:0:0:0:0:1", "::1"),
         ("2001:DB8::000A", "2001:db8::a"),
         ("::FFFF:10.0.0.1", "10.0.0.1"),
-        ("fe80:0::1%eth0", "fe80::1%eth0"),
         ("10.0.0.1", "10.0.0.1"),
         ("Alpha.Example.", "alpha.example"),
         ("B\u00dcCHER.example", "xn--bcher-kva.example"),

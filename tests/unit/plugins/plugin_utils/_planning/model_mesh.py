@@ -105,6 +105,7 @@ class Host:
     :param listening: whether a temporary endpoint listens. :param folder: the sets that lie in its exchange folder.
     :param breaks: step, or step and state, or ``*``, to the kind of the error by which it fails.
     :param dead: whether nobody can reach it. :param deaf: whether its endpoint hangs. :param wrong: problems to return.
+    :param cannot_resolve: the addresses that its resolver does not know.
     :param lost: whether none of its private keys is left.
     :param noted: what its endpoint is noted to have loaded. :param reloads: whether its reload does anything.
     :param frozen: ``before``: it accepts the connection and does nothing; ``after``: it does everything, and does not
@@ -130,6 +131,7 @@ class Host:
     deaf: bool = False
     frozen: str = ""
     readable: bool = True
+    cannot_resolve: tuple[str, ...] = ()
     lost: bool = False
     noted: tuple[str, frozenset[str]] | None = None
     reloads: bool = True
@@ -387,6 +389,7 @@ class Model:
                 (when.get("unchanged") and changed)
                 or ("trust" in when and (trust or {}).get("digest") != when["trust"])
                 or (when.get("readable") and not readable)
+                or (when.get("resolved") and any(one.get("unresolved") for one in results))
             ):
                 results.append({"step": step["step"], "skipped": True})
                 continue
@@ -411,6 +414,9 @@ class Model:
         if step["step"].startswith("exchange_folder"):
             lines = [LINE.format(one["name"]) for one in host.folder]
             return {"changed": False, "folder": options["folder"], "fingerprints": lines, "sets": host.folder}
+        if step["step"] == "name_resolution_info":
+            unknown = [one for one in options["addresses"] if one in host.cannot_resolve]
+            return {"changed": False, "unresolved": dict.fromkeys(unknown, "Name or service not known")}
         if step["step"] == "certificate_set":
             if check:
                 return {"changed": False, **host.read()}

@@ -76,6 +76,43 @@ def test_a_wrong_clock_on_one_host_stops_the_run_before_anything_is_destroyed(
     assert established.works() == ALL
 
 
+def test_an_address_that_peers_cannot_resolve_stops_the_run_before_anything_is_recorded(model: Model) -> None:
+    for name, unknown in (("a", ("b.example", "c.example")), ("b", ("c.example",))):
+        model.hosts[name].cannot_resolve = unknown
+    with pytest.raises(EsyncError) as caught:
+        model.run("establish")
+    text = str(caught.value)
+    assert "b: its esync_address b.example cannot be resolved by a (Name or service not known)" in text
+    assert "c: its esync_address c.example cannot be resolved by a and b" in text
+    assert "Set esync_address" in text and "a.example" not in text
+    assert model.ledger == {} and not model.hosts["a"].generations and not model.hosts["b"].generations
+    for host in model.hosts.values():
+        host.cannot_resolve = ()
+    assert ok(model.run("establish")) == 6 and set(model.calls.values()) == {3}
+
+
+def test_one_server_that_resolves_nothing_does_not_hold_up_the_others(model: Model) -> None:
+    model.hosts["a"].cannot_resolve = ("b.example", "c.example")
+    run = model.run("establish")
+    assert ok(run) == 2 and sorted(model.ledger) == ["b", "c"]
+    [failure] = run.failures
+    assert failure.startswith("a: it cannot resolve b.example (b) and c.example (c)") and "resolv.conf" in failure
+    assert not model.hosts["a"].generations
+
+
+def test_an_established_mesh_does_not_depend_on_its_resolvers(established: Model) -> None:
+    for host in established.hosts.values():
+        host.cannot_resolve = ("a.example", "b.example", "c.example")
+    run = established.run("establish")
+    assert (ok(run), run.failures) == (6, []) and set(established.calls.values()) == {2}
+
+
+def test_a_server_outside_the_run_is_not_looked_up(model: Model) -> None:
+    model.hosts["a"].cannot_resolve = ("c.example",)
+    run = model.run("establish", only=["a", "b"])
+    assert (ok(run), run.failures) == (2, [])
+
+
 def test_a_server_that_is_away_is_reported_and_the_others_are_tested(established: Model) -> None:
     established.hosts["c"].dead = True
     for operation in ("establish", "verify", "check"):

@@ -60,6 +60,7 @@ REPLIES: Mapping[str, Any] = {
         "removed": [],
     },
     "endpoint": {"changed": False, "reasons": ["x"], "served": FINGERPRINT, "sites": {"shop": None}},
+    "name_resolution_info": {"changed": False, "unresolved": {"b.example": "Name or service not known"}},
     "probe_listener": {"changed": True, "pid": 12, "address": "::", "port": 8732, "fingerprint": FINGERPRINT},
     "peer_probe": {
         "changed": False,

@@ -16,7 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPE
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 
-from .meshes import FOLDER, applied, fresh
+from .meshes import ABC, FOLDER, applied
 from .model_mesh import MESH, SETTINGS, Model
 
 CLUSTER = {"name": "web", "address": "lb", "port": 1, "members": ["a", "b"]}
@@ -30,7 +30,8 @@ def all_steps(generation: Any, endpoint: str) -> list[Any]:
         found.extend(step for made in plan.visits.values() for step in made if "step" in step)
 
     shared: Any = {"trust_model": "shared_keys"}
-    model = fresh(generation, endpoint=endpoint)()
+    model = Model(generation, ABC, endpoint)
+    model.stages(model.start("establish"), collect)
     model.settings = FOLDER
     for operation in ("establish", "verify", "check", "gate", "export", "regenerate"):
         model.stages(model.start(operation), collect)
