@@ -20,7 +20,7 @@ from ansible.template import Templar
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import plain, show
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, Reader, nearest
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, may_be_meant, nearest
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import refuse_unwritable
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import Ledger, LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited
@@ -53,7 +53,7 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
         name: variables[name]
         for name in variables
         # With those that are no setting, one of which may be a setting that is not spelled right.
-        if str(name).startswith(PREFIX) and variables[name] != own.get(name, defaults.get(name))
+        if may_be_meant(str(name)) and variables[name] != own.get(name, defaults.get(name))
     }
 
     def template(value: Any, context: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_valu
     directory_problem,
     is_loopback,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest, words_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
@@ -161,7 +161,7 @@ def discarding(members: Sequence[Member], wanted: Mapping[str, Any], group: str)
             elif _TRUTH[word]:
                 chosen.append(member.name)
             continue
-        names = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        names = value if isinstance(value, (list, tuple)) else words_of(str(value))
         for name in (str(one).strip() for one in names):
             if name not in known:
                 errors[name] = _discard_refused(name, f"names it, but it is not in the inventory group {group}", known)

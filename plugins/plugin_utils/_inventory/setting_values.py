@@ -91,12 +91,38 @@ def directory_problem(directory: str, endpoint: str) -> str | None:
     return None
 
 
+LEAST = {
+    "esync_valid_days": 1,
+    "esync_renew_before_days": 0,
+    "esync_visit_timeout": 1,
+    "esync_max_clock_skew": 1,
+    "esync_endpoint_timeout": 1,
+    "esync_listen_seconds": 1,
+    "esync_probe_concurrency": 1,
+    "esync_connect_timeout": 0.1,
+    "esync_answer_timeout": 0.1,
+    "esync_reload_jitter": 0,
+}
+"""By setting: the smallest number that makes sense."""
+
+_MOST = 1_000_000
+
+
 def setting_problems(host: str, settings: Mapping[str, Any]) -> Iterator[EsyncError]:
     """What is wrong with the values of a host's other settings, of those that are given."""
     for setting, find in CHECKS.items():
         problem = find(str(settings[setting])) if setting in settings and setting != "esync_directory" else None
         if problem:
             yield EsyncError(problem, f"Correct {setting} of this host", kind="bad_setting", server=host)
+    for setting, least in LEAST.items():
+        # Not the other way round: a float can be no number at all.
+        if setting in settings and not least <= settings[setting] <= _MOST:
+            cause = f"{setting} is {settings[setting]}, and has to be a number from {least} to {_MOST}"
+            yield EsyncError(cause, f"Correct {setting} of this host", kind="bad_setting", server=host)
+    listening = str(settings.get("esync_listen_address") or "::")
+    if not is_ip_address(listening):
+        cause = f"esync_listen_address is {listening!r}, which is no IP address"
+        yield EsyncError(cause, "Correct esync_listen_address of this host", kind="bad_setting", server=host)
     for name in settings.get("esync_subject_alt_names") or ():
         try:
             normal_alt_names((name,))

@@ -44,11 +44,20 @@ MESH_WIDE = (
 )
 """What belongs to the entire mesh: one value for all members."""
 
+COMMANDS = ("esync_reload_command", "esync_stop_command", "esync_start_command")
+"""The words of a command."""
+
 CONTROL_PATHS = ("esync_ledger", "esync_report_directory")
 """Paths on the control node: only in these it expands ~ and variables of its environment."""
 
 _NEARLY = 0.88
 PREFIX = "esync_"
+_LETTERS = sorted("esync")
+
+
+def may_be_meant(name: Any) -> bool:
+    """Whether a variable has our prefix, or one with its letters in another order or case, so that it may be meant."""
+    return isinstance(name, str) and sorted(name[:5].lower()) == _LETTERS
 
 
 @dataclass(frozen=True)
@@ -117,12 +126,28 @@ class Reader:
         value = self.value(host, name)
         spec = {"type": "path"} if name in CONTROL_PATHS else _plain_spec(self.specs[name])
         if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str):
-            # Split here, so that the spaces around a comma are no part of a name that has to be one of the choices.
-            value = [word.strip() for word in value.split(",") if word.strip()]
-        result = ArgumentSpecValidator({name: spec}).validate({name: value})
+            value = self._split(host, name, value)
+        try:
+            result = ArgumentSpecValidator({name: spec}).validate({name: value})
+        except ArithmeticError:  # what Ansible raises of an infinite number
+            raise unreadable(host, name, f"{value!r} cannot be converted to {spec['type']}") from None
         if result.error_messages:
             raise unreadable(host, name, "; ".join(result.error_messages))
         return result.validated_parameters[name]
+
+    @staticmethod
+    def _split(host: str, name: str, text: str) -> list[str]:
+        """A text with commas as a list; split here, so that spaces around a comma are no part of a name.
+
+        :raises EsyncError: kind ``bad_variable``: a command as for a shell, which would be the name of one program.
+        """
+        words = words_of(text)
+        if name in COMMANDS and words and len(words[0].split()) > 1:
+            meant = ", ".join(text.split())
+            raise unreadable(
+                host, name, f"it is a list of words, or a text with commas such as {meant!r}, not a command line"
+            )
+        return words
 
     def nearly(self, hosts: Sequence[str]) -> list[EsyncError]:
         """Variables that are no setting but nearly one; others with the prefix are the user's own.
@@ -132,7 +157,7 @@ class Reader:
         having: dict[str, list[str]] = {}
         for host in hosts:
             for name in self.variables(host):
-                if isinstance(name, str) and name.startswith(PREFIX) and name not in self.specs:
+                if may_be_meant(name) and name not in self.specs:
                     having.setdefault(name, []).append(host)
         return [
             EsyncError(
@@ -142,7 +167,7 @@ class Reader:
                 server=where[0],
             )
             for name, where in having.items()
-            for near in [difflib.get_close_matches(name, self.specs, 1, _NEARLY)]
+            for near in [_close(name, self.specs, _NEARLY)]
             if near
         ]
 
@@ -151,7 +176,18 @@ class Reader:
         found = []
         for name in SECRET:
             try:
-                refuse_bad_passphrase(str(self.value(host, name, "")), name, host)
+                value = self.value(host, name, "")
+                if not isinstance(value, str):
+                    # What was written, such as 0123 or 1e5, is not what is left of it.
+                    found.append(
+                        EsyncError(
+                            f"{name} is no text, because it was read as a number, true or false",
+                            "Write it in quotes; in an INI inventory in single quotes within double quotes",
+                            kind="bad_passphrase",
+                            server=host,
+                        )
+                    )
+                refuse_bad_passphrase(str(value), name, host)
             except EsyncError as error:
                 # One that cannot be evaluated is refused where it is needed.
                 found += [error] if error.kind == "bad_passphrase" else []
@@ -199,8 +235,19 @@ def unreadable(host: str, name: str, cause: str) -> EsyncError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at the known name that is nearest, as the end of a sentence; empty if none is near."""
-    near = difflib.get_close_matches(name, list(known), 1, 0.6)
+    near = _close(name, known, 0.6)
     return f" (is {near[0]} meant?)" if near else ""
+
+
+def words_of(text: str) -> list[str]:
+    """The names in a text with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _close(name: str, known: Iterable[str], least: float) -> list[str]:
+    """The known name that is nearest, if one is near; case counts for nothing."""
+    forms = {one.lower(): one for one in known}
+    return [forms[one] for one in difflib.get_close_matches(name.lower(), list(forms), 1, least)]
 
 
 def _plain_spec(spec: Mapping[str, Any]) -> dict[str, Any]:

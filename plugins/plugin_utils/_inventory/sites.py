@@ -16,7 +16,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import problems
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import path_problem, url_problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest, words_of
 
 ALL = "all"
 KEYS = ("name", "port", "server_name", "root", "upstream", "reload")
@@ -81,7 +81,7 @@ def _read_one(host: str, index: int, site: Any, port: int) -> Site:
 
 def requested(value: Any) -> tuple[str, ...] | None:
     """The names in esync_site: one, several with commas, or a list; None for all sites."""
-    words = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    words = words_of(value) if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
     names = tuple(dict.fromkeys(str(word).strip() for word in words if str(word).strip()))
     return None if ALL in names else names
 

@@ -28,12 +28,6 @@ def run_of(operation: str, read: MeshRead, clusters: Sequence[dict[str, Any]], c
     servers = [_server(one, read.settings[one.host], True) for one in read.members]
     servers += [_server(one, read.settings[one.host], False) for one in read.leaving]
     mesh = {**read.mesh, "discarding": list(read.discarding)}
-    if int(mesh["esync_visit_timeout"]) < 1:
-        raise EsyncError(
-            "esync_visit_timeout has to be at least one second, or a host that hangs would hold up the others",
-            "Set esync_visit_timeout to 1 or more",
-            kind="bad_variable",
-        )
     if operation == "remove" and not mesh["esync_remove"]:
         raise EsyncError(
             "Nobody is named to be removed",

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, EsyncErrors
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import MeshRead, member_facts, read_mesh
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import LEAST
 
 from .test_settings import BUILT_IN, DEFAULTS, SPECS, Reader, template
 
@@ -80,6 +81,49 @@ def test_a_variable_that_is_nearly_a_setting_is_told_once_for_all_hosts() -> Non
 def test_a_passphrase_that_nobody_could_type_is_refused_and_not_shown(name: str, end: str) -> None:
     found, text = refused(a={}, b={name: SECRET + end})
     assert found == {("b", "bad_passphrase")} and name in text and SECRET not in text
+
+
+@pytest.mark.parametrize("name", ["esync_pfx_passphrase", "esync_folder_passphrase"])
+@pytest.mark.parametrize("value", [83, 100000.0, True])
+def test_a_passphrase_that_was_read_as_something_else_is_refused(name: str, value: Any) -> None:
+    found, text = refused(a={}, b={name: value})
+    assert found == {("b", "bad_passphrase")} and f"{name} is no text" in text and "in quotes" in text
+    assert str(value) not in text
+
+
+NUMBERS = [name for name, spec in SPECS.items() if spec["type"] in ("int", "float") and name != "esync_key_size"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [-1, 10**9, "nan", "-inf"])
+def test_every_number_has_bounds(name: str, value: Any) -> None:
+    found, text = refused(a={name: value}, b={name: value})
+    assert {kind for _server, kind in found} <= {"bad_setting", "bad_port", "bad_variable"} and name in text
+    assert name in LEAST or name == "esync_port"
+
+
+def test_numbers_that_make_sense() -> None:
+    assert len(mesh(a=LEAST, b=LEAST).members) == 2
+
+
+@pytest.mark.parametrize("address", ["eth0", "a.example", "127.0.0.1:80", "*", ""])
+def test_the_endpoint_listens_on_an_address(address: str) -> None:
+    if address:
+        assert refused(a={"esync_listen_address": address}, b={})[0] == {("a", "bad_setting")}
+    mesh(a={"esync_listen_address": "::1"}, b={"esync_listen_address": "10.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    "name", ["Alpha_1.Example", "UPPER", "x" * 53, "a.b.c", "1", "under_score", "a--b", f"{'X_.-' * 13}y"]
+)
+def test_names_by_the_rules(name: str) -> None:
+    assert name in [one.name for one in mesh(a={"esync_server_name": name}, b={}).members]
+
+
+@pytest.mark.parametrize("name", ["x" * 54, "_a", "-a", ".a", "a b", "a.", "CON", "nul.x", "\u00e4", "a/b", "a\n"])
+def test_names_against_the_rules(name: str) -> None:
+    found, text = refused(a={"esync_server_name": name}, b={})
+    assert ("a", "bad_name") in found and "Give this host another esync_server_name" in text
 
 
 @pytest.mark.parametrize(

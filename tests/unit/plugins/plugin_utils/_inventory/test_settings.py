@@ -15,6 +15,7 @@ import yaml
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, EsyncErrors
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import (
+    COMMANDS,
     MESH_WIDE,
     SECRET,
     Reader,
@@ -42,7 +43,7 @@ def template(value: Any, variables: Any) -> Any:
     if not isinstance(value, str) or "{{" not in value:
         return value
     if value in DEFAULTS.values():
-        return "a"
+        return "::" if value == DEFAULTS["esync_listen_address"] else "a"
     if "undefined" in value:
         return value  # as before ansible-core 2.19
     names = re.findall(r"{{ (\w+) }}", value)
@@ -113,13 +114,32 @@ def test_every_setting_is_converted_to_its_type_or_refused_by_name(name: str) ->
         assert (error.kind, error.server) == ("bad_variable", "a") and name in str(error)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, spec in SPECS.items() if spec.get("elements") == "str"))
-def test_lists_of_names_are_also_texts_with_commas(name: str) -> None:
-    one = (SPECS[name].get("choices") or ["one"])[0]
-    assert read(**{name: ""})[name] == []
-    assert read(**{name: f"{one},"})[name] == [one]
-    assert read(**{name: f" {one} "})[name] == [one]
-    assert read(**{name: "{{ mine }}", "mine": one})[name] == [one]
+TEXTS = [name for name, spec in SPECS.items() if spec["type"] == "list" and spec["elements"] != "dict"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("written", ["{0},{1}", " {0} , {1} ", "{0},{1},", ",{0},, {1} ,", "{0}\n,\t{1}"])
+def test_every_list_is_also_a_text_with_commas(name: str, written: str) -> None:
+    """Also with spaces, a comma at the end and line breaks; and where a template holds the text."""
+    words = [str(one) for one in (SPECS[name].get("choices") or ["/one", "/two"])[:2]]
+    assert read(**{name: words})[name] == words
+    assert read(**{name: written.format(*words)})[name] == words
+    assert read(**{name: "{{ mine }}", "mine": written.format(*words)})[name] == words
+    assert read(**{name: f" {words[0]} ,"})[name] == words[:1] == read(**{name: words[0]})[name]
+    assert read(**{name: ""})[name] == [] == read(**{name: " , "})[name]
+
+
+def test_the_lists_are_all_there() -> None:
+    assert {"esync_remove", "esync_web_roots", "esync_formats", "esync_reload_command", "esync_gate_peers"} <= {*TEXTS}
+    assert {*COMMANDS} == {name for name in TEXTS if name.endswith("_command")}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_line_is_no_list_of_words(name: str) -> None:
+    error = refused(**{name: "systemctl reload rsync"})
+    assert name in str(error) and "'systemctl, reload, rsync'" in str(error)
+    assert read(**{name: "systemctl, reload, rsync"})[name] == ["systemctl", "reload", "rsync"]
+    assert read(**{name: "sh, -c, cp x y"})[name] == ["sh", "-c", "cp x y"]
 
 
 def test_paths_of_hosts_are_not_those_of_the_control_node(monkeypatch: Any) -> None:
@@ -163,17 +183,41 @@ def test_what_is_secret_is_never_among_the_settings(name: str) -> None:
     assert reader(a={name: SECRET_TEXT}).value("a", name) == SECRET_TEXT
 
 
+def typing_errors(name: str) -> set[str]:
+    """Two letters exchanged, one missing, one twice, capitals: behind the prefix, and in it."""
+    place = len(name) - 3
+    return {
+        name[:place] + name[place + 1] + name[place] + name[place + 2 :],
+        name[:place] + name[place + 1 :],
+        name[:place] + name[place] + name[place:],
+        name.upper(),
+        name.title(),
+        "eSync" + name[5:],
+        "esnyc" + name[5:],
+    } - {name}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_typing_error_in_any_setting_is_refused_with_the_one_that_is_meant(name: str) -> None:
+    for wrong in sorted(typing_errors(name) - {*SPECS}):
+        [error] = reader(a={wrong: 1}, b={}).nearly(["a", "b"])
+        assert (error.kind, error.server) == ("unknown_setting", "a"), wrong
+        assert f"{wrong} is no setting" in str(error) and f"If {name} is meant" in str(error)
+
+
 @pytest.mark.parametrize(
-    ("name", "meant"),
-    [("esync_prot", "esync_port"), ("esync_key_tpye", "esync_key_type"), ("esync_adress", "esync_address")],
+    "name",
+    [
+        "esync_local_root",
+        "esync_",
+        "esync_backup_window",
+        "other_port",
+        "esync_port",
+        "sync_port",
+        "resync_port",
+        "esyn",
+    ],
 )
-def test_nearly_a_setting_is_refused_with_the_one_that_is_meant(name: str, meant: str) -> None:
-    [error] = reader(a={name: 1}, b={}).nearly(["a", "b"])
-    assert (error.kind, error.server) == ("unknown_setting", "a")
-    assert f"{name} is no setting" in str(error) and f"If {meant} is meant" in str(error)
-
-
-@pytest.mark.parametrize("name", ["esync_local_root", "esync_", "esync_backup_window", "other_port", "esync_port"])
 def test_variables_of_ones_own_are_kept(name: str) -> None:
     assert reader(a={name: 1, 5: 6}).nearly(["a"]) == []  # type: ignore[dict-item]
 
@@ -210,6 +254,10 @@ def test_each_value_that_differs_is_told_once() -> None:
         mesh_wide({host: {"esync_ledger": value} for host, value in zip("abcde", ["/1", "/1", "/2", "/2", "/3"])})
     assert [error.server for error in caught.value.errors] == ["c", "e"]
     assert "lies beside the inventory of each host" in str(caught.value) and "-e esync_ledger=/1" in str(caught.value)
+
+
+def test_a_name_in_other_letters_is_near() -> None:
+    assert nearest("DELTA", ["alpha", "delta"]) == " (is delta meant?)"
 
 
 def test_the_nearest_name_is_a_hint_or_nothing() -> None:

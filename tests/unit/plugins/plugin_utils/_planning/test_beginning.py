@@ -59,13 +59,6 @@ def test_nobody_is_removed_without_a_name() -> None:
     assert caught.value.kind == "missing_option"
 
 
-@pytest.mark.parametrize("seconds", [0, -1])
-def test_a_visit_has_a_time_limit(seconds: int) -> None:
-    with pytest.raises(EsyncError, match="esync_visit_timeout has to be at least one second") as caught:
-        run_of("verify", read(esync_visit_timeout=seconds), [], False)
-    assert caught.value.kind == "bad_variable"
-
-
 def test_names_that_nobody_knows_are_refused_all_at_once(established: Model) -> None:
     run = established.start("establish", remove=["aa", "b"], accept_changed=["zulu"])
     run.ledger = {"former": established.ledger["c"]}
