@@ -399,6 +399,22 @@ def test_an_address_that_is_not_of_this_host(listen: Any, address: str) -> None:
     assert address in caught.value.cause
 
 
+@pytest.mark.parametrize("caller", [socket.AF_INET, socket.AF_INET6])
+def test_every_address_is_one_of_either_kind(listen: Any, caller: int) -> None:
+    place = "127.0.0.1" if caller == socket.AF_INET else "::1"
+    with socket.create_connection((place, listen("bravo", address="::")["port"]), 5):
+        pass
+
+
+def test_every_address_on_a_host_without_ipv6(listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "AF_INET6", 99)  # no kernel has it
+    with socket.create_connection(("127.0.0.1", listen("bravo", address="::")["port"]), 5):
+        pass
+    with pytest.raises(EsyncError, match="has no addresses of that kind") as caught:
+        listen("bravo", address="::1")
+    assert caught.value.kind == "cannot_listen" and "esync_listen_address" in caught.value.remedy
+
+
 @pytest.mark.parametrize("address", ["nonsense", "1.2.3", "x y"])
 def test_what_is_no_address(listen: Any, address: str) -> None:
     with pytest.raises(EsyncError) as caught:

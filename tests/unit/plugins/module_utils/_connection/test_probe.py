@@ -169,6 +169,17 @@ def test_a_resolver_that_hangs_is_not_waited_for(mesh: Any, monkeypatch: pytest.
     is_cause(found, "name_not_resolved", "the resolver did not answer within 0.4 s")
 
 
+def test_a_name_with_an_address_of_a_kind_that_this_host_does_not_have(
+    mesh: Any, monkeypatch: pytest.MonkeyPatch, listen: Any
+) -> None:
+    port = listen("bravo")["port"]
+    found = [(99, socket.SOCK_STREAM, 6, "", ("x", port)), (socket.AF_INET, 1, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: found)
+    assert mesh.one("alpha", "bravo", port, address="bravo.example")["verdict"] == "ok"
+    del found[1]
+    is_cause(mesh.one("alpha", "bravo", port, address="bravo.example"), "host_unreachable")
+
+
 def test_endpoint_not_listening(mesh: Any) -> None:
     port = closed_port()
     is_cause(mesh.one("alpha", "bravo", port), "endpoint_not_listening", f"bravo (127.0.0.1:{port})", "alpha")
