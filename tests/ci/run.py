@@ -98,6 +98,12 @@ PARTS = {
         packages=["tests/integration/packages.txt"],
         takes=1000,
     ),
+    "distributions": Part(
+        [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/distributions"]],
+        PYTEST,
+        packages=["molecule/shared/packages.txt"],
+        takes=100,
+    ),
     # A short, fixed sample of `make chaos`.
     "chaos": Part(
         [

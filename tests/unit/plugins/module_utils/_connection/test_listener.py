@@ -25,6 +25,7 @@ import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import listener, tls
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import has_ipv6
 
 from ..conftest import is_alive, wait_for
 
@@ -399,7 +400,7 @@ def test_an_address_that_is_not_of_this_host(listen: Any, address: str) -> None:
     assert address in caught.value.cause
 
 
-@pytest.mark.parametrize("caller", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("caller", [socket.AF_INET, socket.AF_INET6] if has_ipv6() else [socket.AF_INET])
 def test_every_address_is_one_of_either_kind(listen: Any, caller: int) -> None:
     place = "127.0.0.1" if caller == socket.AF_INET else "::1"
     with socket.create_connection((place, listen("bravo", address="::")["port"]), 5):

@@ -324,6 +324,20 @@ def test_the_life_of_a_real_endpoint(real_host):
     assert real_host.master
 
 
+@pytest.mark.parametrize("include", ["ROOT/conf.d/*.conf", "conf.d/*.conf"], ids=["path in full", "relative path"])
+def test_main_configurations_that_include_ours_in_different_ways(real_host, include):
+    """RHEL writes the path in full, SUSE the one from nginx.conf, with its vhosts.d beside it."""
+    main = real_host.root / "nginx.conf"
+    ours = f"{real_host.root}/conf.d/*.conf"
+    text = main.read_text()
+    assert ours in text
+    wanted = include.replace("ROOT", str(real_host.root))
+    main.write_text(text.replace(f"include {ours};", f"include {wanted};\n    include vhosts.d/*.conf;"))
+    assert "not_running" in present(real_host).reasons
+    assert real_host.ask(["GET /esync/health HTTP/1.1", "Host: a"])[0] == 200
+    assert present(real_host).reasons == ()
+
+
 def test_what_the_real_one_refuses(real_host):
     before = present(real_host).after
     broken = real_host.root / "conf.d" / "broken.conf"
