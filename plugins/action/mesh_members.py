@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, plain
-from ansible_collections.esync.mesh.plugins.plugin_utils._control import hosts_of, mesh_reader, refuse_debugging
+from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
+    hosts_of,
+    mesh_reader,
+    refuse_debugging,
+    refuse_selection,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.reading import (
     cluster_facts,
     member_facts,
@@ -25,6 +30,7 @@ class ActionModule(ControlAction):
     SPEC = OPTIONS
 
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        refuse_selection(self._task, variables)
         reader = mesh_reader(self._loader, variables)
         group = options["group"] or str(reader.value(str(variables["inventory_hostname"]), "esync_group"))
         hosts = hosts_of(group, variables)

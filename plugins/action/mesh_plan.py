@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     mesh_group,
     mesh_name,
     mesh_reader,
+    plan_of,
     refuse_debugging,
+    refuse_steps,
     refuse_strategy,
     refuse_unwritable_folders,
     say_folders,
@@ -45,9 +48,10 @@ class ActionModule(ControlAction):
 
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         alive = set(variables.get("ansible_play_hosts") or ())
-        before: dict[str, Any] = {}
+        before: Mapping[str, Any] = {}
         if options["operation"]:
             refuse_strategy(self._task)
+            refuse_steps()
             run = self._begin(options["operation"], variables)
             for name in CONTROL_PATHS:
                 sources = [str(one) for one in variables.get("ansible_inventory_sources") or ()]
@@ -56,7 +60,7 @@ class ActionModule(ControlAction):
             refuse_unwritable_folders(run)
             say_folders(run, variables)
         else:
-            before = variables[options["plan"]]
+            before = plan_of(variables, options["plan"])
             run = Run.from_json(before["state"])
         with with_ledger(run) as known:
             plan = advance(run, visited(before, variables, options["visit"]), alive)

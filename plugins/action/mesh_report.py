@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
-from ansible_collections.esync.mesh.plugins.plugin_utils._control import visited, with_ledger
+from ansible_collections.esync.mesh.plugins.plugin_utils._control import plan_of, visited, with_ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of, notes_of_alone
@@ -31,7 +31,7 @@ class ActionModule(ControlAction):
     SPEC = OPTIONS
 
     def act(self, result: dict[str, Any], options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        before = variables[options["plan"]]
+        before = plan_of(variables, options["plan"])
         run = Run.from_json(before["state"])
         with with_ledger(run) as known:
             conclude(run, visited(before, variables, options["visit"]), set(variables.get("ansible_play_hosts") or ()))

@@ -25,6 +25,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.errors import Esy
 from ansible_collections.esync.mesh.plugins.module_utils._interpreter import OLDEST, REMEDY, why_too_old
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
+from ansible_collections.esync.mesh.plugins.plugin_utils._control import plan_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FROZEN, errors_of
 
@@ -51,7 +52,7 @@ class ActionModule(Action):
             given = {key: options[key] for key in _GIVEN if options[key] is not None}
             reply = self._call(given, variables)
             return {key: reply[key] for key in _RETURNED if key in reply}
-        plan = variables[options["plan"]]
+        plan = plan_of(variables, options["plan"])
         mine = plan["visits"].get(variables["inventory_hostname"])
         result.update(changed=False, stage=plan["stage"], state="ok", steps=[], errors=[])
         gated = plan["state"]["operation"] == "gate"
@@ -230,6 +231,12 @@ class ActionModule(Action):
             cause = why_too_old(interpreter, ".".join(version.groups()))
             raise EsyncError(cause, REMEDY, kind="old_python", server=name)
 
+    def _is_piped(self) -> bool:
+        """Whether what is sent to the host is never written to a file there."""
+        # Mitogen has no such files, and answers with an assertion where Ansible is asked for pipelining.
+        mitogen = any(base.__module__.startswith("ansible_mitogen.") for base in type(self).__mro__)
+        return mitogen or bool(self._is_pipelining_enabled("new"))
+
     def _refuse_leaks(self, name: str) -> None:
         """Refuse settings of Ansible under which shared client keys would be written or printed on their way.
 
@@ -242,7 +249,7 @@ class ActionModule(Action):
                 kind="debugging",
                 server=name,
             )
-        if C.config.get_config_value("DEFAULT_KEEP_REMOTE_FILES") or not self._is_pipelining_enabled("new"):
+        if C.config.get_config_value("DEFAULT_KEEP_REMOTE_FILES") or not self._is_piped():
             raise EsyncError(
                 "without pipelining Ansible writes what it sends to temporary files, and private keys are about to be "
                 "shared",

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
+from ansible.playbook.taggable import Taggable
 from ansible.template import Templar
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
@@ -121,7 +123,7 @@ def refuse_strategy(task: Any) -> None:
 
     :raises EsyncError: kind ``bad_strategy``.
     """
-    strategy = str(task.get_play().strategy if hasattr(task, "get_play") else _play_of(task).strategy)
+    strategy = str(_play_of(task).strategy)
     if strategy.rpartition(".")[2] not in _BARRIERS:
         raise EsyncError(
             f"the strategy {strategy} lets hosts run ahead of each other, and every stage has to end on all of them "
@@ -131,7 +133,80 @@ def refuse_strategy(task: Any) -> None:
         )
 
 
+def refuse_selection(task: Any, variables: Mapping[str, Any]) -> None:
+    """Refuse a run of one of our playbooks whose tags leave out its tasks, which have none.
+
+    The task that asks has the tag ``always`` there, so that it runs with any tags. In a play of the user's it may
+    have others; those count, and so do the play's.
+
+    :raises EsyncError: kind ``left_out``.
+    """
+    refuse_steps()
+    play = _play_of(task)
+    rest: Any = _Tagged([tag for tag in task.tags if tag != "always"] + list(play.tags))
+
+    def left_out(only: Any, skipped: Any) -> bool:
+        return not Taggable.evaluate_tags(rest, only, skipped, dict(variables))
+
+    for option, given, out in (
+        ("--tags", play.only_tags, left_out(play.only_tags, ())),
+        ("--skip-tags", play.skip_tags, left_out((), play.skip_tags)),
+    ):
+        if out:
+            raise EsyncError(
+                f"{option} {','.join(sorted(map(str, given)))} leaves out what this playbook is for: its tasks have no "
+                "tags, because a mesh is changed and proved by all of them or by none",
+                f"Run it without {option}; to do something else, run another playbook",
+                kind="left_out",
+            )
+
+
+class _Tagged:
+    """What Ansible's own rule is asked about: something with tags, above which nothing is."""
+
+    untagged = Taggable.untagged
+    _loader = None
+
+    def __init__(self, tags: Sequence[str]) -> None:
+        self.tags = tags
+
+    def _get_all_taggable_objects(self) -> Sequence[Any]:
+        return ()
+
+
+def refuse_steps() -> None:
+    """Refuse a run in which somebody is asked before every task whether it is left out.
+
+    :raises EsyncError: kind ``left_out``.
+    """
+    if context.CLIARGS.get("step"):
+        raise EsyncError(
+            "with --step each task can be left out, and the stages of a run build on each other",
+            "Run without --step; --check --diff shows what a run would do",
+            kind="left_out",
+        )
+
+
+def plan_of(variables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What mesh_plan returned for the stage that is under way.
+
+    :param variables: those of a task. :param name: under which it was registered.
+    :raises EsyncError: kind ``left_out``: the task that plans the first stage did not run.
+    """
+    refuse_steps()
+    plan = variables.get(name)
+    if not isinstance(plan, Mapping) or "state" not in plan:
+        raise EsyncError(
+            "there is no plan, because the task that plans the first stage was left out",
+            "Run all tasks, from the first one on: without --start-at-task, --tags and --skip-tags",
+            kind="left_out",
+        )
+    return plan
+
+
 def _play_of(task: Any) -> Any:
+    if hasattr(task, "get_play"):
+        return task.get_play()
     parent = task._parent
     while getattr(parent, "_play", None) is None:
         parent = parent._parent

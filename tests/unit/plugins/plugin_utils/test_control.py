@@ -100,6 +100,56 @@ def test_others_are_refused_by_name(strategy: str) -> None:
     assert caught.value.kind == "bad_strategy"
 
 
+# -- tasks that are left out ----------------------------------------------------------------------------------------
+
+
+def selected(only: Any = ("all",), skipped: Any = (), own: Any = ("always",), plays: Any = ()) -> None:
+    """A run with tags, as the task that validates sees it. :param own: its tags, with those of the play."""
+    play = SimpleNamespace(only_tags=set(only), skip_tags=set(skipped), tags=list(plays))
+    control.refuse_selection(SimpleNamespace(tags=[*own, *plays], get_play=lambda: play), {})
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {},
+        {"only": ["nginx", "untagged"]},
+        {"skipped": ["always", "nginx"]},
+        {"skipped": ["tagged"]},
+        # In plays of users.
+        {"only": ["mesh"], "own": ["mesh", "always"]},
+        {"only": ["nginx"], "own": [], "plays": ["always"]},
+    ],
+)
+def test_tags_that_leave_out_nothing_are_accepted(run: dict[str, Any]) -> None:
+    selected(**run)
+
+
+@pytest.mark.parametrize(
+    ("run", "option"),
+    [
+        ({"only": ["trust"]}, "--tags trust "),
+        ({"only": ["tagged"]}, "--tags tagged "),
+        ({"only": ["always"]}, "--tags always "),
+        ({"skipped": ["untagged", "b"]}, "--skip-tags b,untagged "),
+        ({"skipped": ["all"]}, "--skip-tags all "),
+        ({"only": ["nginx"], "own": ["mesh", "always"]}, "--tags nginx "),
+    ],
+)
+def test_tags_that_leave_out_what_follows_are_refused_by_their_option(run: dict[str, Any], option: str) -> None:
+    with pytest.raises(EsyncError, match=option) as caught:
+        selected(**run)
+    assert caught.value.kind == "left_out"
+
+
+@pytest.mark.parametrize("variables", [{}, {"p": None}, {"p": {"skipped": True}}, {"p": {"failed": True}}])
+def test_a_plan_that_was_left_out_is_missed_by_that_name(variables: dict[str, Any]) -> None:
+    assert control.plan_of({"p": {"state": {}}}, "p") == {"state": {}}
+    with pytest.raises(EsyncError, match="the task that plans the first stage was left out") as caught:
+        control.plan_of(variables, "p")
+    assert caught.value.kind == "left_out"
+
+
 # -- what Ansible would show ----------------------------------------------------------------------------------------
 
 
