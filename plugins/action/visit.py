@@ -26,6 +26,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._interpreter import OLD
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import plan_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, SECRET, unreadable
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import gate, records
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import FROZEN, errors_of
 
@@ -65,6 +66,7 @@ class ActionModule(Action):
             if "refuse" in steps[0]:
                 errors, result["msg"] = list(steps[0]["errors"]), steps[0]["refuse"]
             else:
+                self._refuse_undefined(options, variables)
                 secrets = _secrets(steps, options, plan["state"].get("payloads") or {})
                 sent = time.time()
                 reply = self._send(name, steps, mine, secrets, _limits(plan, mine, sent), variables)
@@ -230,6 +232,19 @@ class ActionModule(Action):
         if version and tuple(int(part) for part in version.groups()[:2]) < OLDEST:
             cause = why_too_old(interpreter, ".".join(version.groups()))
             raise EsyncError(cause, REMEDY, kind="old_python", server=name)
+
+    def _refuse_undefined(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+        """Refuse a passphrase in which a variable is not defined: the role's default takes it for none at all.
+
+        :raises EsyncError: kind ``bad_variable``.
+        """
+        for option, setting in ((name.replace(PREFIX, ""), name) for name in SECRET):
+            if options[option] is None and variables.get(setting) is not None:
+                try:
+                    self._templar.template(variables[setting])
+                except Exception:
+                    why = "it cannot be evaluated, as a rule because a variable in it is not defined"
+                    raise unreadable(str(variables["inventory_hostname"]), setting, why) from None
 
     def _is_piped(self) -> bool:
         """Whether what is sent to the host is never written to a file there."""

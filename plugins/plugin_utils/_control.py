@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible import constants as C
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.playbook.taggable import Taggable
 from ansible.template import Templar
 
@@ -45,11 +46,11 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
     hostvars = variables["hostvars"]
 
     def raw(host: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = hostvars.raw_get(host)
+        found = _variables_of(host, hostvars)
         # What lies beside the inventory lies in the current folder if the inventory is no file (-i a,b,).
         return found if has_folder(found) or "inventory_dir" not in found else {**found, "inventory_dir": os.getcwd()}
 
-    own = hostvars.raw_get(variables["inventory_hostname"])
+    own = _variables_of(str(variables["inventory_hostname"]), hostvars)
     # What the task sees, and neither the inventory nor the defaults say, comes from the play or the role's call.
     run_wide = {
         name: variables[name]
@@ -62,6 +63,24 @@ def mesh_reader(loader: Any, variables: Mapping[str, Any]) -> Reader:
         return plain(Templar(loader=loader, variables={**context, "hostvars": hostvars}).template(value))
 
     return Reader(known, defaults, run_wide, raw, template)
+
+
+def _variables_of(host: str, hostvars: Any) -> Mapping[str, Any]:
+    """The variables of a host as they are written.
+
+    :raises EsyncError: kind ``bad_inventory``: Ansible cannot read them. What it says of that can quote them.
+    """
+    try:
+        found: Mapping[str, Any] = hostvars.raw_get(host)
+    except AnsibleError:
+        raise EsyncError(
+            f"Ansible cannot read the variables of {host} in the inventory",
+            "If they are encrypted, give the password of the vault (--ask-vault-pass, or --vault-password-file FILE); "
+            f"otherwise see what is wrong with them: ansible-inventory -i INVENTORY --host {host}",
+            kind="bad_inventory",
+            server=host,
+        ) from None
+    return found
 
 
 def has_folder(variables: Mapping[str, Any]) -> bool:
