@@ -297,7 +297,7 @@ def _shares_keys(steps: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _said(warning: Any) -> str:
-    """The text of a warning; from ansible-core 2.19 on it is a record."""
+    """The text of a warning or an exception; from ansible-core 2.19 on it is a record."""
     return str(getattr(getattr(warning, "event", None), "msg", warning))
 
 
@@ -356,9 +356,9 @@ def _understood(
     if reply.get("failed") and not reply.get("error"):
         # What Ansible shows of a module that did not end properly can be a part of what it was about to return.
         last = str(reply.get("module_stderr") or "").strip().rpartition("\n")[2]
-        said = (
-            "" if secret else f": {records.text()(' '.join((str(reply.get('msg') or '')[:1000], last[:500])).strip())}"
-        )
+        # From ansible-core 2.19 on there is no message beside what was raised.
+        text = str(reply.get("msg") or _said(reply.get("exception") or "").rpartition("\n")[2])
+        said = "" if secret else f": {records.text()(' '.join((text[:1000], last[:500])).strip())}"
         raise EsyncError(
             f"the module ended without a result{said}",
             "Run again; if it comes back, see that Python and cryptography work on the host",

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,12 @@ def descendants(pid: int) -> list[int]:
 class SshHost:
     """A host of its own as far as ssh is concerned: a daemon on 127.0.0.1."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Path, port: int, user: str = "", prefix: Sequence[str] = ()) -> None:
+        """Start it.
+
+        :param user: who logs in; by default who runs the tests. :param prefix: a command to run it under.
+        """
+        self.folder, self.port, self.user = folder, port, user or getpass.getuser()
         folder.mkdir(parents=True)
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -47,7 +51,7 @@ class SshHost:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.daemon = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")],
+            [*prefix, "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")],
             stderr=(folder / "log").open("wb"),
             start_new_session=True,
         )
@@ -63,7 +67,7 @@ class SshHost:
             "ansible_connection": "ssh",
             "ansible_host": "127.0.0.1",
             "ansible_port": self.port,
-            "ansible_user": getpass.getuser(),
+            "ansible_user": self.user,
             "ansible_ssh_private_key_file": str(self.folder / "user"),
             "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
         }
