@@ -7,7 +7,7 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test fuzz chaos bench hostile soak docs pictures clean
+.PHONY: help venv mesh check test fuzz chaos bench hostile soak execution-environment docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -19,6 +19,7 @@ help:
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
 	@echo "make soak         rotate 20 times under load; not one request may fail (no root; needs nginx; takes half an hour)"
 	@echo "make chaos        kill visits, control processes and hosts at every stage, 450 times (as root; it takes hours)"
+	@echo "make execution-environment   build one with ansible-builder, and make a mesh in it (as root, with podman)"
 	@echo "make docs         write the documents that are made from the code"
 	@echo "make pictures     take the pictures of the documents again (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"
@@ -66,6 +67,9 @@ soak: $(STAMP)
 # The full counts; a part of the tests is a short sample of it (tests/ci/run.py chaos).
 chaos: $(STAMP)
 	$(VENV)/bin/python tests/chaos/run.py --visits 300 --control 100 --hosts 50 $(CHAOS)
+
+execution-environment: $(STAMP)
+	tests/ci/execution-environment.sh $(VENV)/bin
 
 docs: $(STAMP)
 	$(VENV)/bin/python docs/make.py

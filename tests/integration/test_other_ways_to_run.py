@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What runs playbooks besides ansible-playbook: ansible-runner, as AWX does, ansible-pull, and what ansible-builder reads."""
+"""What runs playbooks besides ansible-playbook: ansible-runner, as in AWX, ansible-pull, execution environments."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
-import pytest
 import yaml
-from conftest import ANSIBLE, ROOT, Mesh
+from conftest import ANSIBLE, ROOT
 from secret_scanner import Secret, everything_below, leaks, secrets_of
 
 PASSPHRASE = "a passphrase that the user gave: Ym2cD7rFg5"
@@ -55,7 +53,7 @@ def test_with_ansible_runner_a_mesh_is_made_and_nothing_secret_is_in_its_records
     assert report["summary"]["ok"] == 2 and report["path"].endswith("mesh.html")
     (mesh.host("b") / "trusted" / "clients.pem").unlink()
     failed = run("verify")
-    assert (failed.status, failed.rc) == ("failed", 2) and "pairs ok" in failed.stdout.read()
+    assert (failed.status, failed.rc) == ("failed", 2) and "clients.pem" in failed.stdout.read()
     secrets = [*secrets_of([mesh.root / "hosts"]), Secret("the given passphrase", PASSPHRASE.encode())]
     records = list(everything_below(folder / "artifacts"))
     assert len(records) > 20
@@ -95,7 +93,7 @@ def test_with_ansible_pull_each_host_is_told_that_this_makes_no_mesh(make_mesh: 
             text=True,
             check=False,
         )
-        assert "ansible-pull" in " ".join(done.stdout.split()) and "0 of 2 pairs ok" in done.stdout, done.stdout
+        assert "ansible-pull" in " ".join(done.stdout.split()) and "Nothing was proved" in done.stdout, done.stdout
     # Nobody was harmed: one run for all makes the mesh.
     mesh.succeed("establish")
     assert mesh.report()["summary"]["ok"] == 2
@@ -106,17 +104,8 @@ def test_ansible_builder_reads_what_an_execution_environment_needs(tmp_path: Pat
     collection.mkdir(parents=True)
     shutil.copytree(ROOT / "meta", collection / "meta")
     shutil.copy(ROOT / "galaxy.yml", collection)
-    (tmp_path / "definition.yml").write_text(
-        yaml.safe_dump({"version": 3, "images": {"base_image": {"name": "localhost/base"}}})
-    )
-    builder = [sys.executable, "-m", "ansible_builder"]
-    done = subprocess.run(
-        [*builder, "introspect", str(tmp_path)], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    command = [str(ANSIBLE.with_name("ansible-builder")), "introspect", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     needed = yaml.safe_load(done.stdout)
     assert [one.split()[0] for one in needed["python"]] == ["cryptography>=3.3"]
     assert any(one.startswith("openssh-client ") for one in needed["system"])
-
-
-if not shutil.which("git"):
-    pytest.skip("git is needed, as ansible-pull does", allow_module_level=True)
