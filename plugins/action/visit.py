@@ -112,6 +112,8 @@ class ActionModule(Action):
             self._refuse_leaks(name)
             # Else the connection, which has a copy of its own, prints what comes back from -vvv on.
             self._play_context.no_log = self._connection._play_context.no_log = True
+        if secrets:
+            self._refuse_readable_files(name)
         arguments = {
             "name": name,
             "directory": mine["directory"],
@@ -251,6 +253,21 @@ class ActionModule(Action):
         # Mitogen has no such files, and answers with an assertion where Ansible is asked for pipelining.
         mitogen = any(base.__module__.startswith("ansible_mitogen.") for base in type(self).__mro__)
         return mitogen or bool(self._is_pipelining_enabled("new"))
+
+    def _refuse_readable_files(self, name: str) -> None:
+        """Refuse a passphrase where Ansible may write what it sends to a file that every user on the host can read.
+
+        :raises EsyncError: kind ``no_pipelining``.
+        """
+        if self.get_shell_option("world_readable_temp", False) and not self._is_piped():
+            raise EsyncError(
+                "a passphrase is about to be sent, without pipelining Ansible writes it to a temporary file, and it is "
+                "allowed to make that readable for every user on the host",
+                "Set ansible_shell_allow_world_readable_temp to false, and become by sudo, which takes pipelining, or "
+                "install the package acl on the host",
+                kind="no_pipelining",
+                server=name,
+            )
 
     def _refuse_leaks(self, name: str) -> None:
         """Refuse settings of Ansible under which shared client keys would be written or printed on their way.

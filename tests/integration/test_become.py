@@ -23,13 +23,13 @@ from ssh_hosts import SshHost
 
 LOGIN, OWNER = "esync-login", "esync-owner"
 UIDS = {LOGIN: 47111, OWNER: 47112}
-PASSWORD = "the password of root: Hx5tB9"
+PASSWORD = "the password of root and of the owner: Hx5tB9"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start hosts with users of their own")
 
 
 def with_users(folder: Path) -> list[str]:
-    """A command under which the machine has two more users, a password for root, and a rule for sudo.
+    """A command under which the machine has two more users, passwords to become somebody, and a rule for sudo.
 
     They exist in a mount namespace only; nothing of the machine is changed.
     """
@@ -48,7 +48,7 @@ def with_users(folder: Path) -> list[str]:
         os.chown(home, uid, uid)
         changed["passwd"] += f"{name}:x:{uid}:{uid}::{home}:/bin/sh\n"
         changed["group"] += f"{name}:x:{uid}:\n"
-        changed["shadow"] += f"{name}:*:19000::::::\n"
+        changed["shadow"] += f"{name}:{hashed if name == OWNER else '*'}:19000::::::\n"
     changed["sudoers"] += f"{LOGIN} ALL=(ALL) NOPASSWD: ALL\n"
     mounts = []
     for name, content in changed.items():
@@ -145,3 +145,21 @@ def test_without_become_and_as_somebody_else_it_is_told_what_is_missing(mesh: Me
     mesh.host_settings["owner"] = {"ansible_become_user": OWNER}
     mesh.write()
     assert re.search(f"owner: the module ended without a result: .*{mesh.root}/closed", mesh.fail("establish").prose)
+
+
+@needs_root
+def test_no_passphrase_is_written_where_every_user_can_read_it(mesh: Mesh) -> None:
+    # By su from one ordinary user to another: Ansible has to write a file that both can read.
+    for name in mesh.names:
+        mesh.host_settings[name] = {
+            "ansible_become_user": OWNER,
+            "ansible_become_method": "su",
+            "ansible_become_password": PASSWORD,
+            "esync_pfx_passphrase": "never in such a file: Vb3nM8",
+        }
+    mesh.host_settings["sudo"]["ansible_shell_allow_world_readable_temp"] = True
+    mesh.write()
+    result = mesh.fail("establish", "-vvv")
+    assert "sudo: a passphrase is about to be sent" in result.prose
+    assert "ansible_shell_allow_world_readable_temp to false" in result.prose
+    assert "Vb3nM8" not in result.output
