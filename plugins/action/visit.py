@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleRuntimeError
+from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleError, AnsibleRuntimeError
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._interpreter import OLDEST, REMEDY, why_too_old
@@ -176,6 +176,16 @@ class ActionModule(Action):
         except (AnsibleRuntimeError, RecursionError):
             # JSON that Ansible itself cannot take in, by its nesting or its keys.
             raise records.malformed(str(arguments.get("name")), "Ansible cannot read it") from None
+        except AnsibleError as error:
+            if all(frame.f_code.co_name != "_fixup_perms2" for frame, _line in traceback.walk_tb(error.__traceback__)):
+                raise
+            raise EsyncError(
+                "without pipelining Ansible writes what it sends to a temporary file, and it cannot make that readable "
+                f"for {self._play_context.become_user} alone",
+                "Set ansible_become_method to sudo, which takes pipelining, or install the package acl on the host",
+                kind="no_pipelining",
+                server=str(arguments.get("name")),
+            ) from None
         return reply
 
     def _let_go(self, late: BaseException) -> None:

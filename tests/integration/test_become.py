@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -163,3 +164,5 @@ def test_no_passphrase_is_written_where_every_user_can_read_it(mesh: Mesh) -> No
     assert "sudo: a passphrase is about to be sent" in result.prose
     assert "ansible_shell_allow_world_readable_temp to false" in result.prose
     assert "Vb3nM8" not in result.output
+    if not shutil.which("setfacl"):
+        assert re.search(f"owner: without pipelining .* for {OWNER} alone. Set ansible_become_method", result.prose)

@@ -88,10 +88,3 @@ def test_on_a_host_outside_of_the_group_nothing_is_ever_made(make_mesh) -> None:
     assert "a: it is not in the inventory group" in mesh.fail(play(mesh, "gate", hosts="all")).prose
     assert not (mesh.root / "touched").exists() and not mesh.host("a").exists()
     assert not (mesh.root / "folder-a").exists() and not (mesh.ledger / "a.json").exists()
-
-
-def test_where_every_host_runs_the_playbook_for_itself_it_is_told_so(make_mesh) -> None:
-    mesh = make_mesh("a", "b")
-    for name in "ab":
-        result = mesh.succeed("establish", "--limit", name, "-e", f"esync_ledger={mesh.root}/ledger-{name}")
-        assert "ansible-pull" in result.prose
