@@ -19,10 +19,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleAction, AnsibleConnectionFailure, AnsibleError, AnsibleRuntimeError
+from ansible.errors import (
+    AnsibleAction,
+    AnsibleActionFail,
+    AnsibleConnectionFailure,
+    AnsibleError,
+    AnsibleRuntimeError,
+)
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._interpreter import OLDEST, REMEDY, why_too_old
+from ansible_collections.esync.mesh.plugins.module_utils._interpreter import (
+    OLDEST,
+    OS_RELEASE,
+    other_ways_out,
+    ways_out,
+    why_too_old,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import plan_of
@@ -38,8 +50,9 @@ _OPEN_PFX = ("certificate_set", "certificate_info", "shared_client_sets")
 _OPEN_FOLDERS = ("exchange_folder_info", "shared_client_sets")
 _NOT_COMPILED = re.compile("SyntaxError|ImportError|ModuleNotFoundError|AttributeError")
 # Of any version of Python, Ansible's own part of a module included, which may be newer than ours.
-_ASK_VERSION = "import sys; print('%d.%d.%d' % tuple(sys.version_info[:3]))"
+_ASK_VERSION = f"import sys; print('%d.%d.%d' % tuple(sys.version_info[:3])); print(open('{OS_RELEASE}').read(4096))"
 _INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]{1,250}\Z")
+_PACKAGE = re.compile(r"python[0-9.]{0,6}-cryptography\Z")
 _VERSION = re.compile(r"\b([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\b")
 
 
@@ -127,8 +140,8 @@ class ActionModule(Action):
             refusal = self._install(missing, variables)
             if not refusal:
                 reply = self._call(arguments, variables)
-            if _missing(reply, steps, mine) and (refusal or missing == mine["packages"]):
-                reply = _with_remedy(reply, _after_installing(missing, refusal))
+            if _missing(reply, steps, mine):
+                reply = _after_installing(reply, missing, refusal)
         self._refuse_old_python(name, reply, variables)
         return reply
 
@@ -226,7 +239,11 @@ class ActionModule(Action):
             templar=self._templar,
             shared_loader_obj=self._shared_loader_obj,
         )
-        done = installer.run(task_vars=variables)
+        try:
+            done = installer.run(task_vars=variables)
+        except AnsibleActionFail as error:
+            # The module of a package manager may be in a collection that is not here (zypper).
+            done = {"failed": True, "msg": str(error)}
         return records.text(400)(str(done.get("msg") or "no reason given")[:400]) if done.get("failed") else ""
 
     def _refuse_old_python(self, name: str, reply: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
@@ -242,8 +259,9 @@ class ActionModule(Action):
         asked = self._low_level_execute_command(f"{interpreter} -c {shlex.quote(_ASK_VERSION)}")
         version = _VERSION.search(str(asked.get("stdout") or ""))
         if version and tuple(int(part) for part in version.groups()[:2]) < OLDEST:
-            cause = why_too_old(interpreter, ".".join(version.groups()))
-            raise EsyncError(cause, REMEDY, kind="old_python", server=name)
+            number = ".".join(version.groups())
+            remedy = ways_out(interpreter, number, False, str(asked["stdout"])[version.end() :])
+            raise EsyncError(why_too_old(interpreter, number), remedy, kind="old_python", server=name)
 
     def _refuse_undefined(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         """Refuse a passphrase in which a variable is not defined: the role's default takes it for none at all.
@@ -353,24 +371,29 @@ def _missing(reply: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], mine:
         return []
     done = reply.get("results") or ()
     step = steps[len(done)]["step"] if len(done) < len(steps) else ""
-    return list(mine["endpoint_packages"] if step == "endpoint" else mine["packages"])
+    if step == "endpoint":
+        return list(mine["endpoint_packages"])
+    # What a host names is installed on that host.
+    named = str(error.get("package") or "")
+    return list(mine["packages"]) or ([named] if _PACKAGE.match(named) else [])
 
 
-def _with_remedy(reply: Mapping[str, Any], remedy: str) -> dict[str, Any]:
-    """The reply with another remedy in its error; the cause, which names versions and paths, stays."""
-    error = {**reply["error"], "remedy": remedy}
-    return {**reply, "error": error, "msg": f"{error.get('cause')}. {remedy}."}
+def _after_installing(reply: Mapping[str, Any], packages: Sequence[str], refusal: str) -> dict[str, Any]:
+    """The reply with another remedy, because installing did not help; the cause, which names what was found, stays.
 
-
-def _after_installing(packages: Sequence[str], refusal: str) -> str:
-    """What to do where installing did not help. :param refusal: why it failed; empty: it did not."""
-    named = ", ".join(packages)
+    :param refusal: why it failed; empty: it did not.
+    """
+    error, named = reply["error"], ", ".join(packages)
+    ways = str(error.get("remedy") or "")
+    others = other_ways_out(ways)
     if refusal:
-        return f"The packages {named} could not be installed ({refusal}). Install them by hand"
-    return (
-        f"The packages {named} are installed, but too old, or for another Python. Set ansible_python_interpreter to "
-        "the Python that they are for, as a rule /usr/bin/python3, or install what is missing by hand"
-    )
+        remedy = f"The packages {named} could not be installed ({refusal}). Install them by hand"
+        remedy += f"; or {others}" if others else ""
+    elif others:
+        remedy = f"The packages {named} are installed, but too old, or for another Python; {others}"
+    else:
+        remedy = ways
+    return {**reply, "error": {**error, "remedy": remedy}, "msg": f"{error.get('cause')}. {remedy}."}
 
 
 def _understood(

@@ -12,12 +12,13 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils import _interpreter
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
 MINIMUM = (3, 3)
-"""The oldest version of cryptography: Debian 11 and RHEL's Python 3.8 and 3.9 have it."""
+"""The oldest version of cryptography: Debian 11 and RHEL 8's Python 3.9 have it."""
 
 WANTED = ".".join(str(part) for part in MINIMUM)
 
@@ -30,22 +31,37 @@ LOADED = False
 """Whether it can be used: it may be found, and yet not to be loaded, if its compiled part does not fit."""
 
 
+class MissingLibraryError(EsyncError):
+    """cryptography is missing or too old. :param package: what would bring it to this Python; empty: nothing does."""
+
+    def __init__(self, cause: str, remedy: str, package: str) -> None:
+        super().__init__(cause, remedy, kind="missing_dependency")
+        self.package = package
+
+    def to_result(self) -> Dict[str, Any]:
+        result = super().to_result()
+        result["error"]["package"] = self.package
+        return result
+
+
 def require() -> None:
     """Make sure that cryptography can be used.
 
-    :raises EsyncError: kind ``missing_dependency``, naming the interpreter, what was found where, and what to install.
+    :raises EsyncError: kind ``missing_dependency``, naming the interpreter, what was found where, and the ways out.
     """
-    version = _found()
-    if LOADED and _version(version) >= MINIMUM:
+    found = _found()
+    if LOADED and _version(found) >= MINIMUM:
         return
-    found = "there is none"
-    if version:
-        found = f"version {version} was found at {PLACE}" + ("" if LOADED else ", which cannot be loaded")
-    raise EsyncError(
-        f"the Python library cryptography, version {WANTED} or later, is needed for {sys.executable}, and {found}",
-        "Install the package python3-cryptography with the host's own package manager, "
-        "for the Python that ansible_python_interpreter names, or set esync_install_dependencies to true",
-        kind="missing_dependency",
+    said = "there is none"
+    if found:
+        said = f"version {found} was found at {PLACE}" + ("" if LOADED else ", which cannot be loaded")
+    version = ".".join(str(part) for part in sys.version_info[:2])
+    packaged, release = _interpreter.is_packaged(), _interpreter.os_release()
+    raise MissingLibraryError(
+        f"the Python library cryptography, version {WANTED} or later, is needed for {sys.executable}, which is Python "
+        f"{version}, and {said}",
+        _interpreter.ways_out(sys.executable, version, packaged, release),
+        _interpreter.package_for(version, release) if packaged else "",
     )
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ def test_the_passphrase_is_never_shown(played: Any) -> None:
 
 PACKAGES = """
 import json, sys
-sys.stdin.read()
+with open(sys.argv[1]) as stream, open({1!r}, "w") as asked:
+    json.dump(json.load(stream)["name"], asked)
 print(json.dumps({0!r}))
 """
 
@@ -137,19 +139,28 @@ def interpreter(folder: Path, *lines: str) -> str:
     return str(path)
 
 
-def visited(folder: Path, python: str, installer: dict[str, Any] | None = None) -> Any:
+def visited(
+    folder: Path,
+    python: str,
+    installer: dict[str, Any] | None = None,
+    packages: Any = ("extra",),
+    manager: str = "packager",
+) -> Any:
     """What comes back from a visit to a host with this Python, and what Ansible printed.
 
     :param installer: what the package manager of the host answers; None: nothing is installed.
+    :param packages: esync_dependencies. :param manager: the module of the package manager.
     """
     (folder / "library").mkdir()
     # Written for whatever Python the host has: it needs nothing of Ansible's.
-    (folder / "library" / "packager.py").write_text("#!/usr/bin/python\n# WANT_JSON\n" + PACKAGES.format(installer))
+    (folder / "library" / "packager.py").write_text(
+        "#!/usr/bin/python\n# WANT_JSON\n" + PACKAGES.format(installer, str(folder / "asked"))
+    )
     visit = plan(folder)
     for mine in visit["visits"].values():
-        mine.update(install=installer is not None, packages=["python3-cryptography"])
+        mine.update(install=installer is not None, packages=list(packages))
     tasks = [
-        {"name": "Choose", "ansible.builtin.set_fact": {"pkg_mgr": "packager", "cacheable": True}},
+        {"name": "Choose", "ansible.builtin.set_fact": {"pkg_mgr": manager, "cacheable": True}},
         {"name": "Visit", "esync.mesh.visit": {"plan": "the_plan"}, "register": "r_it", "ignore_errors": True},
     ]
     return run_play(folder, tasks, {"a": {"ansible_python_interpreter": python}}, vars={"the_plan": visit})
@@ -157,12 +168,15 @@ def visited(folder: Path, python: str, installer: dict[str, Any] | None = None) 
 
 def test_an_old_python_is_named_with_its_version(tmp_path: Path) -> None:
     said = "SyntaxError: future feature annotations is not defined"
-    python = interpreter(tmp_path, f'[ "$1" = -c ] && echo 3.6.15 && exit 0; echo "{said}" >&2; exit 1')
+    release = 'ID=rocky; ID_LIKE="rhel centos fedora"; VERSION_ID=8.9'
+    told = f"""printf '3.6.15\\n{release.replace("; ", chr(92) + "n")}\\n'"""
+    python = interpreter(tmp_path, f'[ "$1" = -c ] && {told} && exit 0; echo "{said}" >&2; exit 1')
     run = visited(tmp_path, python)
     [error] = run.results["a"]["r_it"]["errors"]
     assert (error["kind"], error["server"]) == ("old_python", "a")
     assert f"{python}, is 3.6.15, and 3.8 or later is needed" in error["cause"]
-    assert "ansible_python_interpreter" in error["remedy"]
+    assert error["remedy"].startswith("Install the package python3.11-cryptography ")
+    assert "/usr/bin/python3.11 -m venv " in error["remedy"]
 
 
 def test_what_a_new_python_cannot_compile_is_not_blamed_on_its_age(tmp_path: Path) -> None:
@@ -171,24 +185,64 @@ def test_what_a_new_python_cannot_compile_is_not_blamed_on_its_age(tmp_path: Pat
     assert error["kind"] == "no_result" and "SyntaxError: odd" in error["cause"]
 
 
+def with_old_library(folder: Path) -> str:
+    """A Python whose cryptography is too old."""
+    (folder / "cryptography").mkdir()
+    (folder / "cryptography" / "__init__.py").write_text('__version__ = "1.2"')
+    return interpreter(folder, f'PYTHONPATH={folder} exec {sys.executable} "$@"')
+
+
 @pytest.mark.parametrize(
     ("installer", "said"),
     [
-        (None, "set esync_install_dependencies to true"),
-        (
-            {"changed": False},
-            "Set ansible_python_interpreter to the Python that they are for",
-        ),
-        ({"failed": True, "msg": "no network"}, "could not be installed (no network)"),
+        (None, f"Install it for that Python ({sys.executable} -m pip install cryptography); or "),
+        ({"changed": False}, "The packages extra are installed, but too old, or for another Python; "),
+        ({"failed": True, "msg": "no network"}, "extra could not be installed (no network). Install them by hand; or "),
     ],
 )
 def test_what_is_missing_is_named_with_version_and_python_whatever_installing_did(
     tmp_path: Path, installer: Any, said: str
 ) -> None:
-    (tmp_path / "cryptography").mkdir()
-    (tmp_path / "cryptography" / "__init__.py").write_text('__version__ = "1.2"')
-    run = visited(tmp_path, interpreter(tmp_path, f'PYTHONPATH={tmp_path} exec {sys.executable} "$@"'), installer)
+    run = visited(tmp_path, with_old_library(tmp_path), installer)
     [error] = run.results["a"]["r_it"]["errors"]
     assert error["kind"] == "missing_dependency"
-    assert f"is needed for {sys.executable}, and version 1.2 was found at {tmp_path}/cryptography" in error["cause"]
-    assert said in error["remedy"] and said in run.results["a"]["r_it"]["msg"]
+    assert f"is needed for {sys.executable}, which is Python " in error["cause"]
+    assert f"version 1.2 was found at {tmp_path}/cryptography" in error["cause"]
+    ways = ("set ansible_python_interpreter to another Python", f"{sys.executable} -m venv /opt/esync-python")
+    for text in (said, *ways):
+        assert text in error["remedy"] and text in run.results["a"]["r_it"]["msg"]
+
+
+def test_a_package_manager_without_a_module_is_told_as_other_failures_are(tmp_path: Path) -> None:
+    run = visited(tmp_path, with_old_library(tmp_path), {"changed": False}, manager="no_such_manager")
+    [error] = run.results["a"]["r_it"]["errors"]
+    assert error["kind"] == "missing_dependency" and "version 1.2 was found" in error["cause"]
+    assert "extra could not be installed (Could not find a " in error["remedy"] and "no_such_manager" in error["remedy"]
+
+
+NAMED = """
+import json
+print(json.dumps({"failed": True, "msg": "x", "error": {
+    "kind": "missing_dependency", "cause": "c", "remedy": "r; or s", "package": PACKAGE}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "setting", "installed"),
+    [
+        ("python3.12-cryptography", [], ["python3.12-cryptography"]),
+        ("python3-cryptography", ["mine"], ["mine"]),
+        # A Python that no package of the distribution is for, or a host that returns anything.
+        ("", [], None),
+        ("--root=/ python3-cryptography", [], None),
+    ],
+)
+def test_the_package_that_the_host_names_is_installed_unless_the_setting_names_others(
+    tmp_path: Path, package: Any, setting: Any, installed: Any
+) -> None:
+    answer = tmp_path / "answer.py"
+    answer.write_text(NAMED.replace("PACKAGE", repr(package)))
+    python = interpreter(tmp_path, f'case "$1" in *_visit.py) set -- {answer};; esac; exec {sys.executable} "$@"')
+    run = visited(tmp_path, python, {"changed": True}, setting)
+    asked = tmp_path / "asked"
+    assert (json.loads(asked.read_text()) if asked.exists() else None) == installed, run.output

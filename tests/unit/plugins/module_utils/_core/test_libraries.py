@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.module_utils import _interpreter
 from ansible_collections.esync.mesh.plugins.module_utils._core import libraries as requirements
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 
@@ -35,9 +36,26 @@ def test_too_old_names_what_was_found_and_where(version: str, monkeypatch: pytes
     with pytest.raises(EsyncError) as caught:
         requirements.require()
     assert caught.value.kind == "missing_dependency"
-    for part in (f"version {version} ", "/usr/lib/somewhere/cryptography", "3.3 or later", "python3-cryptography"):
+    for part in (f"version {version} ", "/usr/lib/somewhere/cryptography", "3.3 or later"):
         assert part in str(caught.value)
-    assert f"for {sys.executable}, " in str(caught.value)
+    assert f"for {sys.executable}, which is Python {sys.version_info[0]}.{sys.version_info[1]}, " in str(caught.value)
+
+
+@pytest.mark.parametrize("packaged", [True, False])
+def test_what_is_missing_comes_with_the_three_ways_out_and_the_package_to_install(
+    packaged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "FOUND", "")
+    monkeypatch.setattr(requirements, "LOADED", False)
+    monkeypatch.setattr(_interpreter, "is_packaged", lambda: packaged)
+    monkeypatch.setattr(_interpreter, "os_release", lambda: "")
+    with pytest.raises(EsyncError) as caught:
+        requirements.require()
+    error = caught.value.to_result()["error"]
+    # Of a Python that is not the distribution's no package is installed: it would be for another.
+    assert error["package"] == ("python3-cryptography" if packaged else "")
+    version = ".".join(str(part) for part in sys.version_info[:2])
+    assert error["remedy"] == _interpreter.ways_out(sys.executable, version, packaged, "")
 
 
 def test_a_library_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +136,6 @@ except Exception as error:
         [sys.executable, "-c", program, str(COLLECTIONS)], capture_output=True, text=True, timeout=60, check=False
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("EsyncError missing_dependency ")
+    assert run.stdout.startswith("MissingLibraryError missing_dependency ")
     assert "there is none" in run.stdout
-    assert "python3-cryptography" in run.stdout
-    assert "esync_install_dependencies" in run.stdout
+    assert "virtual environment" in run.stdout
