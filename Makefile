@@ -7,7 +7,7 @@ INVENTORY := inventories/local/hosts.yml
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test fuzz chaos bench hostile soak execution-environment docs pictures clean
+.PHONY: help venv mesh check test fuzz chaos bench hostile matrix-hosts soak execution-environment docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -17,6 +17,7 @@ help:
 	@echo "make fuzz         feed every reader with 10,000,000 mutated files (SEED=7 EXECUTIONS=10000000; no root)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
+	@echo "make matrix-hosts one mesh over every Python and cryptography that hosts may have (no root; as many as there are Pythons here)"
 	@echo "make soak         rotate 20 times under load; not one request may fail (no root; needs nginx; takes half an hour)"
 	@echo "make chaos        kill visits, control processes and hosts at every stage, 450 times (as root; it takes hours)"
 	@echo "make execution-environment   build one with ansible-builder, and make a mesh in it (as root, with podman)"
@@ -59,6 +60,10 @@ bench: $(STAMP)
 # A short sample of it is among the integration tests.
 hostile: $(STAMP)
 	$(VENV)/bin/python tests/integration/hostile.py --runs 500
+
+# Every kind of host that this machine has the Python for, a line for each; five of them are among the tests.
+matrix-hosts: $(STAMP)
+	$(VENV)/bin/pytest -p no:cacheprovider -q tests/compat --all-cells
 
 # More, or less: make soak SOAK='--rotations 2 --requests 1000'
 soak: $(STAMP)

@@ -104,6 +104,13 @@ PARTS = {
         packages=["molecule/shared/packages.txt"],
         takes=100,
     ),
+    # Five kinds of hosts; `make matrix-hosts` tries them all.
+    "compat": Part(
+        [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/compat"]],
+        PYTEST,
+        packages=["tests/compat/packages.txt"],
+        takes=150,
+    ),
     # A short, fixed sample of `make chaos`.
     "chaos": Part(
         [
