@@ -107,7 +107,7 @@ def test_the_map_of_the_house_has_every_package_and_every_kind_of_change_names_i
     assert "_planning" in packages
     assert [name for name in sorted(packages) if f"| `{name}` |" not in text] == []
     changes = text.partition("## Worked changes")[2].partition("\n## ")[0].split("\n### ")[1:]
-    assert len(changes) == 6
+    assert len(changes) == 7
     for change in changes:
         assert "test" in change and re.search(r"docs/|`docs`", change), change.partition("\n")[0]
 
