@@ -47,7 +47,13 @@ class MeshOfHosts(Mesh):  # type: ignore[misc]
 def mesh_of(root: Path, pythons: dict[str, str], **settings: Any) -> Any:
     """A mesh. :param pythons: the interpreter of each server."""
     root.mkdir()
-    settings = {"esync_key_type": "rsa", "esync_key_size": 2048, "esync_formats": ["cer", "pfx", "pvk"], **settings}
+    settings = {
+        "esync_key_type": "rsa",
+        "esync_key_size": 2048,
+        "esync_formats": ["cer", "pfx", "pvk"],
+        "esync_visit_timeout": 600,
+        **settings,
+    }
     own = {name: {"ansible_python_interpreter": python} for name, python in pythons.items()}
     return MeshOfHosts(root, list(pythons), settings, own)
 
