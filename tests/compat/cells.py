@@ -114,20 +114,22 @@ def _version(python: Path) -> str:
 
 
 def chosen(every: bool) -> list[Cell]:
-    """The cells to try: all that this machine has the Python for, or the few, whose Python may be replaced.
+    """The few, or every cell that this machine has the Python for; of the few, another Python may take the place.
 
     :raises LookupError: fewer than five.
     """
     here = [version for version in interpreters() if Version(version) >= Version("3.8")]
+    found: dict[str, Cell] = {}
+    for cell in CELLS:
+        if cell.python not in here and cell.few and here:
+            cell = replace(cell, python=here[-1], stands_in=True)
+        if cell.python in here and (every or cell.few):
+            found.setdefault(cell.name, cell)
     if every:
-        found = [cell for cell in CELLS if cell.python in here]
-    else:
-        other = here[-1]
-        few = [cell for cell in CELLS if cell.few]
-        found = [cell if cell.python in here else replace(cell, python=other, stands_in=True) for cell in few]
-    if len({cell.name for cell in found}) < FEW:
-        raise LookupError(f"fewer than {FEW} kinds of hosts: {', '.join(cell.name for cell in found)} of Python {here}")
-    return [*found, *_own()] if every else found
+        found.update({cell.name: cell for cell in _own()})
+    if len(found) < FEW:
+        raise LookupError(f"fewer than {FEW} kinds of hosts: {', '.join(found)} of Python {', '.join(here)}")
+    return list(found.values())
 
 
 def _own() -> Iterator[Cell]:
