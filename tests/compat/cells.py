@@ -108,8 +108,8 @@ def interpreters() -> dict[str, Path]:
     return found
 
 
-def _version(python: Path) -> str:
-    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+def _version(python: Path, parts: int = 2) -> str:
+    ask = f"import sys; print('.'.join(map(str, sys.version_info[:{parts}])))"
     return subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=False).stdout.strip()
 
 
@@ -168,13 +168,16 @@ def environment(base: Path, name: str, library: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([str(base), "-m", "venv", "--without-pip", str(folder)], check=True)
         if library:
-            _install(folder, _version(base), library)
+            _install(folder, _version(base, parts=3), library)
         made.write_text(of)
     return folder / "bin" / "python"
 
 
 def _install(folder: Path, python: str, library: str) -> None:
-    """Install it by the pip of the tests, because those of old Pythons are slow, and new ones do not run on these."""
+    """Install it by the pip of the tests, because those of old Pythons are slow, and new ones do not run on these.
+
+    :param python: the complete version, because the library excludes single ones (3.9.1).
+    """
     (site,) = (folder / "lib").glob("python*/site-packages")
     words = ["--target", str(site), "--python-version", python, "--implementation", "cp", "--only-binary", ":all:"]
     for tag in platform_tags():
