@@ -22,9 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._crypto import certificates as x509
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure import (
+    EndpointOutcome,
+    bring_up,
+    take_down,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._store import trust_folder, trust_writer
 
 REAL_NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -190,32 +197,20 @@ http {
 """
 
 
-class NginxHost:
-    """A folder with everything, nginx included, and the settings for it.
+class Host:
+    """A folder with everything of a host, and the settings for its endpoint."""
 
-    :param real: the path of the real nginx; None: the stand-in.
-    """
-
-    def __init__(self, root: Path, port: int, real: str | None = None) -> None:
+    def __init__(self, root: Path, port: int, configuration: Path, **changes: Any) -> None:
         self.root = root
         self.directory = root / "esync"
-        self.configuration = root / "conf.d" / "esync-mesh.conf"
-        for folder in ("bin", "conf.d", "esync/current", "peers"):
-            (root / folder).mkdir(parents=True, mode=0o755)
+        self.configuration = configuration
+        for folder in (configuration.parent, self.directory / "current"):
+            folder.mkdir(parents=True, mode=0o755)
         self.fingerprint = make_certificate(self.directory / "current")
         for peer in ("b", "c"):
             make_certificate(root / "peers" / peer, peer, "client")
         self.trust("b")
-        files = {"bin/nginx": PROGRAM, "master": MASTER, "nginx.conf": "user nobody;\n  pid nginx.pid;\n"}
-        if real:
-            files = {"bin/nginx": REAL_PROGRAM, "nginx.conf": REAL_MAIN}
-        for path, text in files.items():
-            text = text.replace("ROOT", str(root)).replace("PORT", str(port)).replace("NGINX", str(real))
-            # The user that the master runs as need not be root.
-            text = text if os.geteuid() == 0 else text.replace("user root;\n", "")
-            (root / path).write_text(text)
-            (root / path).chmod(0o755)
-        self.settings = settings(self.directory, port, configuration=str(self.configuration))
+        self.settings = settings(self.directory, port, configuration=str(configuration), **changes)
 
     def trust(self, *peers: str) -> None:
         """Put a trust in force: exactly these of the peers b and c."""
@@ -230,28 +225,6 @@ class NginxHost:
         """What is noted as loaded; empty if nothing is."""
         path = self.directory / "endpoint.loaded"
         return path.read_text() if path.exists() else ""
-
-    @property
-    def master(self) -> int | None:
-        """The master process, or None if it does not run."""
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((self.root / "nginx.pid").read_text())
-            return pid if processes.title_of(pid).startswith("nginx: master process") else None
-        return None
-
-    @property
-    def reloads(self) -> int:
-        """How often the stand-in was reloaded."""
-        path = self.root / "reloads"
-        return len(path.read_text().splitlines()) if path.exists() else 0
-
-    def stop(self) -> None:
-        """End it."""
-        master = self.master
-        if master:
-            os.kill(master, signal.SIGTERM)
-            assert processes.wait_until(lambda: not processes.holders(self.settings.port), 5)
-            assert processes.wait_until(lambda: not self.master, 5)
 
     def ask(self, lines: list[str], peer: str = "b", port: int | None = None, name: str = "") -> tuple[int, str]:
         """Send a request with a peer's client certificate; returns the status and the body.
@@ -295,12 +268,97 @@ class NginxHost:
         with socket.create_connection(place, 10) as raw, context.wrap_socket(
             raw, server_hostname=name or None
         ) as connection:
-            assert connection.selected_alpn_protocol() == protocol
+            # What does not speak HTTP chooses none.
+            assert connection.selected_alpn_protocol() in (protocol, None if protocol == "http/1.1" else protocol)
             connection.sendall(request)
             answer = b""
             while piece := connection.recv(4096):
                 answer += piece
             return answer
+
+
+class NginxHost(Host):
+    """A host with nginx.
+
+    :param real: the path of the real nginx; None: the stand-in.
+    """
+
+    def __init__(self, root: Path, port: int, real: str | None = None) -> None:
+        super().__init__(root, port, root / "conf.d" / "esync-mesh.conf")
+        (root / "bin").mkdir()
+        files = {"bin/nginx": PROGRAM, "master": MASTER, "nginx.conf": "user nobody;\n  pid nginx.pid;\n"}
+        if real:
+            files = {"bin/nginx": REAL_PROGRAM, "nginx.conf": REAL_MAIN}
+        for path, text in files.items():
+            text = text.replace("ROOT", str(root)).replace("PORT", str(port)).replace("NGINX", str(real))
+            # The user that the master runs as need not be root.
+            text = text if os.geteuid() == 0 else text.replace("user root;\n", "")
+            (root / path).write_text(text)
+            (root / path).chmod(0o755)
+
+    @property
+    def master(self) -> int | None:
+        """The master process, or None if it does not run."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.root / "nginx.pid").read_text())
+            return pid if processes.title_of(pid).startswith("nginx: master process") else None
+        return None
+
+    @property
+    def reloads(self) -> int:
+        """How often the stand-in was reloaded."""
+        path = self.root / "reloads"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def stop(self) -> None:
+        """End it."""
+        master = self.master
+        if master:
+            os.kill(master, signal.SIGTERM)
+            assert processes.wait_until(lambda: not processes.holders(self.settings.port), 5)
+            assert processes.wait_until(lambda: not self.master, 5)
+
+
+class OwnHost(Host):
+    """A host with a product that runs for us alone.
+
+    :param driver: the name of the driver.
+    """
+
+    def __init__(self, root: Path, port: int, driver: str, **changes: Any) -> None:
+        super().__init__(root, port, root / "configuration" / "esync-mesh.cfg", service="esync-test", **changes)
+        self.driver = ENDPOINTS[driver]
+
+    def present(self, check: bool = False, **changes: Any) -> EndpointOutcome:
+        """Bring the endpoint up."""
+        return bring_up(self.driver, replace(self.settings, **changes), check)
+
+    def absent(self, check: bool = False) -> EndpointOutcome:
+        """Take it down."""
+        return take_down(self.driver, self.settings, "present", check)
+
+    def refused(self, **changes: Any) -> EsyncError:
+        """The error by which it is not brought up."""
+        try:
+            self.present(**changes)
+        except EsyncError as error:
+            return error
+        raise AssertionError("it was brought up")
+
+    @property
+    def main(self) -> int | None:
+        """Its main process, or None if it does not run."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.root / "run" / "esync-test.pid").read_text())
+            return pid if processes.title_of(pid) else None
+        return None
+
+    def stop(self) -> None:
+        """End it."""
+        main = self.main
+        if main:
+            os.kill(main, signal.SIGTERM)
+            assert processes.wait_until(lambda: not processes.title_of(main), 5)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

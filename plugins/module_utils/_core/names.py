@@ -31,7 +31,7 @@ MODELS = (PINNED, SHARED_KEYS)
 """Whose client certificates a server accepts: those of its peers, or its own, which it shares with them. ``both`` only
 while a mesh goes from one to the other."""
 
-ENDPOINTS = ("temporary", "nginx", "external")
+ENDPOINTS = ("temporary", "nginx", "haproxy", "stunnel", "external")
 """The names of the drivers that _endpoints/registry.py has; here, so that who only names one compiles none."""
 
 UNKNOWN = "-"

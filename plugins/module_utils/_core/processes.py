@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+
+PROGRAM_FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin"
 
 _POLL = 0.05
 _LIMIT = 16 << 20
@@ -38,20 +41,27 @@ class PortHolder:
 
 def holders(port: int) -> List[PortHolder]:
     """The processes that listen on a port, as far as /proc may be read (proc(5))."""
-    inodes = set()
+    found = []
+    for pid in sorted({pid for pid, _inode in listeners(port)}):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
+            found.append(PortHolder(pid, stream.read().strip()))
+    return found
+
+
+def listeners(port: int) -> FrozenSet[Tuple[int, str]]:
+    """The sockets that listen on a port, each with a process that has it open: the process, and the socket's name."""
+    sockets = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(table, encoding="ascii") as stream:
             for line in stream.readlines()[1:]:
                 fields = line.split()
                 if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(f"socket:[{fields[9]}]")
-    found = []
-    for pid in _processes() if inodes else []:
+                    sockets.add(f"socket:[{fields[9]}]")
+    found: Set[Tuple[int, str]] = set()
+    for pid in _processes() if sockets else []:
         with contextlib.suppress(OSError):
-            if inodes.intersection(_open_files(pid)):
-                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-                    found.append(PortHolder(pid, stream.read().strip()))
-    return found
+            found.update((pid, name) for name in sockets.intersection(_open_files(pid)))
+    return frozenset(found)
 
 
 def _open_files(pid: int) -> List[str]:
@@ -123,6 +133,11 @@ def spread(jitter: float) -> None:
 
 
 # -- running --------------------------------------------------------------------------------------------------
+
+
+def find_program(name: str) -> Optional[str]:
+    """The path of a program, which is not always on the path of those who are not root; None if it is not installed."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{PROGRAM_FOLDERS}")
 
 
 def run_command(words: Sequence[str], seconds: float) -> Tuple[int, str, str]:

@@ -87,11 +87,41 @@ class EndpointSettings:
 
 
 @dataclass(frozen=True)
+class Product:
+    """What a product can do, and where its things lie as long as the settings do not say otherwise.
+
+    :param packages: what is installed if it is missing.
+    :param configuration: the file of ours; empty: there is none.
+    :param service: its unit, where systemd runs.
+    :param access_log: where it notes who called.
+    :param schemes: how the URL of an upstream may begin.
+    :param plain_upstream: whether that URL is a host and a port only.
+    :param needs_upstream: whether it answers nothing without one.
+    :param serves_files: whether a site can have a root.
+    :param shares_ports: whether a site can have a server_name, so that several can share a port.
+    """
+
+    packages: Tuple[str, ...]
+    configuration: str
+    service: str
+    access_log: str
+    schemes: Tuple[str, ...]
+    plain_upstream: bool
+    needs_upstream: bool
+    serves_files: bool
+    shares_ports: bool
+
+
+NO_PRODUCT = Product((), "", "", "off", ("http", "https", "tcp", "proxy"), False, False, False, True)
+"""Where there is nothing of ours to configure."""
+
+
+@dataclass(frozen=True)
 class Observed:
     """What an endpoint found of its product.
 
     :param missing: the error if the product is not installed.
-    :param configuration: what the file of ours holds; None: there is none.
+    :param configuration: what the file of ours holds, with the unit of ours if there is one; None: there is none.
     :param processes: those of the product; empty: it does not run; None: the driver cannot know.
     """
 
@@ -111,11 +141,13 @@ class Endpoint(abc.ABC):
     :cvar name: the key in ENDPOINTS, and the value of the setting esync_endpoint.
     :cvar is_resident: whether it serves between runs, so that it has to load what changed.
     :cvar remedy: what the user can do if it does not serve what it should.
+    :cvar product: what its product can do.
     """
 
     name: ClassVar[str]
     is_resident: ClassVar[bool]
     remedy: ClassVar[str]
+    product: ClassVar[Product]
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.settings = settings
@@ -129,7 +161,7 @@ class Endpoint(abc.ABC):
         """The configuration that the product should have.
 
         :param in_force: what lies on the disk to be served.
-        :returns: the text of the file of ours; empty if the product has none.
+        :returns: the text of the file of ours, with that of the unit if there is one; empty if the product has none.
         :raises EsyncError: kind ``bad_setting``, naming the setting.
         """
 

@@ -11,7 +11,7 @@ from typing import List, Optional, Sequence, Tuple
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import places
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, Observed
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import NO_PRODUCT, Endpoint, Observed
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 
@@ -25,6 +25,7 @@ class ExternalEndpoint(Endpoint):
         "Look into the service's log; let it use current/server.crt, current/server.key and trusted/clients.pem, "
         "and esync_reload_command (or reload of the site) make it read them again"
     )
+    product = NO_PRODUCT
 
     def observe(self) -> Observed:
         return Observed(missing=None, configuration=None, processes=None)

@@ -13,14 +13,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 from functools import cached_property
-from typing import FrozenSet, Iterator, Optional, Tuple
+from typing import FrozenSet, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_file
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
     nginx_configuration,
@@ -31,17 +29,16 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
     Endpoint,
     EndpointSettings,
     Observed,
+    Product,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file import OurFile
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 
-_FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin"
 _MASTER = "nginx: master process"
 _MAIN_LIMIT = 1 << 20
 _WORKER = "nginx: worker process"
 _LEAVING = "is shutting down"
-_LIMIT = 4 << 20
-_MODE = 0o644
 
 
 class NginxEndpoint(Endpoint):
@@ -50,10 +47,22 @@ class NginxEndpoint(Endpoint):
     name = "nginx"
     is_resident = True
     remedy = "nginx says why only in its error log (as a rule /var/log/nginx/error.log): fix that, and run again"
+    product = Product(
+        packages=("nginx",),
+        configuration="/etc/nginx/conf.d/esync-mesh.conf",
+        service="nginx",
+        access_log="/var/log/nginx/esync-mesh.access.log",
+        schemes=("http", "https"),
+        plain_upstream=False,
+        needs_upstream=False,
+        serves_files=True,
+        shares_ports=True,
+    )
 
     def __init__(self, settings: EndpointSettings) -> None:
         super().__init__(settings)
         self._unit = systemd.Unit(settings.service, settings.timeout)
+        self._file = OurFile(settings.configuration, settings.name)
 
     # -- the contract --
 
@@ -66,20 +75,15 @@ class NginxEndpoint(Endpoint):
                 kind="missing_dependency",
                 server=self.settings.name,
             )
-        before = None
-        with contextlib.suppress(_NoFolder), self._folder() as (folder, name):
-            before = _read(folder, name)
         master = self._master()
         ours = frozenset([master, *processes.children_of(master)]) if master else frozenset()
-        return Observed(missing, before, ours)
+        return Observed(missing, self._file.read(), ours)
 
     def render(self, in_force: InForce) -> str:
         return nginx_configuration.render(self.settings, in_force, places.has_ipv6())
 
     def configure(self, text: str) -> None:
-        with self._folder() as (folder, name):
-            if _read(folder, name) != text:
-                folder.write(name, text.encode("utf-8"), _MODE)
+        self._file.write(text)
 
     def validate(self) -> None:
         words = self._refusal()
@@ -125,27 +129,7 @@ class NginxEndpoint(Endpoint):
             os.kill(master, signal.SIGHUP)
 
     def remove(self) -> None:
-        with contextlib.suppress(_NoFolder), self._folder() as (folder, name):
-            folder.remove(name)
-            folder.sync()
-
-    # -- its file --
-
-    @contextlib.contextmanager
-    def _folder(self) -> Iterator[Tuple[Folder, str]]:
-        """The folder of our file, and the name of the file in it."""
-        path, name = os.path.split(self.settings.configuration)
-        folder = Folder.find(path)
-        if folder is None:
-            raise _NoFolder(
-                "the folder does not exist",
-                "Create it, or correct esync_endpoint_configuration",
-                kind="missing_folder",
-                server=self.settings.name,
-                path=path,
-            )
-        with folder:
-            yield folder, name
+        self._file.remove()
 
     def _refusal(self) -> Optional[str]:
         """Why nginx refuses its configuration, all of it, in its own words; None if it does not."""
@@ -162,8 +146,7 @@ class NginxEndpoint(Endpoint):
 
     @cached_property
     def _binary(self) -> Optional[str]:
-        """Its path, which is not always on the path of those who are not root."""
-        return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:{_FOLDERS}")
+        return processes.find_program("nginx")
 
     @cached_property
     def _pid_file(self) -> str:
@@ -215,16 +198,6 @@ class NginxEndpoint(Endpoint):
                 kind="stop_failed",
                 server=self.settings.name,
             )
-
-
-class _NoFolder(EsyncError):
-    """Where our file should be there is not even a folder."""
-
-
-def _read(folder: Folder, name: str) -> Optional[str]:
-    if folder.status(name) is None:
-        return None
-    return folder.read(name, _LIMIT).decode("utf-8", "replace")
 
 
 def _workers(master: int) -> FrozenSet[int]:

@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, List
+from typing import List
 
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.health import (
+    ANNOUNCED_AT_MOST,
+    REMOVED_HEADERS,
+    health_of,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import check_values
-
-_ANNOUNCED_AT_MOST = 500
-"""Peers whose names fit into the announcement of accepted authorities (RFC 8446, section 4.2.4: 64 KiB)."""
 
 _LOG_FORMAT = r"""
 log_format esync_mesh '$remote_addr - $esync_peer [$time_local] "$request" $status $body_bytes_sent '
@@ -36,24 +37,6 @@ REMOVED
         proxy_hide_header X-Esync-Peer;
         # How large content may be is for the upstream to say.
         client_max_body_size 0;"""
-
-_REMOVED = (
-    # Of where it comes from and which way (RFC 7239, and the headers before it).
-    "Forwarded",
-    "X-Client-IP",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Server",
-    # Of what it asks for; some frameworks prefer these to the request.
-    "X-Host",
-    "X-Original-Host",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    # Of its certificate (RFC 9440, Envoy).
-    "Client-Cert",
-    "Client-Cert-Chain",
-    "X-Forwarded-Client-Cert",
-)
-"""Headers in which an upstream may look for what the endpoint does not say."""
 
 _ANY_NAME = r"^(?:_ $|(\S+) \1\.?(?::[0-9]*)?$)"
 """nginx's ``$host`` and the header Host hold the same name; or neither the request line nor a header holds one."""
@@ -96,7 +79,7 @@ def _block(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool
         lines += [f"        root {site.root};", "        autoindex off;"]
     elif upstream:
         host = "$esync_host" if site.server_name else "$http_host"
-        removed = "\n".join(f'        proxy_set_header {name} "";' for name in _REMOVED)
+        removed = "\n".join(f'        proxy_set_header {name} "";' for name in REMOVED_HEADERS)
         lines += [f"        proxy_pass {upstream};", _PROXY.replace("HOST", host).replace("REMOVED", removed)]
     else:
         lines += ["        return 404;"]
@@ -136,7 +119,7 @@ def _callers(settings: EndpointSettings, in_force: InForce) -> List[str]:
     bundle = f"{settings.directory}/trusted/clients.pem;"
     lines = ["    ssl_verify_client on;", "    ssl_verify_depth 0;"]
     lines += [f"    ssl_trusted_certificate {bundle}"] if in_force.peers > 0 else []
-    if 0 < in_force.peers <= _ANNOUNCED_AT_MOST:
+    if 0 < in_force.peers <= ANNOUNCED_AT_MOST:
         lines += [
             "    # Announced to callers, some of which (Java, Windows) choose their certificate by it.",
             f"    ssl_client_certificate {bundle}",
@@ -184,16 +167,11 @@ def _asked_for(site: Site) -> List[str]:
 
 def _health(site: Site, settings: EndpointSettings, in_force: InForce) -> List[str]:
     """The answer that says who serves and who asked."""
-    health: Dict[str, Any] = {
-        "server": settings.name,
-        "generation": in_force.certificate or "none yet",
-        "product_version": settings.product_version,
-        **({"site": site.name} if site.name else {}),
-    }
+    text = health_of(settings, in_force, site.name or None, "$esync_peer", _quoted)
     return [
         "    location = /esync/health {",
         "        default_type application/json;",
-        f'        return 200 \'{_quoted(json.dumps(health)[:-1])}, "peer": "$esync_peer"}}\';',
+        f"        return 200 '{text}';",
         "    }",
         "",
     ]

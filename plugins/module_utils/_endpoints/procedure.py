@@ -20,6 +20,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force as notes
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import values
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
     Endpoint,
     EndpointSettings,
@@ -129,6 +130,7 @@ def _plan(endpoint: Endpoint, base: Optional[Folder], check: bool) -> _Plan:
         if not check or error.kind != "damaged_file":
             raise
         return _Plan(EndpointOutcome((NOT_LOADED,), before, before), observed, None, "")
+    values.check_product(endpoint.name, endpoint.product, endpoint.settings)
     text = endpoint.render(in_force)
     note = notes.note_of(endpoint.name, in_force, [site.name for site in endpoint.settings.sites], text)
     reasons = _reasons(endpoint, observed, in_force, text, notes.is_noted(base, note))

@@ -10,12 +10,16 @@ from typing import Mapping, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.external import ExternalEndpoint
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.haproxy import HaproxyEndpoint
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.nginx import NginxEndpoint
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.stunnel import StunnelEndpoint
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.temporary import TemporaryEndpoint
 
 ENDPOINTS: Mapping[str, Type[Endpoint]] = {
     "temporary": TemporaryEndpoint,
     "nginx": NginxEndpoint,
+    "haproxy": HaproxyEndpoint,
+    "stunnel": StunnelEndpoint,
     "external": ExternalEndpoint,
 }
 """The setting esync_endpoint to the driver."""

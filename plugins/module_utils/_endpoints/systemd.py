@@ -13,6 +13,8 @@ from typing import List
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 
 RUNNING = "/run/systemd/system"
+UNITS = "/etc/systemd/system"
+"""The folder for units of the administrator's, and ours."""
 
 
 def is_here() -> bool:
@@ -40,6 +42,14 @@ class Unit:
         """Whether systemd knows the product to run; somebody may have started it by hand."""
         return is_here() and self._status("is-active") == 0
 
+    def enable(self) -> bool:
+        """Let systemd read its file, and start it at every boot; returns whether the command succeeded."""
+        return self._status("daemon-reload", unit=False) == 0 and self._status("enable") == 0
+
+    def disable(self) -> bool:
+        """Let it be started no more at boot; returns whether the command succeeded."""
+        return self._status("disable") == 0
+
     def reload(self) -> bool:
         """Reload it; returns whether the command succeeded."""
         return self._status("reload") == 0
@@ -53,5 +63,5 @@ class Unit:
         command = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", "--unit", self.name]
         return processes.run_command(command, self.timeout)[1]
 
-    def _status(self, verb: str) -> int:
-        return processes.run_command(["systemctl", verb, self.name], self.timeout)[0]
+    def _status(self, verb: str, unit: bool = True) -> int:
+        return processes.run_command(["systemctl", verb, *([self.name] if unit else [])], self.timeout)[0]

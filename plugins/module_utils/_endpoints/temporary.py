@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, Observed
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import NO_PRODUCT, Endpoint, Observed
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 
@@ -19,6 +19,7 @@ class TemporaryEndpoint(Endpoint):
     name = "temporary"
     is_resident = False
     remedy = "Nothing serves between runs"
+    product = NO_PRODUCT
 
     def observe(self) -> Observed:
         return Observed(missing=None, configuration=None, processes=frozenset())

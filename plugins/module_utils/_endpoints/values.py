@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Callable, Dict, Iterator, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
+    EndpointSettings,
+    Product,
+    Site,
+)
 
 # What needs no quotes in any configuration, and means nothing there.
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/._@%+~-]*\Z")
 _WORD = re.compile(r"[^\s\"'`;{}#\\\x00-\x1f\x7f-\x9f]+\Z")
 # systemd.unit(5); what begins with a hyphen would be an option of systemctl.
 _UNIT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9:_.@-]|\\x[0-9a-f]{2})*\Z")
-_URL = re.compile(r"https?://(?=[^/])")
+_URL = re.compile(r"(?:https?|tcp|proxy)://(?=[^/])")
+# A host with a port and nothing else; an IPv6 address stands in brackets.
+_TARGET = re.compile(r"(http|tcp|proxy)://(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})/?\Z")
 _MEANS_SOMETHING = "it must have no space, quote, semicolon, brace, backslash, # or control character"
 
 
@@ -83,6 +89,31 @@ def _overlap(one: str, other: str) -> bool:
     return os.path.commonpath(paths) in paths
 
 
+def check_product(name: str, product: Product, settings: EndpointSettings) -> None:
+    """Refuse what the product of a driver cannot do.
+
+    :param name: that of the driver.
+    :raises EsyncError: kind ``bad_setting``, naming the setting.
+    """
+    found = [
+        EsyncError(
+            f"the site {site.name!r}: {problem}" if site else problem,
+            f"Correct {'esync_endpoint_sites' if site else 'esync_endpoint_upstream'}, or set another esync_endpoint",
+            kind="bad_setting",
+            server=settings.name,
+        )
+        for site in settings.sites or (None,)
+        for problem in product_problems(
+            name,
+            product,
+            settings.upstream if not (site and (site.upstream or site.root)) else site.upstream or "",
+            site.root if site else None,
+            site.server_name if site else None,
+        )
+    ]
+    raise_all(found)
+
+
 # -- one value ------------------------------------------------------------------------------------------------
 
 
@@ -97,7 +128,33 @@ def url_problem(what: str, url: str) -> Optional[str]:
     """The same for where requests are passed to; empty: nowhere."""
     if not url or (_URL.match(url) and _WORD.match(url)):
         return None
-    return f"{what} {url!r} is no URL with http or https, or {_MEANS_SOMETHING}"
+    return f"{what} {url!r} is no URL with http, https, tcp or proxy, or {_MEANS_SOMETHING}"
+
+
+def target_of(url: str) -> Tuple[str, str, str]:
+    """Scheme, host and port of the URL of a plain upstream; all of them empty if there is none."""
+    found = _TARGET.match(url)
+    return (found.group(1), found.group(2) or found.group(3), found.group(4)) if found else ("", "", "")
+
+
+def product_problems(
+    name: str, product: Product, upstream: str, root: Optional[str] = None, server_name: Optional[str] = None
+) -> Iterator[str]:
+    """What a product cannot do of what is asked of it.
+
+    :param name: that of the driver. :param upstream: the URL; empty: there is none.
+    :param root: that of a site. :param server_name: that of a site.
+    """
+    schemes = " or ".join(f"{scheme}://" for scheme in product.schemes)
+    plain = "HOST:PORT" if product.plain_upstream else "..."
+    if root and not product.serves_files:
+        yield f"{name} serves no files: it has an upstream, and no root"
+    elif upstream.partition("://")[0] not in product.schemes if upstream else product.needs_upstream:
+        yield f"{name} needs an upstream with {schemes}{plain}, not {upstream!r}"
+    elif upstream and product.plain_upstream and not target_of(upstream)[0]:
+        yield f"{name} needs an upstream that is a host and a port only, with {schemes}{plain}, not {upstream!r}"
+    if server_name and not product.shares_ports:
+        yield f"{name} knows no names of sites: it has a port of its own, and no server_name"
 
 
 def _directory(path: str) -> Optional[str]:

@@ -37,10 +37,10 @@ SPEC: Dict[str, Any] = {
         "default": [],
         "options": {**SITE, "root": {"type": "path"}, "upstream": {"type": "str"}, "reload": _WORDS},
     },
-    "configuration": {"type": "path", "default": "/etc/nginx/conf.d/esync-mesh.conf"},
-    "service": {"type": "str", "default": "nginx"},
+    "configuration": {"type": "path"},
+    "service": {"type": "str"},
     "upstream": {"type": "str", "default": ""},
-    "access_log": {"type": "str", "default": "/var/log/nginx/esync-mesh.access.log"},
+    "access_log": {"type": "str"},
     "product_version": {"type": "str"},
     "reload_command": _WORDS,
     "stop_command": _WORDS,
@@ -94,10 +94,13 @@ def _served(settings: EndpointSettings) -> Dict[str, Any]:
 
 
 def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
-    """The settings that the options ask for."""
+    """The settings that the options ask for; what is empty is as the product has it."""
     given = {name: value for name, value in options.items() if name not in ("driver", "state", "sites")}
     for name in ("reload_command", "stop_command", "start_command"):
         given[name] = tuple(given[name])
+    product = ENDPOINTS[options["driver"]].product
+    for name in ("configuration", "service", "access_log"):
+        given[name] = given[name] or getattr(product, name)
     return EndpointSettings(sites=tuple(_site_of(site) for site in options["sites"]), **given)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from endpoint_hosts import REAL_NGINX, NginxHost, free_port
+from endpoint_hosts import REAL_NGINX, NginxHost, OwnHost, free_port
 
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import systemd
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import own_service, systemd
 
 
 @pytest.fixture
@@ -41,5 +41,17 @@ def real_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nginx
     made = NginxHost(tmp_path, free_port(), REAL_NGINX)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin", prepend=":")
     monkeypatch.setattr(systemd, "RUNNING", str(tmp_path / "no-systemd"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def own_host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnHost]:
+    """A host with a real product that runs for us alone; its driver is the parameter."""
+    monkeypatch.setattr(systemd, "RUNNING", str(tmp_path / "no-systemd"))
+    monkeypatch.setattr(own_service, "RUN", str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    tmp_path.chmod(0o755)
+    made = OwnHost(tmp_path, free_port(), request.param)
     yield made
     made.stop()

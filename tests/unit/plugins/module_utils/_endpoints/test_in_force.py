@@ -62,7 +62,7 @@ print(sorted(endpoint.ENDPOINTS))
     done = subprocess.run(
         [sys.executable, "-c", program, str(COLLECTIONS)], capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.stdout == "['external', 'nginx', 'temporary']\n", done.stderr
+    assert done.stdout == "['external', 'haproxy', 'nginx', 'stunnel', 'temporary']\n", done.stderr
 
 
 # -- the note -------------------------------------------------------------------------------------------------

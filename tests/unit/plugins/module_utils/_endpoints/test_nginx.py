@@ -247,7 +247,7 @@ def test_no_port_of_a_site_may_be_held_by_others(host):
 
 def test_without_nginx(host, monkeypatch):
     monkeypatch.setenv("PATH", str(host.root))
-    monkeypatch.setattr(nginx, "_FOLDERS", str(host.root))
+    monkeypatch.setattr(processes, "PROGRAM_FOLDERS", str(host.root))
     assert refused(host).kind == "missing_dependency"
     assert present(host, check=True).reasons == ("nginx_is_missing",)
 

@@ -15,7 +15,7 @@ from endpoint_hosts import free_port, make_certificate, settings, trust
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import procedure
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, Observed
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import NO_PRODUCT, Endpoint, Observed
 
 UP = ["configure new", "validate", "reload"]
 
@@ -26,6 +26,7 @@ class Recorded(Endpoint):
     name = "recorded"
     is_resident = True
     remedy = "Look into its log"
+    product = NO_PRODUCT
 
     calls: list = []
     failing = ""

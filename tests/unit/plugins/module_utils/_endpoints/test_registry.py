@@ -23,7 +23,7 @@ FIELDS = sorted(Endpoint.__annotations__)
 
 def test_the_contract():
     assert METHODS == ["configure", "observe", "reload", "remove", "render", "restart", "served", "undo", "validate"]
-    assert FIELDS == ["is_resident", "name", "remedy"]
+    assert FIELDS == ["is_resident", "name", "product", "remedy"]
     assert list(ENDPOINTS) == list(names.ENDPOINTS)
 
 
@@ -49,7 +49,7 @@ def test_a_driver_file_holds_one_driver(key):
 
 @pytest.mark.parametrize(
     "kind",
-    [contract.EndpointSettings, contract.Site, contract.Observed, in_force.InForce],
+    [contract.EndpointSettings, contract.Site, contract.Product, contract.Observed, in_force.InForce],
     ids=lambda kind: kind.__name__,
 )
 def test_no_field_has_a_default(kind):

@@ -15,8 +15,9 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from endpoint_hosts import NginxHost, free_port, make_certificate, serving
 
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import nginx, systemd
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import systemd
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._steps import endpoint
@@ -187,7 +188,7 @@ def test_the_temporary_endpoint_has_nothing_to_do(host: NginxHost, state: str) -
 
 def test_without_nginx(host: NginxHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(host.root))
-    monkeypatch.setattr(nginx, "_FOLDERS", str(host.root))
+    monkeypatch.setattr(processes, "PROGRAM_FOLDERS", str(host.root))
     with pytest.raises(EsyncError) as caught:
         run(host)
     assert caught.value.kind == "missing_dependency"

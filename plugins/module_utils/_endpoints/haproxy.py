@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HAProxy as the endpoint: a service of ours, with HTTP or any TCP service behind it (docs/endpoint-haproxy.md)."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from typing import Optional, Tuple
+
+from ansible_collections.esync.mesh.plugins.module_utils._core import processes
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import haproxy_configuration, places, systemd
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
+    Endpoint,
+    EndpointSettings,
+    Observed,
+    Product,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.own_service import (
+    OwnService,
+    Program,
+    pid_file_of,
+)
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
+
+_OLDEST = (2, 4)
+"""Before it, HAProxy finds no key beside a certificate under the names that ours have."""
+
+_COMPLAINT = re.compile(r"^\[(?:ALERT|EMERG)\] .*? : (.+)$", re.MULTILINE)
+
+
+class HaproxyEndpoint(Endpoint):
+    """An HAProxy of ours: a master process, and a worker that a reload replaces without closing the port."""
+
+    name = "haproxy"
+    is_resident = True
+    remedy = "Look into its log (journalctl -u esync-haproxy), correct what it names, and run again"
+    product = Product(
+        packages=("haproxy",),
+        configuration="/etc/haproxy/esync-mesh.cfg",
+        service="esync-haproxy",
+        access_log="stdout",
+        schemes=("http", "tcp", "proxy"),
+        plain_upstream=True,
+        needs_upstream=False,
+        serves_files=False,
+        shares_ports=True,
+    )
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        super().__init__(settings)
+        self._binary = processes.find_program("haproxy")
+        common = ["-W", "-f", settings.configuration, "-p", pid_file_of(settings)]
+        self._service = OwnService(
+            settings,
+            Program(
+                name=self.name,
+                binary=self._binary,
+                foreground=common,
+                background=[*common, "-D"],
+                reload=signal.SIGUSR2,
+                # To listen below port 1024, to become another user, to end its workers, to open enough connections.
+                capabilities=(
+                    "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_RESOURCE CAP_DAC_READ_SEARCH"
+                ),
+            ),
+        )
+
+    def observe(self) -> Observed:
+        return self._service.observe()
+
+    def render(self, in_force: InForce) -> str:
+        listening = haproxy_configuration.Listening(places.has_ipv6(), os.geteuid() == 0, systemd.is_here())
+        return self._service.with_unit(haproxy_configuration.render(self.settings, in_force, listening))
+
+    def configure(self, text: str) -> None:
+        self._service.configure(text)
+
+    def validate(self) -> None:
+        if not os.path.lexists(self.settings.configuration):
+            return
+        version = self._version()
+        if version and version < _OLDEST:
+            raise self._refused(
+                f"it is version {'.'.join(map(str, version))}, and 2.4 or newer is needed",
+                "Install a newer one, or set esync_endpoint to nginx",
+            )
+        status, output, said = processes.run_command(
+            [str(self._binary), "-c", "-f", self.settings.configuration], self.settings.timeout
+        )
+        if status != 0:
+            words = words_of(said or output) or processes.outcome_of(status, self.settings.timeout)
+            raise self._refused(
+                words, "Correct what it names; until then it goes on with what it had, and our file is left as it was"
+            )
+
+    def reload(self) -> None:
+        self._service.reload()
+
+    def restart(self) -> None:
+        self._service.restart()
+
+    def served(self, place: Place) -> Optional[str]:
+        return places.served(place.port, server_name=place.server_name)
+
+    def undo(self, before: Observed, loaded: bool) -> None:
+        self._service.undo(before, loaded)
+
+    def remove(self) -> None:
+        self._service.remove()
+
+    def _refused(self, words: str, remedy: str) -> EsyncError:
+        return EsyncError(
+            f"HAProxy refuses its configuration: {words}",
+            remedy,
+            kind="configuration_refused",
+            server=self.settings.name,
+            path=self.settings.configuration,
+        )
+
+    def _version(self) -> Optional[Tuple[int, ...]]:
+        _status, output, _said = processes.run_command([str(self._binary), "-v"], self.settings.timeout)
+        found = re.match(r"HA-?Proxy version (\d+)\.(\d+)", output)
+        return tuple(map(int, found.groups())) if found else None
+
+
+def words_of(said: str) -> str:
+    """What HAProxy complains of: its first alert, else the last line."""
+    found = _COMPLAINT.search(said)
+    return processes.last_words(found.group(1) if found else said)
