@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -37,10 +38,10 @@ from ansible_collections.esync.mesh.plugins.module_utils._store import trust_fol
 REAL_NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
-def make_certificate(folder: Path, name: str = "a", role: str = "server") -> str:
-    """A certificate with its key in a folder; returns its fingerprint."""
+def make_certificate(folder: Path, name: str = "a", role: str = "server", now: datetime.datetime | None = None) -> str:
+    """A certificate with its key in a folder, valid for two days; returns its fingerprint."""
     key = x509.generate_key("ecdsa", 256)
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = now or datetime.datetime.now(datetime.timezone.utc)
     certificate = x509.self_sign(key, role, x509.Profile(name, (name,), "ecdsa", 256, 2), now)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{role}.crt").write_text(certificate.pem)
@@ -64,10 +65,11 @@ def trust(directory: Path, *peers: Path) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that no connection gets on its way out (ip_local_port_range)."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
 
 
 def settings(directory: Path, port: int, **changes: Any) -> EndpointSettings:
@@ -394,3 +396,40 @@ def upstream() -> Iterator[int]:
         yield server.server_address[1]
         server.shutdown()
         thread.join(5)
+
+
+@contextlib.contextmanager
+def mirror() -> Iterator[int]:
+    """A service that answers with the first bytes that it gets, whatever they are; yields its port."""
+    import socketserver
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(5)
+            with contextlib.suppress(OSError):
+                got = b""
+                while not got.endswith(b"end"):
+                    got += self.request.recv(4096)
+                self.request.sendall(got)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join(5)
+
+
+def call(
+    port: int, folder: Path | None, version: ssl.TLSVersion | None = None, name: str | None = None
+) -> ssl.SSLSocket:
+    """A TLS connection with the client certificate in a folder. :param folder: None: with none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if version:
+        context.minimum_version = context.maximum_version = version
+    if folder:
+        context.load_cert_chain(str(folder / "client.crt"), str(folder / "client.key"))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 10), server_hostname=name)

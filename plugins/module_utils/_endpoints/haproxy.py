@@ -31,7 +31,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places impor
 _OLDEST = (2, 4)
 """Before it, HAProxy finds no key beside a certificate under the names that ours have."""
 
-_COMPLAINT = re.compile(r"^\[(?:ALERT|EMERG)\] .*? : (.+)$", re.MULTILINE)
+# What it goes on to say stands in further lines, indented.
+_COMPLAINT = re.compile(r"^\[(?:ALERT|EMERG)\] .*? : (.+(?:\n .*)*)$", re.MULTILINE)
 
 
 class HaproxyEndpoint(Endpoint):
@@ -68,6 +69,7 @@ class HaproxyEndpoint(Endpoint):
                 capabilities=(
                     "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_RESOURCE CAP_DAC_READ_SEARCH"
                 ),
+                words_of=words_of,
             ),
         )
 
@@ -132,4 +134,4 @@ class HaproxyEndpoint(Endpoint):
 def words_of(said: str) -> str:
     """What HAProxy complains of: its first alert, else the last line."""
     found = _COMPLAINT.search(said)
-    return processes.last_words(found.group(1) if found else said)
+    return processes.last_words(" ".join(found.group(1).split()) if found else said)

@@ -104,14 +104,13 @@ def _bind(port: int, settings: EndpointSettings, in_force: InForce, listening: L
     options = f"ssl crt {own} {verify} verify required ssl-min-ver TLSv1.2 no-tls-tickets{more}"
     for address in [f":{port}", *([f"[::]:{port} v6only"] if listening.ipv6 else [])]:
         lines.append(f"    bind {address} {options}")
-    lines += [
-        "    # Who calls. The bundle accepts only the pinned peers; this says which of them it is, and that it is one.",
-        "    tcp-request session set-var(sess.esync_peer) ssl_c_sha1,hex,lower"
-        f",map_str({settings.directory}/trusted/clients.map),word(1,'\\\";')"
-        if in_force.peers
-        else "    # There is no peer.",
-        "    tcp-request session reject unless { var(sess.esync_peer) -m found }",
-    ]
+    if in_force.peers:
+        lines += [
+            "    # Who calls. The bundle accepts only the pinned peers; this says which of them it is.",
+            "    tcp-request session set-var(sess.esync_peer) ssl_c_sha1,hex,lower"
+            f",map_str({settings.directory}/trusted/clients.map),word(1,'\\\";')",
+        ]
+    lines += ["    tcp-request session reject unless { var(sess.esync_peer) -m found }"]
     return lines
 
 
@@ -157,7 +156,7 @@ def _http(sites: Sequence[Site], settings: EndpointSettings, in_force: InForce) 
         "    http-request set-header X-Forwarded-Port %[dst_port]",
         "    http-request set-header X-Forwarded-Proto https",
         "    http-request set-header X-Real-IP %[src]",
-        "    http-request set-uri %[pathq]",
+        "    http-request set-uri %[pathq] if !{ url_beg / } { pathq -m found }",
     ]
     lines += [
         f"    use_backend {_name(one)} if {{ var(txn.esync_site) -m str {one.name} }}"

@@ -15,7 +15,7 @@ import contextlib
 import os
 import signal
 from dataclasses import dataclass
-from typing import FrozenSet, Optional, Sequence, Tuple
+from typing import Callable, FrozenSet, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -60,6 +60,7 @@ class Program:
     :param background: the command that leaves it running.
     :param reload: the signal by which it reads its files again.
     :param capabilities: what it may do, as capabilities(7) calls it.
+    :param words_of: what it complains of, out of all that it said.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Program:
     background: Sequence[str]
     reload: signal.Signals
     capabilities: str
+    words_of: Callable[[str], str]
 
 
 class OwnService:
@@ -215,9 +217,9 @@ class OwnService:
             command: Sequence[str] = self._unit.start_command
         else:
             command = [str(self._program.binary), *self._program.background]
-        status, _output, said = processes.run_command(command, self._settings.timeout)
+        status, output, said = processes.run_command(command, self._settings.timeout)
         if status != 0 or not processes.wait_until(self._listens, self._settings.timeout):
-            words = processes.last_words(self._unit.log() if systemd.is_here() else said)
+            words = self._program.words_of(self._unit.log() if systemd.is_here() else output + said)
             raise EsyncError(
                 f"{self._program.name} did not start: {' '.join(command)} "
                 f"{processes.outcome_of(status, self._settings.timeout)}" + (f" and said: {words}" if words else ""),

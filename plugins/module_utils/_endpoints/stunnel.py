@@ -40,6 +40,8 @@ _LIMIT = 4 << 20
 _SUCCESS = "Configuration successful"
 _COMPLAINT = re.compile(r"^(?:\S+ \S+ )?(?:LOG[0-3]\[\S*\]: |\[!\] )(?!Configuration failed)(.+)$", re.MULTILINE)
 
+_LOADING = re.compile(r"^.*(Loading \w[\w ]* from file: .+)$", re.MULTILINE)
+
 _TRIAL = tuple(
     (re.compile(f"^{setting} = .*$", re.MULTILINE), f"{setting} = {value}")
     for setting, value in (
@@ -85,6 +87,7 @@ class StunnelEndpoint(Endpoint):
                 background=command,
                 reload=signal.SIGHUP,
                 capabilities="CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH",
+                words_of=words_of,
             ),
         )
 
@@ -164,7 +167,7 @@ class StunnelEndpoint(Endpoint):
 
 
 def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, foreground: bool) -> str:
-    """The complete file: one service for each site.
+    """The complete file: a service for each site, and for each family of addresses.
 
     :param settings: without sites there is one service, on the eSync port.
     :param foreground: whether it is run by systemd, and says what it has to say to the journal.
@@ -187,19 +190,22 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, foreground
         f"debug = {'warning' if settings.access_log == 'off' else 'info'}",
         "socket = l:TCP_NODELAY=1",
         "socket = r:TCP_NODELAY=1",
-        *(["; IPv4 too.", "socket = a:IPV6_V6ONLY=no"] if ipv6 else []),
     ]
     for site in settings.sites or (Site("", settings.port, None, None, None, ()),):
-        lines += ["", *_service(site, settings, in_force, ipv6)]
+        for family in (False, True) if ipv6 else (False,):
+            lines += ["", *_service(site, settings, in_force, family)]
     return "\n".join([*lines, ""])
 
 
 def _service(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool) -> List[str]:
     scheme, host, port = target_of(site.upstream or settings.upstream)
+    # One for IPv4 and one for IPv6: what listens on both has other words for an IPv4 address (RFC 4291, section 2.5.5.2).
+    name = "-".join(["esync", *(["ipv6"] if ipv6 else []), *(["site", site.name] if site.name else [])])
     trusted = "trusted/clients.pem" if in_force.peers else "current/server.crt"
     return [
-        f"[{f'esync-site-{site.name}' if site.name else 'esync'}]",
+        f"[{name}]",
         f"accept = {':::' if ipv6 else ''}{site.port}",
+        *(["socket = a:IPV6_V6ONLY=yes"] if ipv6 else []),
         f"connect = {host}:{port}",
         *(["protocol = proxy"] if scheme == "proxy" else []),
         f"cert = {settings.directory}/current/server.crt",
@@ -217,4 +223,6 @@ def _service(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bo
 
 def words_of(said: str) -> str:
     """What stunnel complains of: its own lines if there are any, else the last one."""
-    return processes.last_words("; ".join(_COMPLAINT.findall(said)) or said)
+    found = _COMPLAINT.findall(said)
+    # With some errors it does not say what it was doing.
+    return processes.last_words("; ".join([*found, *_LOADING.findall(said)[-1:]]) if found else said)
