@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
     hosts_of,
@@ -91,6 +92,11 @@ class ActionModule(ControlAction):
         return run
 
 
+def _endpoint_packages(settings: Mapping[str, Any]) -> list[str]:
+    """What is installed if there is none of the product of a server's endpoint."""
+    return list(settings["esync_endpoint_packages"] or ENDPOINTS[settings["esync_endpoint"]].product.packages)
+
+
 def _told(run: Run, plan: Plan) -> dict[str, Any]:
     servers = {one.host: one for one in run.servers.values()}
     part = "stage" if plan.visits and not plan.last else "last" if plan.visits else "report"
@@ -105,7 +111,7 @@ def _told(run: Run, plan: Plan) -> dict[str, Any]:
                 "clock_ahead": servers[host].clock_ahead,
                 "install": OPERATIONS[run.operation].installs and servers[host].settings["esync_install_dependencies"],
                 "packages": servers[host].settings["esync_dependencies"],
-                "endpoint_packages": servers[host].settings["esync_endpoint_packages"],
+                "endpoint_packages": _endpoint_packages(servers[host].settings),
                 "steps": steps,
             }
             for host, steps in plan.visits.items()

@@ -14,6 +14,9 @@ description:
   - With V(nginx), a reload counts as taken only when every worker process that was there before is gone or shutting
     down. What nginx refuses leaves the old file in place and the old configuration serving, and fails with nginx's
     message. Other sites of that nginx are not touched.
+  - With V(haproxy) and V(stunnel), the product runs as a service of ours alone, with a unit and a file of its own. What
+    it refuses leaves the old files in place. A reload counts as taken when none of the sockets that listened before
+    is open in the process that had it.
   - With V(external), the user's command is run. The served certificate is then the only proof; whether the trust was
     loaded shows in the pairs.
   - What was proved is noted in C(endpoint.loaded). The note is taken away before a reload is tried, so that a reload
@@ -27,7 +30,7 @@ options:
     description:
       - What listens on the eSync port. With V(temporary) nothing does between runs, and nothing is done.
     type: str
-    choices: [temporary, nginx, external]
+    choices: [temporary, nginx, haproxy, stunnel, external]
     default: temporary
   state:
     description:
@@ -67,7 +70,7 @@ options:
         description: The DNS name by which it is requested, where sites share a port.
         type: str
       root:
-        description: A folder whose files accepted peers may read.
+        description: A folder whose files accepted peers may read; with V(nginx) only.
         type: path
       upstream:
         description:
@@ -82,21 +85,29 @@ options:
         elements: str
         default: []
   configuration:
-    description: The file that our configuration goes into; nginx must include it in its C(http) block.
+    description:
+      - The file that our configuration goes into; nginx must include it in its C(http) block.
+      - By default C(/etc/nginx/conf.d/esync-mesh.conf), C(/etc/haproxy/esync-mesh.cfg) or
+        C(/etc/stunnel/esync-mesh.cfg).
     type: path
-    default: /etc/nginx/conf.d/esync-mesh.conf
   service:
-    description: The name of the product's unit, where systemd runs; without systemd nginx is started itself.
+    description:
+      - The name of the product's unit, where systemd runs; without systemd the product is started itself.
+      - By default V(nginx), V(esync-haproxy) or V(esync-stunnel); the last two are written by this module.
     type: str
-    default: nginx
   upstream:
-    description: Where accepted requests go, a URL; if it is empty, everything but the health answer is 404.
+    description:
+      - Where accepted connections go, a URL. With V(nginx) it begins with C(http) or C(https), with V(haproxy) with
+        C(http), C(tcp) or C(proxy), with V(stunnel) with C(tcp) or C(proxy), which is the PROXY protocol.
+      - If it is empty, V(nginx) and V(haproxy) answer 404 to everything but the health request; V(stunnel) needs one.
     type: str
     default: ""
   access_log:
-    description: The access log, with the name of the peer in the place of the user's; V(off) for none.
+    description:
+      - The access log, with the name of the peer; V(off) for none.
+      - By default C(/var/log/nginx/esync-mesh.access.log), or the journal of the unit. HAProxy takes the address of a
+        syslog server too, stunnel a file.
     type: str
-    default: /var/log/nginx/esync-mesh.access.log
   product_version:
     description: The product's version, for the health answer.
     type: str
@@ -156,18 +167,24 @@ EXAMPLES = r"""
         server_name: shop.example.com
         root: /srv/shop
 
-- name: Let HAProxy read the new certificates and trust
+- name: Let stunnel answer on the port, with an rsync daemon behind it
+  esync.mesh.endpoint:
+    name: "{{ inventory_hostname }}"
+    driver: stunnel
+    upstream: proxy://127.0.0.1:873
+
+- name: Let a service of the user's own read the new certificates and trust
   esync.mesh.endpoint:
     name: "{{ inventory_hostname }}"
     driver: external
-    reload_command: [systemctl, reload-or-restart, haproxy]
+    reload_command: [systemctl, reload-or-restart, product]
 """
 
 RETURN = r"""
 reasons:
   description:
     - Why something was done, or would be.
-    - With O(state=present) and O(state=observed) these are V(nginx_is_missing), V(restart_asked_for),
+    - With O(state=present) and O(state=observed) these are V(nginx_is_missing) and the like, V(restart_asked_for),
       V(configuration_differs), V(not_loaded) (the certificate, the trust or the configuration is not noted as loaded),
       V(not_running), V(another_certificate_served) and V(serves_no_site) (our file is taken away).
     - With O(state=absent) V(present), with O(state=forgotten) V(noted).

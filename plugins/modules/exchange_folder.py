@@ -34,7 +34,7 @@ options:
   endpoint:
     description: What listens there. A temporary one cannot be tested from elsewhere.
     type: str
-    choices: [temporary, nginx, external]
+    choices: [temporary, nginx, haproxy, stunnel, external]
     default: temporary
   shared_keys:
     description:

@@ -108,6 +108,7 @@ class ProbeOutcome:
     :param refusal: whether the peer refused this caller, as opposed to any other failure.
     :param subject: to whom the served certificate is issued, if nothing more is known of it.
     :param peer: whose certificate was served; of a cluster one of its members, or the cluster if it was nobody's.
+    :param cut: whether the connection ended after the handshake, without an answer and without a word.
     """
 
     finding: Optional[Diagnosis]
@@ -117,6 +118,7 @@ class ProbeOutcome:
     served: Optional[str] = None
     subject: Optional[str] = None
     peer: Optional[str] = None
+    cut: bool = False
 
 
 class _Ended(Exception):
@@ -255,6 +257,13 @@ class _Caller:
             cluster=peer.name if peer.members else "",
             members=peer.members,
         )
+        outcome = self._connection(pair, peer)
+        # A service that is no HTTP server hangs up on the request, now and then before what it said has arrived.
+        if outcome.cut and not self.settings.refused:
+            outcome = self._connection(pair, peer)
+        return outcome
+
+    def _connection(self, pair: PairEvidence, peer: Peer) -> ProbeOutcome:
         try:
             raw, family, address = self._connect(pair)
             with contextlib.closing(raw):
@@ -320,7 +329,8 @@ class _Caller:
             refusal = False
             if finding is None:
                 finding, refusal = self._converse(secured, pair, peer)
-        return ProbeOutcome(finding, refusal, elapsed, version, served, peer=pair.peer)
+        cut = refusal and finding is not None and finding.cause == "no_answer_after_handshake"
+        return ProbeOutcome(finding, refusal, elapsed, version, served, peer=pair.peer, cut=cut)
 
     def _handshake(
         self, raw: socket.socket, pair: PairEvidence, peer: Peer, context: ssl.SSLContext, family: int, address: Any

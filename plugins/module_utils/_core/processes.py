@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
 
 PROGRAM_FOLDERS = "/usr/sbin:/usr/local/sbin:/sbin"
 
@@ -102,7 +103,8 @@ def port_taken(port: int, server: str, where: Optional[str] = None) -> EsyncErro
     """
     others = holders(port)
     remedy = "End that process, or choose another esync_port; if it is the service that synchronises, "
-    setting = "nginx, or external" if any(other.command == "nginx" for other in others) else "external"
+    drivers = [other.command for other in others if other.command in ENDPOINTS]
+    setting = f"{drivers[0]}, or external" if drivers else "external"
     return EsyncError(
         f"{where or f'port {port}'} is taken" + (f" by {others[0]}" if others else ""),
         f"{remedy}set esync_endpoint to {setting}",

@@ -24,6 +24,10 @@ _HTTP_LOG = f'"%ci - {_PEER} [%t] %{{+Q}}r %ST %B %sslv"'
 _TCP_LOG = f'"%ci - {_PEER} [%t] %ft %B %ts %sslv"'
 
 
+_INSPECT_DELAY = "2s"
+"""How long a caller of a service that is not HTTP may take to say anything, before the service is connected to."""
+
+
 @dataclass(frozen=True)
 class Listening:
     """How it can listen here. :param ipv6: on IPv6. :param root: as root. :param journal: with a log of its own."""
@@ -57,7 +61,12 @@ def render(settings: EndpointSettings, in_force: InForce, listening: Listening) 
         speaks_http = "http" in schemes
         more = " alpn http/1.1" if speaks_http else ""
         lines += [f"frontend esync_{port}", *_bind(port, settings, in_force, listening, more)]
-        lines += _http(sites, settings, in_force) if speaks_http else _tcp(sites)
+        lines += _http(sites, settings, in_force) if speaks_http else _tcp(port, sites)
+        if not speaks_http:
+            lines += [f"backend esync_health_{port}", "    mode http"]
+            for site in sites:
+                lines += _health(site, settings, in_force, f"ssl_fc_sni -i {site.server_name}")
+            lines += ["    http-request return status 421", ""]
         for site in sites:
             lines += _backend(site, settings)
     return "\n".join(lines)
@@ -117,12 +126,23 @@ def _bind(port: int, settings: EndpointSettings, in_force: InForce, listening: L
 # -- any protocol ---------------------------------------------------------------------------------------------
 
 
-def _tcp(sites: Sequence[Site]) -> List[str]:
-    """By the name in the handshake, if sites have one."""
+def _tcp(port: int, sites: Sequence[Site]) -> List[str]:
+    """By the name in the handshake, if sites have one; the test of the mesh is answered here.
+
+    It speaks HTTP, and many a service would hang up on it without an answer. A service that speaks first has its caller
+    wait for the delay.
+    """
+    is_test = "{ req.payload(0,17) -m str 'GET /esync/health' }"
     return [
         "    mode tcp",
         f"    log-format {_TCP_LOG}",
         "    timeout client 1h",
+        f"    tcp-request inspect-delay {_INSPECT_DELAY}",
+        f"    tcp-request content set-var(sess.esync_test) bool(true) if {is_test}",
+        f"    tcp-request content switch-mode http if {is_test}",
+        "    tcp-request content accept if { req.len gt 0 }",
+        "    tcp-request content accept if WAIT_END",
+        f"    use_backend esync_health_{port} if {{ var(sess.esync_test) -m bool }}",
         *[f"    use_backend {_name(one)} if {{ ssl_fc_sni -i {one.server_name} }}" for one in sites if one.server_name],
         *[f"    default_backend {_name(one)}" for one in sites if not one.server_name],
         "",
@@ -141,7 +161,7 @@ def _http(sites: Sequence[Site], settings: EndpointSettings, in_force: InForce) 
     if len(named) == len(sites):
         lines += ["    http-request return status 421 unless { var(txn.esync_site) -m found }"]
     for site in sites:
-        lines += _health(site, settings, in_force)
+        lines += _health(site, settings, in_force, f"var(txn.esync_site) -m str {site.name}")
     lines += [
         "    http-response del-header X-Esync-Peer",
         f"    http-after-response set-header X-Esync-Peer {_PEER}",
@@ -186,10 +206,10 @@ def _asked_for(site: Site) -> List[str]:
     ]
 
 
-def _health(site: Site, settings: EndpointSettings, in_force: InForce) -> List[str]:
-    """The answer that says who serves and who asked."""
+def _health(site: Site, settings: EndpointSettings, in_force: InForce, asked_for: str) -> List[str]:
+    """The answer that says who serves and who asked. :param asked_for: by what it is known that a site is asked for."""
     text = health_of(settings, in_force, site.name or None, _PEER, _quoted)
-    only = f" {{ var(txn.esync_site) -m str {site.name} }}" if site.server_name else ""
+    only = f" {{ {asked_for} }}" if site.server_name else ""
     return [
         "    http-request return status 200 content-type application/json "
         f"lf-string '{text}' if {{ path /esync/health }}{only}"

@@ -207,7 +207,7 @@ def _prove(endpoint: Endpoint, place: Place, plan: _Plan) -> None:
     if spoken:
         raise EsyncError(
             f"what listens on {place} does not begin with TLS: {spoken}",
-            "Let stunnel, HAProxy or nginx answer on the eSync port, and the service use the same files on a port of "
+            "Set esync_endpoint to stunnel, haproxy or nginx, and let the service use the same files on a port of "
             "its own (docs/endpoint.md, what a service of your own must do); or correct esync_port",
             kind="not_tls",
             server=settings.name,

@@ -199,7 +199,7 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, foreground
 
 def _service(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool) -> List[str]:
     scheme, host, port = target_of(site.upstream or settings.upstream)
-    # One for IPv4 and one for IPv6: what listens on both has other words for an IPv4 address (RFC 4291, section 2.5.5.2).
+    # One for IPv4 and one for IPv6: what listens on both calls an IPv4 address by another name (RFC 4291, 2.5.5.2).
     name = "-".join(["esync", *(["ipv6"] if ipv6 else []), *(["site", site.name] if site.name else [])])
     trusted = "trusted/clients.pem" if in_force.peers else "current/server.crt"
     return [

@@ -22,7 +22,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
     discarding,
     validate,
 )
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import setting_problems
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import setting_problems, unsupported
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, mesh_wide, unreadable
 
 
@@ -60,6 +60,7 @@ def read_mesh(reader: Reader, group: str, hosts: Sequence[str], others: Sequence
             settings[host] = reader.settings(host)
             errors += setting_problems(host, settings[host])
             members.append(_member(host, settings[host], reader, salt))
+            errors += unsupported(host, settings[host], members[-1].sites)
             discards[host] = settings[host].get("esync_discard_existing", False)
         except EsyncError as error:
             errors.append(error)

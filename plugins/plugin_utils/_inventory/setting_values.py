@@ -13,12 +13,18 @@ import contextlib
 import ipaddress
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import normal_alt_names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import CHECKS
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import (
+    CHECKS,
+    product_problems,
+    url_problem,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 
 # A space is no problem where no driver writes the directory into a configuration.
 _UNSAFE = re.compile(r"[\"'`;{}$\\\x00-\x1f\x7f-\x9f]")
@@ -84,7 +90,7 @@ def address_problem(address: str) -> str | None:
 
 def directory_problem(directory: str, endpoint: str) -> str | None:
     """What keeps a path from being our folder. :param endpoint: esync_endpoint."""
-    if endpoint == "nginx":
+    if ENDPOINTS[endpoint].product.configuration:
         return CHECKS["esync_directory"](directory)
     if _UNSAFE.search(directory):
         return f"the directory {directory!r} must have no quote, semicolon, brace, backslash, $ or control character"
@@ -111,7 +117,9 @@ _MOST = 1_000_000
 def setting_problems(host: str, settings: Mapping[str, Any]) -> Iterator[EsyncError]:
     """What is wrong with the values of a host's other settings, of those that are given."""
     for setting, find in CHECKS.items():
-        problem = find(str(settings[setting])) if setting in settings and setting != "esync_directory" else None
+        value = str(settings.get(setting) or "")
+        # What is empty is as the product has it.
+        problem = find(value) if value and setting != "esync_directory" else None
         if problem:
             yield EsyncError(problem, f"Correct {setting} of this host", kind="bad_setting", server=host)
     for setting, least in LEAST.items():
@@ -129,3 +137,20 @@ def setting_problems(host: str, settings: Mapping[str, Any]) -> Iterator[EsyncEr
         except EsyncError as error:
             remedy = "Correct esync_subject_alt_names of this host"
             yield EsyncError(error.cause, remedy, kind="bad_name", server=host)
+
+
+def unsupported(host: str, settings: Mapping[str, Any], sites: Sequence[Site]) -> Iterator[EsyncError]:
+    """What the product of a host's endpoint cannot do of what its settings, and those of its sites, ask of it."""
+    endpoint = str(settings["esync_endpoint"])
+    common = str(settings["esync_endpoint_upstream"] or "")
+    # What a service of the user's own serves is no business of the product's.
+    asked = [(site, site.upstream or ("" if site.root else common)) for site in sites if not site.reload]
+    for site, upstream in asked if sites else [(None, common)]:
+        if url_problem("", upstream):
+            continue
+        names = (site.root, site.server_name) if site else ()
+        for problem in product_problems(endpoint, ENDPOINTS[endpoint].product, upstream, *names):
+            setting = "esync_endpoint_sites" if site else "esync_endpoint_upstream"
+            remedy = f"Correct {setting} of this host, or set another esync_endpoint"
+            cause = f"the site {site.name!r}: {problem}" if site else problem
+            yield EsyncError(cause, remedy, kind="bad_site" if site else "bad_setting", server=host)

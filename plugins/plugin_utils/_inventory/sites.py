@@ -27,7 +27,7 @@ class Site:
     """One web site of a server.
 
     :param port: 1 to 65535. :param server_name: the DNS name by which it is requested, where sites share a port.
-    :param root: the folder that nginx serves. :param upstream: where nginx passes requests to.
+    :param root: the folder that is served. :param upstream: where requests are passed to.
     :param reload: the command that makes a service of the user's own, which serves it, take up new certificates.
     """
 
@@ -104,7 +104,7 @@ def validate(
     if endpoint == "temporary":
         yield EsyncError(
             "it has sites (esync_endpoint_sites), and the temporary endpoint serves only esync_port",
-            "Set esync_endpoint to nginx, or to external if services of your own serve all of its sites",
+            "Set esync_endpoint to nginx, haproxy or stunnel, or to external if services of your own serve all sites",
             kind="sites_need_endpoint",
             server=host,
         )
@@ -189,7 +189,10 @@ def _duplicates(host: str, sites: Sequence[Site]) -> Iterator[EsyncError]:
             yield _bad(host, f"the sites {_listed(same)} have the same port {port} and {what}")
     for port, same in by_port.items():
         if len({bool(site.reload) for site in same}) > 1:
-            yield _bad(host, f"the sites {_listed(same)} have the same port {port}, and not all are served by nginx")
+            yield _bad(
+                host,
+                f"the sites {_listed(same)} have the same port {port}, and some have a service of their own",
+            )
 
 
 def _listed(sites: Sequence[Site]) -> str:

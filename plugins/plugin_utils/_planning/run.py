@@ -33,7 +33,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation impo
 OK, UNREACHABLE, FAILED, NOT_IN_RUN = "ok", "unreachable", "failed", "not_in_run"
 FROZEN = "host_frozen"
 """The kind of error of a host that did not end its visit in time."""
-TEMPORARY, NGINX, EXTERNAL = "temporary", "nginx", "external"
+TEMPORARY, EXTERNAL = "temporary", "external"
 
 
 @dataclass

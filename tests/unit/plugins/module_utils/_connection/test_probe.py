@@ -497,6 +497,21 @@ def test_no_answer_after_handshake_but_an_end(mesh: Any, secured: Any) -> None:
         is_cause(found, "no_answer_after_handshake", "without a byte after the handshake")
 
 
+def test_a_service_that_hangs_up_is_asked_once_more_unless_a_refusal_is_to_be_proved(mesh: Any, secured: Any) -> None:
+    asked = []
+
+    def hangs_up_first(connection: ssl.SSLSocket) -> None:
+        asked.append(connection.recv(4096))
+        if len(asked) % 2 == 0:
+            connection.sendall(b"220 welcome")
+
+    port = secured(hangs_up_first)
+    assert mesh.one("alpha", "bravo", port)["verdict"] == "ok"
+    assert len(asked) == 2
+    mesh.one("alpha", "bravo", port, refused=True)
+    assert len(asked) == 3
+
+
 def test_no_answer_after_handshake_but_silence(mesh: Any, secured: Any) -> None:
     port = secured(lambda connection: connection.recv(4096) and connection.recv(1))
     found = mesh.one("alpha", "bravo", port, connect_timeout=20, answer_timeout=0.4)

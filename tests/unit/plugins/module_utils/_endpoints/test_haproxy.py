@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 from dataclasses import replace
 
@@ -30,6 +32,9 @@ def test_a_service_of_any_protocol_learns_who_calls_by_the_proxy_protocol(own_ho
     with mirror() as behind:
         own_host.present(upstream=f"tcp://127.0.0.1:{behind}")
         assert answer(own_host) == b"end"
+        # The test of the mesh is answered whatever is behind.
+        status, body = own_host.ask(["GET /esync/health HTTP/1.1", "Host: a"])
+        assert (status, json.loads(body)["peer"]) == (200, "b")
         own_host.present(upstream=f"proxy://127.0.0.1:{behind}")
         header = answer(own_host)
     # Version 2 of the protocol: its signature, and the common name of the certificate (PP2_SUBTYPE_SSL_CN, 0x22).
@@ -49,6 +54,21 @@ def test_sites_of_any_protocol_share_a_port_by_their_names(own_host):
         assert answer(own_host, "one.example") == b"end"
         assert answer(own_host, "two.example").startswith(b"\r\n\r\n")
         assert answer(own_host, "three.example") == answer(own_host) == b""
+        for name, expected in (("one.example", 200), ("two.example", 200), ("three.example", 421), ("", 421)):
+            status, body = own_host.ask(["GET /esync/health HTTP/1.1", "Host: a"], name=name)
+            assert status == expected
+            assert status == 421 or json.loads(body)["site"] == name.partition(".")[0]
+
+
+@own
+def test_a_service_that_speaks_first_is_heard_after_a_moment(own_host):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        own_host.present(upstream=f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        with call(own_host.settings.port, own_host.root / "peers" / "b") as connection:
+            behind, _address = server.accept()
+            with behind:
+                behind.sendall(b"220 ready")
+                assert connection.recv(4096) == b"220 ready"
 
 
 @own

@@ -113,7 +113,10 @@ def test_nothing_is_wrong_with_sound_sites():
         ([Site("Shop", 1), Site("shop", 2)], "Shop and shop have the same name"),
         ([Site("a", 1), Site("b", 1)], "a and b have the same port 1 and no server_name"),
         ([Site("a", 1, "x.example"), Site("b", 1, "x.example")], "a and b have the same port 1 and server_name"),
-        ([Site("a", 1, "x.example"), Site("b", 1, "y.example", reload=("true",))], "not all are served by nginx"),
+        (
+            [Site("a", 1, "x.example"), Site("b", 1, "y.example", reload=("true",))],
+            "some have a service of their own",
+        ),
     ],
 )
 def test_sites_that_cannot_be_served(some, said):
