@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
@@ -319,6 +321,13 @@ class NginxHost(Host):
             os.kill(master, signal.SIGTERM)
             assert processes.wait_until(lambda: not processes.holders(self.settings.port), 5)
             assert processes.wait_until(lambda: not self.master, 5)
+
+
+def require(program: str) -> None:
+    """Skip a test that needs a program, unless it can be installed here."""
+    if not processes.find_program(program):
+        missing = f"there is no {program}: see tests/unit/packages.txt"
+        pytest.fail(missing) if os.geteuid() == 0 else pytest.skip(missing)
 
 
 class OwnHost(Host):

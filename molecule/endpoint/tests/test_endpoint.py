@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from hosts import address, connect, members, pairs
+from load import Load
 from runs import wait_until
 
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
@@ -28,11 +29,14 @@ DIRECTORY = "/etc/esync"
 PORT = 8732
 CONFIGURATION = "/etc/nginx/conf.d/esync-mesh.conf"
 NGINX = ["alpha", "bravo", "charlie"]
-EXTERNAL = ["delta", "echo"]
+# Those that run for us alone: the server, its product, the file of ours.
+STUNNEL, HAPROXY = "delta", "echo"
+OWN_FILES = {STUNNEL: "/etc/stunnel/esync-mesh.cfg", HAPROXY: "/etc/haproxy/esync-mesh.cfg"}
+OWN_UNITS = {STUNNEL: "esync-stunnel", HAPROXY: "esync-haproxy"}
 # A setting of ours that makes the configuration another one.
 OTHER_LOG = ("-e", "esync_endpoint_access_log=off")
 
-NGINX_PAIRS = [(source, target) for source, target in pairs() if target in NGINX]
+HTTP_PAIRS = [(source, target) for source, target in pairs() if target in (*NGINX, HAPROXY)]
 EVERY_TARGET = [(next(name for name in members() if name != target), target) for target in members()]
 
 
@@ -108,7 +112,7 @@ def changes(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
 # -- who is let in --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("source", "target"), NGINX_PAIRS)
+@pytest.mark.parametrize(("source", "target"), HTTP_PAIRS)
 def test_health_says_who_answers_and_who_asked(source: str, target: str) -> None:
     answer = ask(source, target)
     assert answer.status == 200
@@ -140,8 +144,18 @@ def test_the_upstream_learns_who_calls_whatever_the_caller_says() -> None:
     assert answer.headers["x-esync-peer"] == "bravo"
 
 
-def test_haproxy_tells_its_upstream_who_calls() -> None:
-    assert ask("bravo", "echo", "/content", more="-H 'X-Esync-Peer: charlie'").body == "/content for bravo\n"
+def test_haproxy_tells_its_upstream_and_its_log_who_calls() -> None:
+    answer = ask("bravo", HAPROXY, "/content", more="-H 'X-Esync-Peer: charlie' -H 'X_Esync_Peer: charlie'")
+    assert (answer.status, answer.body) == (200, "/content for bravo\n")
+    assert answer.headers["x-esync-peer"] == "bravo"
+    logged = f"{address('bravo')} - bravo "
+    wait_until(lambda: logged in connect(HAPROXY).check_output("journalctl --quiet --unit esync-haproxy"))
+
+
+def test_stunnel_tells_its_log_who_calls() -> None:
+    # Whatever is behind it speaks for itself.
+    assert ask("bravo", STUNNEL, "/content").body == "/content for \n"
+    wait_until(lambda: "CN=bravo" in connect(STUNNEL).check_output("journalctl --quiet --unit esync-stunnel"))
 
 
 @lru_cache(maxsize=None)
@@ -200,12 +214,35 @@ def test_other_sites_are_untouched(target: str) -> None:
         assert host.check_output("curl --silent http://127.0.0.1:8080/other") == "/other for "
 
 
+def test_another_haproxy_is_untouched() -> None:
+    host = connect(HAPROXY)
+    host.check_output("sha256sum --quiet --check /root/haproxy.before")
+    assert host.check_output("curl --silent http://127.0.0.1:8090/") == "own"
+    assert host.check_output("ls /etc/haproxy") == "errors\nesync-mesh.cfg\nhaproxy.cfg"
+
+
 def test_the_role_installed_what_was_missing() -> None:
     assert connect("bravo").package("nginx").is_installed
+    assert connect(STUNNEL).package("stunnel4").is_installed
 
 
-def test_nginx_comes_back_at_boot() -> None:
-    assert connect("bravo").check_output("systemctl is-enabled nginx") == "enabled"
+@pytest.mark.parametrize(("name", "unit"), [("bravo", "nginx"), *OWN_UNITS.items()])
+def test_it_comes_back_at_boot(name: str, unit: str) -> None:
+    assert connect(name).check_output(f"systemctl is-enabled {unit}") == "enabled"
+
+
+@pytest.mark.parametrize("name", OWN_UNITS)
+def test_what_runs_for_us_alone_can_do_little_else(name: str) -> None:
+    host = connect(name)
+    main = host.check_output(f"systemctl show --property MainPID --value {OWN_UNITS[name]}")
+    status = dict(
+        line.split(":\t") for line in host.check_output(f"cat /proc/{main}/status").splitlines() if ":\t" in line
+    )
+    assert status["NoNewPrivs"] == "1"
+    # CAP_SYS_ADMIN is the 21st (capabilities(7)).
+    assert not int(status["CapEff"], 16) & 1 << 21
+    workers = host.check_output(f"ps -o user= --ppid {main} || true").split()
+    assert set(workers) == ({"haproxy"} if name == HAPROXY else set())
 
 
 # -- runs -----------------------------------------------------------------------------------------------------
@@ -223,12 +260,14 @@ def test_a_run_that_changes_nothing_makes_two_calls_a_server() -> None:
 @pytest.fixture
 def spoilt() -> Iterator[None]:
     """alpha's nginx is stopped, anybody may read bravo's key, and echo's HAProxy lets in everybody."""
+    reload = "systemctl reload esync-haproxy"
     harm = {
         "alpha": ("systemctl stop nginx", "systemctl start nginx"),
         "bravo": (f"chmod 0644 {DIRECTORY}/current/server.key", f"chmod 0600 {DIRECTORY}/current/server.key"),
-        "echo": (
-            "sed -i 's/verify required/verify none/' /etc/haproxy/haproxy.cfg && systemctl reload haproxy",
-            "sed -i 's/verify none/verify required/' /etc/haproxy/haproxy.cfg && systemctl reload haproxy",
+        HAPROXY: (
+            f"cp {OWN_FILES[HAPROXY]} /run/sound && "
+            f"sed -i 's/verify required/verify none/; /session reject/d' {OWN_FILES[HAPROXY]} && {reload}",
+            f"cp /run/sound {OWN_FILES[HAPROXY]} && {reload}",
         ),
     }
     for name, (do, _undo) in harm.items():
@@ -263,7 +302,12 @@ def test_check_finds_a_sound_mesh_sound() -> None:
 
 @pytest.fixture
 def broken() -> Iterator[None]:
-    """Another site of alpha that nginx refuses, and one of charlie that it accepts but then cannot listen for."""
+    """Another site of alpha that nginx refuses, and one of charlie that it accepts but then cannot listen for.
+
+    And the configuration of echo's own HAProxy is one that no HAProxy takes.
+    """
+    own = "/etc/haproxy/haproxy.cfg"
+    connect(HAPROXY).check_output(f"cp {own} /run/own && echo no_such_directive >> {own}")
     site = "/etc/nginx/sites-enabled/broken"
     connect("alpha").check_output(f"echo 'no_such_directive on;' > {site}")
     connect("charlie").check_output(f"echo 'server {{ listen 127.0.0.1:9999; }}' > {site}")
@@ -273,6 +317,7 @@ def broken() -> Iterator[None]:
         " timeout 10 sh -c 'until ss -Hltn sport = :9999 | grep -q .; do sleep 0.1; done'"
     )
     yield
+    connect(HAPROXY).check_output(f"cp /run/own {own}")
     connect("charlie").check_output("kill $(cat /run/holder.pid)")
     for name in ("alpha", "charlie"):
         connect(name).check_output(f"rm {site}")
@@ -290,14 +335,44 @@ def test_what_nginx_refuses_leaves_the_old_configuration_serving(broken: None) -
         assert ask("bravo", name).status == 200
 
 
+def test_a_fault_elsewhere_keeps_nobody_from_what_runs_for_us_alone(broken: None) -> None:
+    before = digest(HAPROXY, OWN_FILES[HAPROXY])
+    done = playbook("establish", "--limit", HAPROXY, *OTHER_LOG)
+    assert done.returncode == 0, done.stdout
+    assert digest(HAPROXY, OWN_FILES[HAPROXY]) != before
+    assert ask("bravo", HAPROXY).status == 200
+    assert connect(HAPROXY).check_output("curl --silent http://127.0.0.1:8090/") == "own"
+
+
+def test_an_upstream_that_nobody_knows_leaves_the_old_configuration_serving() -> None:
+    before = digest(HAPROXY, OWN_FILES[HAPROXY])
+    upstream = "esync_endpoint_upstream=http://nobody.invalid:1"
+    done = playbook("establish", "--limit", HAPROXY, "-e", upstream)
+    assert done.returncode != 0
+    assert f"{HAPROXY}: {OWN_FILES[HAPROXY]}: HAProxy refuses its configuration: " in prose(done)
+    assert "could not resolve address 'nobody.invalid'" in prose(done)
+    assert digest(HAPROXY, OWN_FILES[HAPROXY]) == before
+    assert ask("bravo", HAPROXY).status == 200
+
+
+def test_what_a_product_cannot_do_is_refused_before_any_host_is_touched() -> None:
+    done = playbook("establish", "--limit", STUNNEL, "-e", "esync_endpoint_upstream=http://127.0.0.1:8080", "-vvv")
+    assert done.returncode != 0
+    assert "stunnel needs an upstream with tcp:// or proxy://HOST:PORT, not 'http://127.0.0.1:8080'" in prose(done)
+    assert "SSH: EXEC" not in done.stdout + done.stderr
+
+
 def test_what_was_mended_needs_nothing_and_what_stopped_is_started() -> None:
     connect("bravo").check_output("systemctl stop nginx")
+    for name, unit in OWN_UNITS.items():
+        connect(name).check_output(f"systemctl stop {unit}")
     connect("charlie").check_output("nginx -s stop; timeout 10 sh -c 'while pgrep -x nginx; do sleep 0.1; done'")
-    assert ask("alpha", "bravo").status == ask("alpha", "charlie").status == 0
+    stopped = ("bravo", "charlie", *OWN_UNITS)
+    assert {ask("alpha", name).status for name in stopped} == {0}
     done = playbook("establish")
     assert done.returncode == 0, done.stdout
-    assert changes(done) == {**dict.fromkeys([*members(), "localhost"], 0), "bravo": 1, "charlie": 1}
-    assert ask("alpha", "bravo").status == ask("alpha", "charlie").status == 200
+    assert changes(done) == {**dict.fromkeys([*members(), "localhost"], 0), **dict.fromkeys(stopped, 1)}
+    assert {ask("alpha", name).status for name in stopped} == {200}
 
 
 def test_a_change_by_hand_is_undone_and_meanwhile_an_unnamed_certificate_is_refused() -> None:
@@ -326,6 +401,30 @@ def test_the_temporary_endpoint_says_that_nginx_has_the_port() -> None:
     assert "set esync_endpoint to nginx" in prose(done)
 
 
+# -- a rotation under load ------------------------------------------------------------------------------------
+
+
+def test_haproxy_loses_no_request_in_a_rotation_and_stunnel_hardly_any() -> None:
+    """stunnel closes the port when it reads its files again, and opens it a moment later."""
+    targets = {STUNNEL: address(STUNNEL), HAPROXY: address(HAPROXY)}
+    command = f"--setenv WAYS=new --setenv PAUSE=0.02 /usr/local/bin/load.sh {' '.join(targets.values())}"
+    callers = ("alpha", "bravo")
+    before = {name: fingerprint(name) for name in targets}
+    with Load(dict.fromkeys(callers, command), lambda lines: len(lines) > 20) as load:
+        done = playbook("regenerate")
+        assert done.returncode == 0, done.stdout
+    assert not set(before.values()) & {fingerprint(name) for name in targets}
+    for name, where in targets.items():
+        lines = [line.split(maxsplit=5) for line in load.lines()]
+        made = [words for words in lines if words[2] == where]
+        failed = [words for words in made if words[3:5] != ["200", "0"]]
+        print(f"\n{name}: {len(made)} requests during a rotation, {len(failed)} failures")
+        assert len(made) > 100
+        assert len(failed) <= (len(made) // 100 if name == STUNNEL else 0), failed
+        # Nobody was refused: nobody answered, or not any more.
+        assert {words[4] for words in failed} <= {"7", "35", "56"}, failed
+
+
 # -- what is taken away ---------------------------------------------------------------------------------------
 
 
@@ -346,7 +445,7 @@ def test_a_removed_server_is_refused_also_with_its_saved_sessions() -> None:
     host = connect("charlie")
     for suffix in ("crt", "key"):
         host.check_output(f"cp {DIRECTORY}/current/client.{suffix} /run/thief.{suffix}")
-    targets = [(target, version) for target in ("alpha", *EXTERNAL) for version in ("tls1_2", "tls1_3")]
+    targets = [(target, version) for target in ("alpha", STUNNEL, HAPROXY) for version in ("tls1_2", "tls1_3")]
     for target, version in targets:
         for _attempt in range(2):
             answer = call_with_session(target, version)
@@ -361,3 +460,17 @@ def test_a_removed_server_is_refused_also_with_its_saved_sessions() -> None:
     assert not host.file(DIRECTORY).exists or host.check_output(f"ls {DIRECTORY}") == ""
     assert host.check_output("curl --silent http://127.0.0.1:8080/other") == "/other for "
     assert host.run(f"ss -Hltn sport = :{PORT} | grep .").rc != 0
+
+
+def test_what_runs_for_us_alone_is_taken_away_with_its_server() -> None:
+    done = playbook("remove", "-e", f"esync_remove={STUNNEL},{HAPROXY}")
+    assert done.returncode == 0, done.stdout
+    for name, unit in OWN_UNITS.items():
+        host = connect(name)
+        assert not host.file(OWN_FILES[name]).exists
+        assert not host.file(f"/etc/systemd/system/{unit}.service").exists
+        assert host.run(f"systemctl is-enabled {unit}").rc != 0
+        assert host.run(f"ss -Hltn sport = :{PORT} | grep .").rc != 0
+    assert connect(HAPROXY).check_output("curl --silent http://127.0.0.1:8090/") == "own"
+    connect(HAPROXY).check_output("sha256sum --quiet --check /root/haproxy.before")
+    assert ask("alpha", "bravo").status == 200

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Calls every peer with curl as anybody would, until /run/load.stop exists: load.sh ADDRESS...
-# WAYS names the ways to do it: new, long and kept; all if it is not set.
+# WAYS names the ways to do it: new, long and kept; all if it is not set. PAUSE: seconds between new connections.
 # A line for each request goes to /run/load.log: the way, the peer, the HTTP status, curl's exit code, what curl said.
 set -u
 rm -f /run/load.stop /run/load.log
@@ -31,7 +31,7 @@ for address in "$@"; do
   for way in ${WAYS:-new long kept}; do
     case $way in
       # A new connection each time; an answer that takes five seconds; a connection for all requests.
-      new) again 1 new "$address" /esync/health & ;;
+      new) again "${PAUSE:-1}" new "$address" /esync/health & ;;
       long) again 0 long "$address" /slow & ;;
       kept) python3 /usr/local/bin/kept.py "$address" & ;;
     esac

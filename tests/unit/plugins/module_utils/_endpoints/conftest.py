@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from endpoint_hosts import REAL_NGINX, NginxHost, OwnHost, free_port
+from endpoint_hosts import REAL_NGINX, NginxHost, OwnHost, free_port, require
 
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import own_service, systemd
 
@@ -48,6 +48,7 @@ def real_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nginx
 @pytest.fixture
 def own_host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnHost]:
     """A host with a real product that runs for us alone; its driver is the parameter."""
+    require(request.param)
     monkeypatch.setattr(systemd, "RUNNING", str(tmp_path / "no-systemd"))
     monkeypatch.setattr(own_service, "RUN", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from endpoint_hosts import OwnHost, free_port, settings, site, upstream
+from endpoint_hosts import OwnHost, free_port, require, settings, site, upstream
 from http_requests import FORGED, INTRANET, REQUESTS, SHOP, assert_only_ours, told
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -89,6 +89,7 @@ def unnamed(tmp_path_factory):
 
 
 def _serving(root, names):
+    require("haproxy")
     root.chmod(0o755)
     (root / "run").mkdir()
     host = OwnHost(root, free_port(), "haproxy")

@@ -16,7 +16,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from endpoint_hosts import OwnHost, call, free_port, make_certificate, site, trust, upstream
+from endpoint_hosts import OwnHost, call, free_port, make_certificate, require, site, trust, upstream
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import own_service, places, systemd
@@ -217,6 +217,7 @@ def issued(folder, issuer):
 @pytest.fixture(scope="module", params=PRODUCTS)
 def guarded(request, tmp_path_factory):
     """A host that trusts b, an authority that may issue certificates, and one that has expired; and all who call."""
+    require(request.param)
     root = tmp_path_factory.mktemp("guarded")
     root.chmod(0o755)
     (root / "run").mkdir()
@@ -308,3 +309,59 @@ def test_where_nobody_is_trusted_nobody_is_let_in(host):
         (own / f"client.{suffix}").write_bytes((host.directory / "current" / f"server.{suffix}").read_bytes())
     for folder in (None, host.root / "peers" / "b", own):
         assert not any(is_let_in(host.settings.port, folder, version) for version in VERSIONS), folder
+
+
+# -- rsync ----------------------------------------------------------------------------------------------------
+
+RSYNCD = """\
+address = 127.0.0.1
+port = {port}
+proxy protocol = {proxy}
+proxy protocol hosts = 127.0.0.1
+use chroot = no
+uid = {uid}
+gid = {gid}
+log file = {root}/rsyncd.log
+pid file = {root}/rsyncd.pid
+[content]
+    path = {root}/content
+"""
+CONNECT = """\
+#!/bin/sh
+exec openssl s_client -quiet -connect 127.0.0.1:{port} -cert {folder}/client.crt -key {folder}/client.key 2>/dev/null
+"""
+
+
+def copy(host, folder):
+    """Copy a file by rsync as a caller; returns what arrived, or None."""
+    connect, target = host.root / "connect", host.root / "arrived"
+    connect.write_text(CONNECT.format(port=host.settings.port, folder=folder))
+    connect.chmod(0o755)
+    target.unlink(missing_ok=True)
+    command = ["rsync", "-e", str(connect), "a::content/file", str(target)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return target.read_text() if done.returncode == 0 else None
+
+
+@both
+def test_rsync_behind_it(own_host):
+    require("rsync")
+    root = own_host.root
+    (root / "content").mkdir()
+    (root / "content" / "file").write_text("content")
+    port = free_port()
+    # rsync's daemon refuses what HAProxy adds to the header, the name of the caller.
+    proxy = own_host.driver.name == "stunnel"
+    text = RSYNCD.format(root=root, port=port, uid=os.geteuid(), gid=os.getegid(), proxy=str(proxy).lower())
+    (root / "rsyncd.conf").write_text(text)
+    daemon = ["rsync", "--daemon", "--no-detach", f"--config={root}/rsyncd.conf"]
+    with subprocess.Popen(daemon) as served:
+        try:
+            assert processes.wait_until(lambda: bool(processes.holders(port)), 10)
+            own_host.present(upstream=f"{'proxy' if proxy else 'tcp'}://127.0.0.1:{port}")
+            assert copy(own_host, root / "peers" / "b") == "content"
+            assert copy(own_host, root / "peers" / "c") is None
+            # The daemon goes by the address of the caller.
+            assert "(127.0.0.1)" in (root / "rsyncd.log").read_text()
+        finally:
+            served.terminate()

@@ -13,7 +13,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_valu
     comparable,
     directory_problem,
     setting_problems,
+    unsupported,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,56 @@ def test_what_a_folder_may_be_called_depends_on_who_is_told_of_it() -> None:
     assert directory_problem("/srv/our mesh", "external") is None
     assert directory_problem("/srv/our mesh", "nginx")
     assert directory_problem("/srv/a;b", "external")
+
+
+def test_what_is_empty_is_as_the_product_has_it() -> None:
+    names = ("configuration", "service", "access_log", "upstream")
+    assert list(setting_problems("a", {f"esync_endpoint_{name}": "" for name in names})) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "upstream", "said"),
+    [
+        ("temporary", "", None),
+        ("external", "", None),
+        ("nginx", "", None),
+        ("nginx", "https://127.0.0.1/path", None),
+        ("nginx", "tcp://127.0.0.1:873", "nginx needs an upstream with http:// or https://"),
+        ("haproxy", "", None),
+        ("haproxy", "http://127.0.0.1:8080", None),
+        ("haproxy", "http://product:8080/", None),
+        ("haproxy", "proxy://[::1]:873", None),
+        ("haproxy", "https://127.0.0.1:8080", "haproxy needs an upstream with http://"),
+        ("haproxy", "http://127.0.0.1:8080/path", "that is a host and a port only"),
+        ("haproxy", "http://127.0.0.1", "that is a host and a port only"),
+        ("stunnel", "", "stunnel needs an upstream with tcp://"),
+        ("stunnel", "tcp://127.0.0.1:873", None),
+        ("stunnel", "http://127.0.0.1:873", "stunnel needs an upstream with tcp://"),
+        # That is told by the setting itself.
+        ("stunnel", "127.0.0.1:873", None),
+    ],
+)
+def test_an_upstream_that_the_product_cannot_have(endpoint: str, upstream: str, said: str | None) -> None:
+    settings = {"esync_endpoint": endpoint, "esync_endpoint_upstream": upstream}
+    found = list(unsupported("a", settings, ()))
+    assert [(error.server, error.kind) for error in found] == ([("a", "bad_setting")] if said else [])
+    assert not said or (said in str(found[0]) and "esync_endpoint_upstream" in found[0].remedy)
+    # The upstream of a site counts, and if it has none that of the server.
+    for site, common in ((Site("shop", 1, upstream=upstream or None), upstream), (Site("shop", 1), upstream)):
+        found = list(unsupported("a", {**settings, "esync_endpoint_upstream": common}, (site,)))
+        assert [error.kind for error in found] == (["bad_site"] if said else [])
+
+
+def test_a_site_that_the_product_cannot_serve() -> None:
+    files = Site("shop", 1, "shop.example", root="/srv/shop")
+    own = Site("own", 2, "own.example", reload=("true",))
+    for endpoint, said in (
+        ("nginx", []),
+        ("external", ["external serves no files"]),
+        ("haproxy", ["haproxy serves no files"]),
+        ("stunnel", ["stunnel serves no files", "stunnel knows no names of sites"]),
+    ):
+        found = list(unsupported("a", {"esync_endpoint": endpoint, "esync_endpoint_upstream": ""}, (files, own)))
+        assert len(found) == len(said), endpoint
+        for error, words in zip(found, said):
+            assert error.kind == "bad_site" and f"the site 'shop': {words}" in str(error)
