@@ -39,6 +39,7 @@ ExecReload=/bin/kill -{reload} $MAINPID
 KillMode=mixed
 Restart=always
 SuccessExitStatus=143
+LimitNOFILE=65536
 CapabilityBoundingSet={capabilities}
 NoNewPrivileges=true
 PrivateTmp=true
@@ -199,6 +200,8 @@ class OwnService:
         # The unit is stopped also if it starts its process again and again without success.
         if systemd.is_here():
             self._unit.stop()
+            if self._unit_file.read() is None:
+                self._unit.forget()
         if main is None:
             return
         if processes.title_of(main):

@@ -50,6 +50,11 @@ class Unit:
         """Let it be started no more at boot; returns whether the command succeeded."""
         return self._status("disable") == 0
 
+    def forget(self) -> bool:
+        """Let systemd forget it, after its file was taken away; returns whether the command succeeded."""
+        self._status("reset-failed")
+        return self._status("daemon-reload", unit=False) == 0
+
     def reload(self) -> bool:
         """Reload it; returns whether the command succeeded."""
         return self._status("reload") == 0

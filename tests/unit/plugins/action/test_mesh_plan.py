@@ -30,6 +30,8 @@ def test_a_stage_is_planned_for_the_group_whichever_hosts_are_in_the_run(play: A
     tasks = [
         task("plan"),
         task("wide", vars={"esync_valid_days": 17}),
+        task("haproxy", vars={"esync_endpoint": "haproxy"}),
+        task("own", vars={"esync_endpoint": "haproxy", "esync_endpoint_packages": ["haproxy27"]}),
         task("gate", "gate"),
         task("verify", "verify"),
         task("nobody", "remove"),
@@ -57,6 +59,12 @@ def test_a_stage_is_planned_for_the_group_whichever_hosts_are_in_the_run(play: A
         for host, visit in found["r_wide"]["visits"].items()
     }
     assert days == {"a": [17], "b": [17]}
+    # Of what listens there: nothing, the product's own package, the user's.
+    packages = {host: visit["endpoint_packages"] for host, visit in found["r_haproxy"]["visits"].items()}
+    assert packages == {"a": ["haproxy"], "b": ["haproxy"]}
+    assert plan["visits"]["a"]["endpoint_packages"] == []
+    own = found["r_own"]["visits"]["a"]["endpoint_packages"]
+    assert own == ["haproxy27"]
     assert found["r_gate"]["part"] == "last" and found["r_gate"]["visits"]["a"]["steps"][0]["refuse"]
     # What only reads installs nothing.
     assert found["r_verify"]["visits"]["a"]["install"] is False

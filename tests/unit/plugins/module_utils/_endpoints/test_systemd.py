@@ -31,7 +31,11 @@ def test_what_is_asked_of_systemd(unit, tmp_path):
     assert unit.is_active()
     assert unit.reload()
     assert unit.stop()
-    assert (tmp_path / "said").read_text() == "is-active web\nis-active web\nreload web\nstop web\n"
+    assert unit.enable() and unit.disable() and unit.forget()
+    assert (tmp_path / "said").read_text() == (
+        "is-active web\nis-active web\nreload web\nstop web\n"
+        "daemon-reload\nenable web\ndisable web\nreset-failed web\ndaemon-reload\n"
+    )
     assert unit.log() == "its log\n"
     assert unit.start_command == ["systemctl", "--quiet", "enable", "--now", "web"]
 
