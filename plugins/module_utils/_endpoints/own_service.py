@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from dataclasses import dataclass
 from typing import Callable, FrozenSet, Optional, Sequence, Tuple
@@ -25,6 +26,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file import OurFile
 
 RUN = "/run"
+
+_OURS = re.compile(r"esync-[A-Za-z0-9_-]+\Z")
 
 _UNIT = """\
 # Written by the collection esync.mesh: changes made here are lost.
@@ -102,12 +105,23 @@ class OwnService:
         return Observed(missing, found, ours)
 
     def with_unit(self, configuration: str) -> str:
-        """A configuration, and the unit that goes with it where systemd runs."""
+        """A configuration, and the unit that goes with it where systemd runs.
+
+        :raises EsyncError: kind ``bad_setting``: the unit would be somebody else's.
+        """
         program = self._program
+        if not _OURS.match(self._settings.service):
+            raise EsyncError(
+                f"{program.name} runs in a unit of ours, and {self._settings.service!r} may be the name of another one",
+                "Correct esync_endpoint_service: it is a name that begins with esync-, without .service",
+                kind="bad_setting",
+                server=self._settings.name,
+            )
         unit = _UNIT.format(
             server=self._settings.name,
             product=program.name,
-            start=" ".join([str(program.binary), *program.foreground]),
+            # What means something there, as systemd.service(5) says, stands for itself if it is doubled.
+            start=" ".join([str(program.binary), *program.foreground]).replace("%", "%%").replace("$", "$$"),
             reload=program.reload.name[3:],
             capabilities=program.capabilities,
         )

@@ -166,6 +166,52 @@ def test_without_the_product(host, monkeypatch):
 
 
 @both
+@pytest.mark.parametrize("service", ["nginx", "haproxy", "esync-x.service", "esync-"])
+def test_no_unit_of_somebody_else_is_written(host, service):
+    error = host.refused(service=service)
+    assert error.kind == "bad_setting"
+    assert "esync_endpoint_service" in error.remedy
+    assert host.main is None and not host.configuration.exists()
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "$@" >> ROOT/said
+case "$*" in
+*--now*) $(sed -n 's/^ExecStart=//p' ROOT/units/esync-test.service | sed 's/%%/%/g') > /dev/null 2>&1 & ;;
+esac
+"""
+
+
+@both
+def test_its_unit(host, monkeypatch):
+    """With a stand-in for systemctl, which starts what the unit says."""
+    for folder in ("systemd", "units", "bin"):
+        (host.root / folder).mkdir()
+    (host.root / "bin" / "systemctl").write_text(SYSTEMCTL.replace("ROOT", str(host.root)))
+    (host.root / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(host.root / "bin"), prepend=":")
+    monkeypatch.setattr(systemd, "RUNNING", str(host.root / "systemd"))
+    monkeypatch.setattr(systemd, "UNITS", str(host.root / "units"))
+    unit = host.root / "units" / "esync-test.service"
+    odd = host.configuration.with_name("esync%mesh.cfg")
+    outcome = host.present(configuration=str(odd))
+    assert host.ask(REQUEST)[0] == 200
+    assert outcome.after == f"{odd.read_text()}\n# {unit}\n{unit.read_text()}"
+    assert f"{odd.parent}/esync%%mesh.cfg" in unit.read_text()
+    assert host.present(configuration=str(odd)).reasons == ()
+    unit.write_text(unit.read_text() + "Environment=BY=hand\n")
+    assert host.present(configuration=str(odd)).reasons == ("configuration_differs",)
+    assert "hand" not in unit.read_text()
+    said = (host.root / "said").read_text()
+    assert said.startswith("daemon-reload\nenable esync-test\n--quiet enable --now esync-test\n")
+    host.settings = replace(host.settings, configuration=str(odd))
+    host.absent()
+    assert not odd.exists() and not unit.exists() and host.main is None
+    said = (host.root / "said").read_text()
+    assert said.endswith("disable esync-test\nstop esync-test\nreset-failed esync-test\ndaemon-reload\n")
+
+
+@both
 def test_an_old_version_is_told_with_what_is_needed(host, monkeypatch):
     (host.root / "bin").mkdir()
     old = host.root / "bin" / host.driver.name
