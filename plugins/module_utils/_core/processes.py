@@ -51,18 +51,39 @@ def holders(port: int) -> List[PortHolder]:
 
 def listeners(port: int) -> FrozenSet[Tuple[int, str]]:
     """The sockets that listen on a port, each with a process that has it open: the process, and the socket's name."""
-    sockets = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError), open(table, encoding="ascii") as stream:
-            for line in stream.readlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    sockets.add(f"socket:[{fields[9]}]")
+    sockets = _sockets(port)
     found: Set[Tuple[int, str]] = set()
     for pid in _processes() if sockets else []:
         with contextlib.suppress(OSError):
             found.update((pid, name) for name in sockets.intersection(_open_files(pid)))
     return frozenset(found)
+
+
+def is_listened_on(port: int) -> bool:
+    """Whether anybody listens on a port, even if it cannot be known who."""
+    return bool(_sockets(port))
+
+
+def hides_files(pid: int) -> bool:
+    """Whether it cannot be seen what a process has open: one of another user, where root may not trace (ptrace(2))."""
+    try:
+        os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _sockets(port: int) -> Set[str]:
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(table, encoding="ascii") as stream:
+            for line in stream.readlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    found.add(f"socket:[{fields[9]}]")
+    return found
 
 
 def _open_files(pid: int) -> List[str]:

@@ -27,6 +27,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file imp
 
 RUN = "/run"
 
+_HIDDEN = "hidden"
 _OURS = re.compile(r"esync-[A-Za-z0-9_-]+\Z")
 
 _UNIT = """\
@@ -252,18 +253,20 @@ class OwnService:
         return main is not None and bool(self._listening(main))
 
     def _listening(self, main: int) -> FrozenSet[Tuple[int, str]]:
-        """The sockets that it listens with, each with its process.
+        """The sockets that it listens with, each with its process; of a process that hides them only the process.
 
         A main process that has others work for it only keeps the sockets for them.
         """
         ours = frozenset(processes.children_of(main)) or frozenset([main])
-        ports = {place.port for place in self._settings.places}
-        return frozenset(one for port in ports for one in processes.listeners(port) if one[0] in ours)
+        ports = [port for port in {place.port for place in self._settings.places} if processes.is_listened_on(port)]
+        hidden = [(pid, _HIDDEN) for pid in ours if ports and processes.hides_files(pid)]
+        return frozenset([*hidden, *(one for port in ports for one in processes.listeners(port) if one[0] in ours)])
 
     def _is_replaced(self, before: FrozenSet[Tuple[int, str]]) -> bool:
         main = self.main
         now = self._listening(main) if main else frozenset()
-        return bool(now) and not now & before
+        # Of a process that hides its sockets it cannot be known whether it only finishes what it began.
+        return bool(now - before) and all(socket == _HIDDEN for _pid, socket in now & before)
 
 
 def pid_file_of(settings: EndpointSettings) -> str:

@@ -40,8 +40,6 @@ _LIMIT = 4 << 20
 _SUCCESS = "Configuration successful"
 _COMPLAINT = re.compile(r"^(?:\S+ \S+ )?(?:LOG[0-3]\[\S*\]: |\[!\] )(?!Configuration failed)(.+)$", re.MULTILINE)
 
-_LOADING = re.compile(r"^.*(Loading \w[\w ]* from file: .+)$", re.MULTILINE)
-
 _TRIAL = tuple(
     (re.compile(f"^{setting} = .*$", re.MULTILINE), f"{setting} = {value}")
     for setting, value in (
@@ -225,4 +223,7 @@ def words_of(said: str) -> str:
     """What stunnel complains of: its own lines if there are any, else the last one."""
     found = _COMPLAINT.findall(said)
     # With some errors it does not say what it was doing.
-    return processes.last_words("; ".join([*found, *_LOADING.findall(said)[-1:]]) if found else said)
+    done = [
+        line[line.index("Loading ") :] for line in said.splitlines() if "Loading " in line and "from file: " in line
+    ]
+    return processes.last_words("; ".join([*found, *done[-1:]]) if found else said)

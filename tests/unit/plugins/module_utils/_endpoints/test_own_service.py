@@ -115,6 +115,28 @@ def test_a_reload_that_does_nothing_is_noticed(host):
     assert host.ask(REQUEST, peer="c")[0] == 200
 
 
+@pytest.mark.parametrize("own_host", ["haproxy"], indirect=True)
+def test_where_root_may_not_see_what_a_worker_has_open(host, monkeypatch):
+    """As in a container without CAP_SYS_PTRACE: HAProxy's worker belongs to another user."""
+    listeners = processes.listeners
+    monkeypatch.setattr(processes, "hides_files", lambda pid: pid != host.main)
+    monkeypatch.setattr(processes, "listeners", lambda port: {one for one in listeners(port) if one[0] == host.main})
+    assert host.present().reasons == FIRST
+    with call(host.settings.port, host.root / "peers" / "b") as connection:
+        host.trust("b", "c")
+        # The old worker is still there, for the connection.
+        assert host.present().reasons == ("not_loaded",)
+        assert host.ask(REQUEST, peer="c")[0] == 200
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert connection.recv(4096)
+    os.kill(host.main, signal.SIGSTOP)
+    try:
+        host.trust("b")
+        assert host.refused(timeout=1).kind == "reload_refused"
+    finally:
+        os.kill(host.main, signal.SIGCONT)
+
+
 @both
 def test_a_port_that_another_process_holds(host):
     with socket.create_server(("127.0.0.1", 0)) as server:

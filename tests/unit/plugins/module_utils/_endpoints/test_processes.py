@@ -24,6 +24,18 @@ def test_the_holder_of_a_port_is_named():
     assert processes.holders(port) == []
 
 
+def test_who_hides_what_it_has_open():
+    assert not processes.hides_files(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as gone:
+        gone.kill()
+    assert not processes.hides_files(gone.pid), "it hides nothing, it is not there"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert processes.is_listened_on(port)
+        assert {pid for pid, _socket in processes.listeners(port)} == {os.getpid()}
+    assert not processes.is_listened_on(port)
+
+
 def test_children_and_their_titles():
     with subprocess.Popen(["sleep", "60"]) as child:
         try:
