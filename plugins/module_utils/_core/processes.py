@@ -67,7 +67,8 @@ def is_listened_on(port: int) -> bool:
 def hides_files(pid: int) -> bool:
     """Whether it cannot be seen what a process has open: one of another user, where root may not trace (ptrace(2))."""
     try:
-        os.listdir(f"/proc/{pid}/fd")
+        # The names of open files may be listed; where they lead, as this link, may not be seen.
+        os.readlink(f"/proc/{pid}/exe")
     except PermissionError:
         return True
     except OSError:
