@@ -52,7 +52,7 @@ PYTEST = r"\b[1-9]\d* passed\b"
 # Molecule's scenarios, and about how many seconds each takes beside another part.
 SCENARIOS = {
     "default": 40,
-    "endpoint": 110,
+    "endpoint": 220,
     "regenerate": 700,
     "remove": 60,
     "diagnosis": 480,
