@@ -110,7 +110,11 @@ def test_a_reload_that_does_nothing_is_noticed(host):
         assert host.configuration.read_text() == before
         assert not host.note
     finally:
+        before_it_goes_on = processes.listeners(host.settings.port)
         os.kill(host.main, signal.SIGCONT)
+    # It does now what it was told in the meantime, and the port may be closed for a moment.
+    assert processes.wait_until(lambda: not processes.listeners(host.settings.port) <= before_it_goes_on, 10)
+    assert processes.wait_until(lambda: places.served(host.settings.port) == host.fingerprint, 10)
     assert host.present().reasons == ("not_loaded",)
     assert host.ask(REQUEST, peer="c")[0] == 200
 
