@@ -14,7 +14,11 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlA
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import plan_of, visited, with_ledger
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import is_news
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import conclude
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of, notes_of_alone
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import (
+    mesh_of,
+    notes_of_alone,
+    notes_of_connections,
+)
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.ending import verdict_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.formats import write_reports
@@ -58,7 +62,7 @@ class ActionModule(ControlAction):
                 write_reports(mesh, folder, run.control.now)
             except EsyncError as error:
                 run.failures.append(f"The report was not written: {error}")
-            run.notes += notes_of_alone(run, mesh)
+            run.notes += [*notes_of_connections(run), *notes_of_alone(run, mesh)]
         show(run.notes)
         if run.notes:
             result["notes"] = run.notes

@@ -39,8 +39,9 @@ options:
       - V(observed) changes nothing and only returns RV(reasons), why V(present) would do something.
       - V(forgotten) takes the note away, so that the next V(present) reloads; for a reload that turned out to have done
         nothing.
+      - V(drained) ends the connections that O(spare) let go on, O(drain) seconds after the last reload.
     type: str
-    choices: [present, absent, observed, forgotten]
+    choices: [present, absent, observed, forgotten, drained]
     default: present
   port:
     description: The eSync port.
@@ -141,6 +142,34 @@ options:
     description: Seconds that each command, and the proof, may take.
     type: float
     default: 30
+  spare:
+    description:
+      - By default a reload also ends the open connections whose certificate is not trusted any more, through the kernel
+        and one by one; if that cannot be done, the endpoint is restarted. With V(true) they go on.
+      - With V(nginx) it is known which connection was opened with which certificate, because nginx notes that in
+        C(esync-mesh.connections.log), in the folder of O(access_log).
+    type: bool
+    default: false
+  withdrawn:
+    description:
+      - Servers that nobody trusts any more. Connections that they have opened end where it is not known with which
+        certificate, and so do those that this host has opened to them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: The address of the server.
+        type: str
+        required: true
+      port:
+        description: Its eSync port.
+        type: int
+        required: true
+  drain:
+    description: With O(state=drained), how many seconds after the last reload connections may go on.
+    type: float
+    default: 0
 attributes:
   check_mode:
     support: full
@@ -187,10 +216,27 @@ reasons:
     - With O(state=present) and O(state=observed) these are V(nginx_is_missing) and the like, V(restart_asked_for),
       V(configuration_differs), V(not_loaded) (the certificate, the trust or the configuration is not noted as loaded),
       V(not_running), V(another_certificate_served) and V(serves_no_site) (our file is taken away).
-    - With O(state=absent) V(present), with O(state=forgotten) V(noted).
+    - With O(state=absent) V(present), with O(state=forgotten) V(noted), with O(state=drained) V(connections_ended).
   type: list
   elements: str
   returned: success
+connections:
+  description: What became of the open connections.
+  type: dict
+  returned: with O(state=drained), and when something was loaded and O(spare) is false
+  contains:
+    ended:
+      description: How many were ended, because the certificate that opened them is not trusted any more.
+      type: int
+    spared:
+      description: How many others go on.
+      type: int
+    seconds:
+      description: How long that took.
+      type: float
+    restarted:
+      description: Whether the endpoint had to be restarted for it, with all of its connections.
+      type: bool
 """
 
 from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python

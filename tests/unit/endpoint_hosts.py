@@ -178,7 +178,8 @@ while true; do sleep 0.05; done
 REAL_PROGRAM = """\
 #!/bin/bash
 case "$1" in
--V) echo "configure arguments: --prefix=ROOT --conf-path=nginx.conf --pid-path=other.pid" >&2 ;;
+-V) echo "configure arguments: --prefix=ROOT --conf-path=nginx.conf --pid-path=other.pid" >&2
+    NGINX -V 2>&1 | grep -o -e '--with-[a-z_]*' >&2 ;;
 *) exec NGINX -p ROOT -c ROOT/nginx.conf "$@" ;;
 esac
 """
@@ -262,6 +263,18 @@ class Host:
 
     def _exchange(self, request: bytes, peer: str, port: int | None, name: str, protocol: str = "http/1.1") -> bytes:
         """Send bytes, and read until nginx closes the connection."""
+        with self.connect(peer, port, name, protocol) as connection:
+            connection.sendall(request)
+            answer = b""
+            while piece := connection.recv(4096):
+                answer += piece
+            return answer
+
+    @contextlib.contextmanager
+    def connect(
+        self, peer: str = "b", port: int | None = None, name: str = "", protocol: str = "http/1.1"
+    ) -> Iterator[ssl.SSLSocket]:
+        """A connection with a peer's client certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -274,11 +287,7 @@ class Host:
         ) as connection:
             # What does not speak HTTP chooses none.
             assert connection.selected_alpn_protocol() in (protocol, None if protocol == "http/1.1" else protocol)
-            connection.sendall(request)
-            answer = b""
-            while piece := connection.recv(4096):
-                answer += piece
-            return answer
+            yield connection
 
 
 class NginxHost(Host):
@@ -379,6 +388,31 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 def _literal(text: str | bytes) -> bytes:
     """A string of a header, shorter than 127 bytes; bytes are what they are."""
     return text if isinstance(text, bytes) else bytes([len(text)]) + text.encode()
+
+
+@contextlib.contextmanager
+def endless_upstream() -> Iterator[int]:
+    """A server whose answer never ends: a byte every tenth of a second; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer(connection: socket.socket) -> None:
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\n\r\n")
+                while True:
+                    connection.sendall(b".")
+                    time.sleep(0.1)
+
+        def work() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=answer, args=server.accept()[:1], daemon=True).start()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An upstream on 127.0.0.1:8080 that takes its time: a body that comes in 20 pieces over five seconds."""
+"""An upstream on 127.0.0.1:8080 that takes its time: a body comes in 20 pieces over five seconds, or never ends."""
 
 import http.server
 import time
@@ -13,6 +13,12 @@ class Slow(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.send_response(200)
+        if self.path == "/endless":
+            self.send_header("X-Accel-Buffering", "no")
+            self.end_headers()
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(1)
         self.send_header("Content-Length", "2000")
         self.end_headers()
         for _piece in range(20):

@@ -10,13 +10,14 @@ import itertools
 import json
 import random
 import subprocess
+import time
 from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 from hosts import address, connect, members, pairs, power
 from load import Load
-from runs import Result, Run, fail, ledger, report, succeed
+from runs import Result, Run, fail, ledger, report, succeed, wait_until
 
 PORT = 8732
 DIRECTORY = "/etc/esync"
@@ -305,4 +306,43 @@ def test_a_breach_leaves_the_pairs_of_the_others_alone() -> None:
     assert requests["new"]
     assert [line for line in failed if not line.startswith("alpha: ") and line.split()[2] != address("alpha")] == []
     assert old in {one["fingerprint"] for one in ledger("alpha")["distrusted"]}
+    settled()
+
+
+def stream(source: str, target: str) -> None:
+    """Begin five answers that never end."""
+    connect(source).check_output(
+        f"for number in 1 2 3 4 5; do setsid curl --silent --no-buffer --insecure --cert {DIRECTORY}/current/client.crt"
+        f" --key {DIRECTORY}/current/client.key --output /root/stream-{target}-$number"
+        f" https://{address(target)}:{PORT}/endless > /dev/null 2>&1 < /dev/null & done"
+    )
+
+
+def streamed(source: str, target: str) -> list[int]:
+    """How many bytes each of them has brought."""
+    sizes = connect(source).run(f"stat --format %s /root/stream-{target}-*").stdout.split()
+    return [int(size) for size in sizes]
+
+
+def test_after_a_compromise_open_connections_end_and_the_others_go_on() -> None:
+    cut, kept = (
+        [("alpha", "bravo"), ("alpha", "charlie"), ("bravo", "alpha")],
+        [("bravo", "charlie"), ("charlie", "bravo")],
+    )
+    for pair in cut + kept:
+        stream(*pair)
+    try:
+        wait_until(lambda: all(len(streamed(*pair)) == 5 and min(streamed(*pair)) > 0 for pair in cut + kept))
+        done = succeed("regenerate", "-e", "esync_compromised=alpha", "-e", "esync_regenerate=alpha")
+        assert "opened with certificates which are not trusted any more" in done.output
+        assert "had to be restarted" not in done.output
+        before = {pair: streamed(*pair) for pair in cut + kept}
+        time.sleep(3)
+        after = {pair: streamed(*pair) for pair in cut + kept}
+        assert [after[pair] for pair in cut] == [before[pair] for pair in cut]
+        for pair in kept:
+            assert all(late > early for late, early in zip(after[pair], before[pair])), pair
+    finally:
+        for name in members():
+            connect(name).run("pkill curl; rm -f /root/stream-*")
     settled()

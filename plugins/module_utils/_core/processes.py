@@ -55,7 +55,7 @@ def listeners(port: int) -> FrozenSet[Tuple[int, str]]:
     found: Set[Tuple[int, str]] = set()
     for pid in _processes() if sockets else []:
         with contextlib.suppress(OSError):
-            found.update((pid, name) for name in sockets.intersection(_open_files(pid)))
+            found.update((pid, name) for name in sockets.intersection(open_files(pid)))
     return frozenset(found)
 
 
@@ -87,7 +87,11 @@ def _sockets(port: int) -> Set[str]:
     return found
 
 
-def _open_files(pid: int) -> List[str]:
+def open_files(pid: int) -> List[str]:
+    """What a process has open, sockets as ``socket:[INODE]``.
+
+    :raises OSError: it is gone, or another user's.
+    """
     found = []
     for number in os.listdir(f"/proc/{pid}/fd"):
         # One that was closed since it was listed, such as the listing itself, hides none of the others.

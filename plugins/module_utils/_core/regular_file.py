@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from typing import BinaryIO, Iterator
 
 
 def read_beginning(path: str, limit: int) -> bytes:
@@ -17,11 +19,19 @@ def read_beginning(path: str, limit: int) -> bytes:
     :param limit: bytes; of a larger file one more is returned.
     :raises OSError: it cannot be read; EINVAL for what is no regular file.
     """
-    # Looked at before it is opened: opening a device can have effects, opening a FIFO can block.
-    _demand_regular(os.stat(path), path)
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        _demand_regular(os.fstat(stream.fileno()), path)
+    with _opened(path) as stream:
         return stream.read(limit + 1)
+
+
+def read_end(path: str, limit: int) -> bytes:
+    """The same of a larger one's end.
+
+    :param limit: bytes.
+    :raises OSError: as above.
+    """
+    with _opened(path) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - limit))
+        return stream.read(limit)
 
 
 def read_file(path: str, limit: int) -> bytes:
@@ -34,6 +44,15 @@ def read_file(path: str, limit: int) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return data
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    # Looked at before it is opened: opening a device can have effects, opening a FIFO can block.
+    _demand_regular(os.stat(path), path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        _demand_regular(os.fstat(stream.fileno()), path)
+        yield stream
 
 
 def _demand_regular(status: os.stat_result, path: str) -> None:

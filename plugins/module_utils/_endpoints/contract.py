@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, Optional, Tuple
+from typing import ClassVar, FrozenSet, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
+
+Caller = Tuple[int, str, int]
+"""One connection: the port that was called, and the address and port of the caller (connections.plain)."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class EndpointSettings:
     :param restart: whether to stop and start the service, whatever it does now.
     :param jitter: seconds to wait at random before a reload, at the most.
     :param timeout: seconds for each command, and for each proof.
+    :param spare: whether connections go on that were opened with a certificate that is not trusted any more.
+    :param withdrawn: address and eSync port of the servers that nobody trusts any more.
+    :param drain: how many seconds after the last reload connections may go on that such a certificate opened.
     """
 
     name: str
@@ -78,6 +84,9 @@ class EndpointSettings:
     restart: bool
     jitter: float
     timeout: float
+    spare: bool = False
+    withdrawn: Tuple[Tuple[str, int], ...] = ()
+    drain: float = 0
 
     @property
     def places(self) -> Tuple[Place, ...]:
@@ -196,6 +205,15 @@ class Endpoint(abc.ABC):
 
         :returns: the fingerprint of the certificate; None if none is served there.
         """
+
+    def trusted_callers(self) -> Mapping[Caller, bool]:
+        """Who has opened connections.
+
+        :returns: of each connection that the product has noted, closed ones too, whether the certificate that it was
+            opened with is trusted now. A product that notes nothing is not asked: whoever is withdrawn is then known by
+            his address only.
+        """
+        return {}
 
     @abc.abstractmethod
     def undo(self, before: Observed, loaded: bool) -> None:

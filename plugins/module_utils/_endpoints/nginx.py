@@ -11,21 +11,24 @@ process that was there before is gone or shutting down, and the certificate that
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import signal
+import ssl
 from functools import cached_property
-from typing import FrozenSet, Optional
+from typing import Dict, FrozenSet, Mapping, Optional, Set
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import processes
+from ansible_collections.esync.mesh.plugins.module_utils._core import connections, names, processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_file
+from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_end, read_file
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
     nginx_configuration,
     places,
     systemd,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
+    Caller,
     Endpoint,
     EndpointSettings,
     Observed,
@@ -39,6 +42,12 @@ _MASTER = "nginx: master process"
 _MAIN_LIMIT = 1 << 20
 _WORKER = "nginx: worker process"
 _LEAVING = "is shutting down"
+_BUNDLE_LIMIT = 64 << 20
+
+_NOTED = re.compile(rb"^([0-9a-f]{40}) ([0-9a-fA-F.:]{2,45}) (\d{1,5}) (\d{1,5})$", re.MULTILINE)
+"""A line of the log of connections: SHA-1 of the caller's certificate, his address and port, the port he called."""
+_NOTED_LIMIT = 32 << 20
+_PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class NginxEndpoint(Endpoint):
@@ -80,7 +89,8 @@ class NginxEndpoint(Endpoint):
         return Observed(missing, self._file.read(), ours)
 
     def render(self, in_force: InForce) -> str:
-        return nginx_configuration.render(self.settings, in_force, places.has_ipv6())
+        notes = "http_auth_request_module" in self._built
+        return nginx_configuration.render(self.settings, in_force, places.has_ipv6(), notes)
 
     def configure(self, text: str) -> None:
         self._file.write(text)
@@ -118,6 +128,25 @@ class NginxEndpoint(Endpoint):
     def served(self, place: Place) -> Optional[str]:
         return places.served(place.port, server_name=place.server_name)
 
+    def trusted_callers(self) -> Mapping[Caller, bool]:
+        found: Dict[Caller, bool] = {}
+        if self.settings.withdrawn:
+            # Who has connected and not yet asked is not noted, and has until the time-out of the old workers.
+            leaving = _sockets_of_leaving(self._master())
+            for one in connections.open_connections():
+                if leaving is None or f"socket:[{one.inode}]" in leaving:
+                    found[one.port, one.peer, one.peer_port] = False
+        path = nginx_configuration.connections_log(self.settings)
+        trusted = _trusted(self.settings.directory) if path else frozenset()
+        for name in (f"{path}.1", path) if path else ():
+            with contextlib.suppress(OSError):
+                for line in _NOTED.finditer(read_end(name, _NOTED_LIMIT)):
+                    fingerprint, address, port, called = (part.decode("ascii") for part in line.groups())
+                    with contextlib.suppress(ValueError):
+                        # A port is used again and again, so the last line counts.
+                        found[int(called), connections.plain(address), int(port)] = fingerprint in trusted
+        return found
+
     def undo(self, before: Observed, loaded: bool) -> None:
         if before.configuration is None:
             self.remove()
@@ -149,8 +178,13 @@ class NginxEndpoint(Endpoint):
         return processes.find_program("nginx")
 
     @cached_property
+    def _built(self) -> str:
+        """How it was built, in its own words."""
+        return processes.run_command([self._binary, "-V"], 10)[2] if self._binary else ""
+
+    @cached_property
     def _pid_file(self) -> str:
-        return pid_file_of(self._binary) if self._binary else ""
+        return pid_file_of(self._built) if self._binary else ""
 
     def _master(self) -> Optional[int]:
         """The master process, or None if it does not run."""
@@ -206,15 +240,33 @@ def _workers(master: int) -> FrozenSet[int]:
     return frozenset(pid for pid, title in titles.items() if title.startswith(_WORKER) and _LEAVING not in title)
 
 
+def _sockets_of_leaving(master: Optional[int]) -> Optional[FrozenSet[str]]:
+    """The sockets of worker processes that only finish what they have begun; None if that cannot be seen here."""
+    found: Set[str] = set()
+    for pid in processes.children_of(master) if master else ():
+        if _LEAVING in processes.title_of(pid):
+            if processes.hides_files(pid):
+                return None
+            with contextlib.suppress(OSError):
+                found.update(processes.open_files(pid))
+    return frozenset(found)
+
+
+def _trusted(directory: str) -> FrozenSet[str]:
+    """The fingerprints of the client certificates in force, as nginx has them: SHA-1."""
+    pem = read_file(os.path.join(directory, names.TRUSTED, "clients.pem"), _BUNDLE_LIMIT).decode("ascii", "replace")
+    ders = [ssl.PEM_cert_to_DER_cert(found) for found in _PEM.findall(pem)]
+    return frozenset(hashlib.sha1(der).hexdigest() for der in ders)
+
+
 def _is_replaced(master: int, before: FrozenSet[int]) -> bool:
     now = _workers(master)
     return bool(now) and not now & before
 
 
-def pid_file_of(binary: str) -> str:
+def pid_file_of(words: str) -> str:
     """Where the master process notes its number: as the main configuration says, else as nginx was built."""
-    _status, _output, said = processes.run_command([binary, "-V"], 10)
-    built = dict(re.findall(r"--(prefix|conf-path|pid-path)=(\S+)", said))
+    built = dict(re.findall(r"--(prefix|conf-path|pid-path)=(\S+)", words))
     prefix = built.get("prefix", "/usr/local/nginx")
     path = built.get("pid-path", "logs/nginx.pid")
     main = os.path.join(prefix, built.get("conf-path", "conf/nginx.conf"))

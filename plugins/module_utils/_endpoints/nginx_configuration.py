@@ -22,6 +22,15 @@ log_format esync_mesh '$remote_addr - $esync_peer [$time_local] "$request" $stat
                       '$ssl_protocol $ssl_client_verify';
 """
 
+_CONNECTIONS = r"""
+# Who has opened which connection, once for each.
+log_format esync_connection '$ssl_client_fingerprint $remote_addr $remote_port $server_port';
+map $connection_requests $esync_is_first {
+    default "";
+    1 1;
+}
+"""
+
 _PROXY = """\
         proxy_http_version 1.1;
         proxy_set_header Host HOST;
@@ -42,11 +51,18 @@ _ANY_NAME = r"^(?:_ $|(\S+) \1\.?(?::[0-9]*)?$)"
 """nginx's ``$host`` and the header Host hold the same name; or neither the request line nor a header holds one."""
 
 
-def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
+def connections_log(settings: EndpointSettings) -> str:
+    """The file in which nginx notes who has opened which connection; empty if there is none."""
+    path = settings.access_log
+    return f"{path.rpartition('/')[0]}/esync-mesh.connections.log" if path.startswith("/") else ""
+
+
+def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, notes: bool) -> str:
     """The complete file: who calls, then one server block for each site.
 
     :param settings: without sites there is one block, on the eSync port.
     :param ipv6: whether nginx can listen on IPv6 here.
+    :param notes: whether nginx can note who has opened a connection, as long as it is open.
     :raises EsyncError: kind ``bad_setting``.
     """
     check_values(settings)
@@ -61,15 +77,18 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
     head += [f"    include {settings.directory}/trusted/clients.map;"] if in_force.peers > 0 else []
     head += ["}"]
     log = "" if settings.access_log == "off" else _LOG_FORMAT
-    blocks = [_block(site, settings, in_force, ipv6) for site in sites]
+    noted = connections_log(settings) if notes else ""
+    log += _CONNECTIONS if noted else ""
+    blocks = [_block(site, settings, in_force, ipv6, noted) for site in sites]
     return "\n".join(head) + "\n" + log + "\n" + "\n".join(blocks)
 
 
-def _block(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool) -> str:
+def _block(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool, noted: str) -> str:
     upstream = site.upstream or ("" if site.root else settings.upstream)
     lines = [f"# Site {site.name}"] if site.name else []
     lines += ["server {"]
     lines += _listen(site, settings, ipv6)
+    lines += _noting(noted) if noted else []
     lines += _certificates(settings)
     lines += _callers(settings, in_force)
     lines += _asked_for(site)
@@ -98,6 +117,24 @@ def _listen(site: Site, settings: EndpointSettings, ipv6: bool) -> List[str]:
         "    underscores_in_headers off;",
         "    ignore_invalid_headers on;",
         f"    access_log {settings.access_log}{log_format};",
+        "",
+    ]
+
+
+def _noting(path: str) -> List[str]:
+    """Note who has opened a connection: before its first answer, because that may go on for as long as it likes."""
+    log = f"access_log {path} esync_connection if=$esync_is_first;"
+    return [
+        "    # Noted so that a connection can be ended whose certificate is not trusted any more: here at the end of",
+        "    # an answer, and below before its beginning.",
+        f"    {log}",
+        "    auth_request /esync/connection;",
+        "    location = /esync/connection {",
+        "        internal;",
+        "        log_subrequest on;",
+        f"        {log}",
+        "        return 204;",
+        "    }",
         "",
     ]
 

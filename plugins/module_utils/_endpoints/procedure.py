@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import FrozenSet, List, Optional, Tuple, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.listener import end_older
@@ -28,6 +28,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place, describe, other_protocol
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.withdrawn import Ended, end_after, end_now
 from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 
 RESTART_ASKED_FOR = "restart_asked_for"
@@ -35,6 +36,7 @@ CONFIGURATION_DIFFERS = "configuration_differs"
 NOT_LOADED = "not_loaded"
 NOT_RUNNING = "not_running"
 ANOTHER_SERVED = "another_certificate_served"
+CONNECTIONS_ENDED = "connections_ended"
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class EndpointOutcome:
     :param reasons: why; empty if nothing was.
     :param before: the configuration that was there.
     :param after: the one that is there now.
+    :param ended: what became of open connections; None: they were not looked at.
     """
 
     reasons: Tuple[str, ...]
     before: str
     after: str
+    ended: Optional[Ended] = None
 
 
 _SOON = 2.0
@@ -63,7 +67,7 @@ def bring_up(driver: Type[Endpoint], settings: EndpointSettings, check: bool = F
     :param check: change nothing, and say why something would be done.
     :raises EsyncError: kinds ``missing_dependency``, ``no_certificate``, ``bad_setting``, ``port_taken``,
         ``configuration_refused``, ``start_failed``, ``stop_failed``, ``reload_command_failed``,
-        ``reload_refused``, or files that cannot be used.
+        ``reload_refused``, ``connections_left``, or files that cannot be used.
     """
     if not driver.is_resident:
         return NOTHING
@@ -78,9 +82,17 @@ def bring_up(driver: Type[Endpoint], settings: EndpointSettings, check: bool = F
     notes.current_fingerprint(settings.directory)
     with Folder.open(settings.directory) as folder, locked(folder):
         plan = _plan(endpoint, folder, check)
-        if plan.outcome.reasons:
-            _load(endpoint, folder, plan)
-        return plan.outcome
+        if not plan.outcome.reasons:
+            return plan.outcome
+        return replace(plan.outcome, ended=_load(endpoint, folder, plan))
+
+
+def drain(driver: Type[Endpoint], settings: EndpointSettings, check: bool = False) -> EndpointOutcome:
+    """End the connections that were opened with certificates which were replaced, once they had their time."""
+    if check or not driver.is_resident:
+        return NOTHING
+    ended = end_after(driver(settings))
+    return replace(NOTHING, reasons=(CONNECTIONS_ENDED,) if ended.ended else (), ended=ended)
 
 
 def take_down(driver: Type[Endpoint], settings: EndpointSettings, reason: str, check: bool = False) -> EndpointOutcome:
@@ -155,7 +167,7 @@ def _reasons(endpoint: Endpoint, observed: Observed, in_force: InForce, text: st
     return reasons
 
 
-def _load(endpoint: Endpoint, base: Folder, plan: _Plan) -> None:
+def _load(endpoint: Endpoint, base: Folder, plan: _Plan) -> Optional[Ended]:
     if plan.observed.processes is not None:
         _claim_ports(endpoint.settings, plan.observed.processes)
     loaded = False
@@ -174,7 +186,12 @@ def _load(endpoint: Endpoint, base: Folder, plan: _Plan) -> None:
     except BaseException:
         endpoint.undo(plan.observed, loaded)
         raise
+    # Not undone if it fails: what is in force is right. Nor noted, so that the next run tries again.
+    ended = None if endpoint.settings.spare else end_now(endpoint)
+    for place in endpoint.settings.places if ended and ended.restarted else ():
+        _prove(endpoint, place, plan)
     notes.write_note(base, endpoint.name, plan.note)
+    return ended
 
 
 def _claim_ports(settings: EndpointSettings, ours: FrozenSet[int]) -> None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -17,6 +17,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places impor
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure import (
     EndpointOutcome,
     bring_up,
+    drain,
     take_down,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
@@ -28,7 +29,11 @@ _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 SPEC: Dict[str, Any] = {
     **SERVER,
     "driver": {"type": "str", "choices": list(ENDPOINTS), "default": "temporary"},
-    "state": {"type": "str", "choices": ["present", "absent", "observed", "forgotten"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "absent", "observed", "forgotten", "drained"],
+        "default": "present",
+    },
     "port": {"type": "int", "default": 8732},
     "address": {"type": "str"},
     "sites": {
@@ -48,6 +53,14 @@ SPEC: Dict[str, Any] = {
     "restart": {"type": "bool", "default": False},
     "jitter": {"type": "float", "default": 0},
     "timeout": {"type": "float", "default": 30},
+    "spare": {"type": "bool", "default": False},
+    "withdrawn": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+    },
+    "drain": {"type": "float", "default": 0},
 }
 
 _SERVES_NO_SITE = "serves_no_site"
@@ -60,10 +73,11 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
 
     :param options: by SPEC.
     :returns: ``changed``, ``reasons`` (why something was done, or would be), ``diff`` in diff mode if the
-        configuration differs, and when it is only observed ``served`` and ``sites``, the certificates served now.
+        configuration differs, ``connections`` (ended, spared, seconds, restarted) if they were looked at, and when it
+        is only observed ``served`` and ``sites``, the certificates served now.
     :raises EsyncError: kinds ``missing_dependency``, ``no_certificate``, ``bad_setting``, ``port_taken``,
         ``configuration_refused``, ``start_failed``, ``stop_failed``, ``reload_command_failed``,
-        ``reload_refused``, or files that cannot be used.
+        ``reload_refused``, ``connections_left``, or files that cannot be used.
     """
     driver, settings, state = ENDPOINTS[options["driver"]], settings_of(options), options["state"]
     if state == "observed":
@@ -74,6 +88,10 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     for outcome in outcomes:
         if context.diff and outcome.before != outcome.after:
             result["diff"] = difference(settings.configuration, outcome.before, outcome.after)
+    looked = [asdict(outcome.ended) for outcome in outcomes if outcome.ended]
+    if looked:
+        result["connections"] = {key: sum(one[key] for one in looked) for key in ("ended", "spared", "seconds")}
+        result["connections"]["restarted"] = any(one["restarted"] for one in looked)
     return result
 
 
@@ -95,13 +113,17 @@ def _served(settings: EndpointSettings) -> Dict[str, Any]:
 
 def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
     """The settings that the options ask for; what is empty is as the product has it."""
-    given = {name: value for name, value in options.items() if name not in ("driver", "state", "sites")}
+    given = {name: value for name, value in options.items() if name not in ("driver", "state", "sites", "withdrawn")}
     for name in ("reload_command", "stop_command", "start_command"):
         given[name] = tuple(given[name])
     product = ENDPOINTS[options["driver"]].product
     for name in ("configuration", "service", "access_log"):
         given[name] = given[name] or getattr(product, name)
-    return EndpointSettings(sites=tuple(_site_of(site) for site in options["sites"]), **given)
+    return EndpointSettings(
+        sites=tuple(_site_of(site) for site in options["sites"]),
+        withdrawn=tuple((one["address"], one["port"]) for one in options["withdrawn"]),
+        **given,
+    )
 
 
 def _site_of(site: Mapping[str, Any]) -> Site:
@@ -160,8 +182,13 @@ def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool)
     return [EndpointOutcome((_NOTED,), "", "")]
 
 
+def _drained(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
+    return [drain(driver, settings, check)]
+
+
 _STATES: Dict[str, Callable[[Type[Endpoint], EndpointSettings, bool], _Outcomes]] = {
     "present": _present,
     "absent": _absent,
     "forgotten": _forgotten,
+    "drained": _drained,
 }

@@ -217,6 +217,7 @@ def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
             server.read["trust"] = {"digest": said["digest"], "entries": server.sent, "distrusted": remembered}
         server.sent, server.told = None, []
     elif step == "endpoint":
+        _absorb_connections(server, said.pop("connections", {}))
         server.endpoint = said
         server.changed = False
     elif step == "probe_listener":
@@ -229,6 +230,12 @@ def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
         _absorb_shared(run, server, said, tag)
     else:
         server.folder = said
+
+
+def _absorb_connections(server: Server, said: Mapping[str, Any]) -> None:
+    """What became of open connections, over all visits."""
+    for key in ("ended", "spared", "restarted") if said.get("ended") else ():
+        server.connections[key] = int(server.connections.get(key, 0)) + int(said[key])
 
 
 def _absorb_probe(server: Server, said: Mapping[str, Any], tag: str | None) -> None:
@@ -285,7 +292,7 @@ def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
     return Plan(
         title=stage.title,
         visits={servers[name].host: made for name, made in visits.items()},
-        seconds=max(steps.probe_seconds(made) for made in visits.values()),
+        seconds=max(steps.waiting_seconds(made) for made in visits.values()),
         batch=_batch(run, visits),
         keep=stage.failure == KEEP,
         check=not run.tests,
@@ -293,12 +300,16 @@ def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
     )
 
 
+_QUIET = ("observed", "drained")
+"""The states of the step endpoint in which nothing reloads."""
+
+
 def _batch(run: Run, visits: Visits) -> int:
     """How many endpoints may reload at the same moment; 0 if none does."""
     reloading = [
         name
         for name, made in visits.items()
-        if any(one.get("step") == "endpoint" and one["options"]["state"] != "observed" for one in made)
+        if any(one.get("step") == "endpoint" and one["options"]["state"] not in _QUIET for one in made)
     ]
     if not reloading or run.check:
         return 0

@@ -29,6 +29,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -68,6 +69,24 @@ def notes_of_alone(run: Run, mesh: Mesh) -> list[str]:
         f"Only {here[0]} was in this run. A mesh is made by one run, on one control node, over the whole group. Where "
         "every host runs the playbook for itself (ansible-pull), each has a ledger of its own, and no server learns of "
         "another."
+    ]
+
+
+def notes_of_connections(run: Run) -> list[str]:
+    """How many connections were ended because of the certificates that opened them."""
+    ended = [one for one in run.servers.values() if one.connections]
+    if not ended:
+        return []
+    counts = [sum(one.connections[key] for one in ended) for key in ("ended", "spared")]
+    restarted = [one.name for one in ended if one.connections["restarted"]]
+    return [
+        f"Connections that were opened with certificates which are not trusted any more: {counts[0]:,} ended at "
+        f"{abbreviated([one.name for one in ended])}, {counts[1]:,} others go on."
+        + (
+            f" The endpoint of {abbreviated(restarted)} had to be restarted for it, with all of its connections."
+            if restarted
+            else ""
+        )
     ]
 
 

@@ -291,6 +291,9 @@ STEPS: Mapping[str, Shape] = {
         reasons=items(text(200), 100),
         served=optional(fingerprint),
         sites=mapping(text(100), optional(fingerprint), 1000),
+        connections=record(
+            "ended spared seconds restarted", ended=number, spared=number, seconds=number, restarted=flag
+        ),
     ),
     "name_resolution_info": record("unresolved", changed=flag, unresolved=mapping(text(300), text(300))),
     "probe_listener": record(changed=flag, pid=number, address=text(100), port=number, fingerprint=fingerprint),

@@ -431,8 +431,8 @@ def retire_in_ledger(run: Run) -> None:
 
 
 def retire(run: Run) -> Visits:
-    """Take them out of everybody's trust, and let the endpoints refuse them."""
-    return stages.exchange(run)
+    """Take them out of everybody's trust, and let the endpoints refuse them. What is connected has a while to end."""
+    return stages.exchange(run, spare=True)
 
 
 def test_refused(run: Run) -> Visits:
@@ -459,11 +459,12 @@ def drops_shared(run: Run) -> bool:
 
 
 def destroy(run: Run) -> Visits:
-    """Destroy the keys, and end the rotation on each server."""
+    """Destroy the keys, end connections that the retired ones opened, and the rotation on each server."""
 
     def retired(server: Server) -> list[Step]:
         server.listening = False
-        made = [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
+        made = [steps.endpoint(server, "drained")] if server.resident else []
+        made += [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
         return [*made, *stages.listener_steps(run, server)]
 
     return stages.visits_of(run, run.present, retired)

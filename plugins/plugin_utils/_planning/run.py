@@ -50,6 +50,8 @@ class Server:
     :param sent_keys: likewise the shared client keys, by name and fingerprint only.
     :param listening: whether its temporary endpoint was started for the test that comes next.
     :param endpoint: what its endpoint has to take up, and serves, as the step ``endpoint`` observed.
+    :param connections: ``ended``, how many were ended because the certificate that opened them is not trusted any more;
+        ``spared``, how many others there were then; ``restarted``, how often the endpoint was restarted for it.
     :param results: of its last test of the pairs. :param refusals: of what must be refused.
     :param calls: to clusters. :param external: to external peers.
     :param refused: of the test that it is refused, until that was concluded.
@@ -75,6 +77,7 @@ class Server:
     sent_keys: dict[str, Any] | None = None
     listening: bool = False
     endpoint: dict[str, Any] | None = None
+    connections: dict[str, int] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)

@@ -220,12 +220,18 @@ def _is_new(run: Run, server: Server) -> bool:
 
 
 def exchange(
-    run: Run, distrust: Sequence[str] = (), serve: str = CURRENT, listen: bool = True, restart: Collection[str] = ()
+    run: Run,
+    distrust: Sequence[str] = (),
+    serve: str = CURRENT,
+    listen: bool = True,
+    restart: Collection[str] = (),
+    spare: bool = False,
 ) -> Visits:
     """Apply the certificates of every other server, and let the endpoints take up what changed.
 
     :param distrust: names that nobody keeps anything of. :param serve: the generation that the endpoint presents.
     :param listen: whether a test follows. :param restart: the servers whose endpoint is stopped and started.
+    :param spare: whether connections go on that were opened with what is not trusted any more.
     """
 
     def exchanged(server: Server) -> list[Step]:
@@ -235,13 +241,13 @@ def exchange(
         if plan.changed and (plan.entries or server.trust):
             made.append(steps.peer_trust(run, server, plan))
             server.changed = True
-        made += endpoint_steps(run, server, server.name in restart)
+        made += endpoint_steps(run, server, server.name in restart, spare)
         return [*made, *(listener_steps(run, server, serve) if listen else ())]
 
     return visits_of(run, run.present, exchanged)
 
 
-def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step]:
+def endpoint_steps(run: Run, server: Server, restart: bool = False, spare: bool = False) -> list[Step]:
     """The resident endpoint, if it has anything to take up."""
     observed, record = server.endpoint, run.ledger.get(server.name)
     # What the last test has shown counts for more than what the host has noted of its last reload.
@@ -250,7 +256,10 @@ def endpoint_steps(run: Run, server: Server, restart: bool = False) -> list[Step
     if not (server.resident and server.read.get("generations") and (differs or restart)):
         return []
     forgotten = [steps.endpoint(server, "forgotten")] if not_loaded else []
-    return [*forgotten, steps.endpoint(server, restart=restart)]
+    # Who loses all trust in this visit; everybody else's connections are known by their certificates only.
+    names = {str(one["peer"]) for one in server.told} - {server.name}
+    withdrawn = [run.ledger[name] for name in sorted(names) if name in run.ledger]
+    return [*forgotten, steps.endpoint(server, restart=restart, spare=spare, withdrawn=withdrawn)]
 
 
 def listener_steps(run: Run, server: Server, serve: str = CURRENT) -> list[Step]:

@@ -160,8 +160,19 @@ def peer_trust(run: Run, server: Server, plan: TrustPlan) -> Step:
 # -- the endpoint ---------------------------------------------------------------------------------------------------
 
 
-def endpoint(server: Server, state: str = "present", restart: bool = False, when: Any = None) -> Step:
-    """Let the resident endpoint load what is in force, or check whether it has."""
+def endpoint(
+    server: Server,
+    state: str = "present",
+    restart: bool = False,
+    when: Any = None,
+    spare: bool = False,
+    withdrawn: Sequence[LedgerRecord] = (),
+) -> Step:
+    """Let the resident endpoint load what is in force, or check whether it has.
+
+    :param spare: whether connections go on that certificates opened which are not trusted any more.
+    :param withdrawn: the servers that lose all trust at this moment.
+    """
     settings = server.settings
     return step(
         "endpoint",
@@ -182,6 +193,9 @@ def endpoint(server: Server, state: str = "present", restart: bool = False, when
         jitter=settings["esync_reload_jitter"],
         timeout=settings["esync_endpoint_timeout"],
         product_version=server.read.get("product_version"),
+        spare=spare,
+        withdrawn=[{"address": one.address, "port": one.port} for one in withdrawn if one.address and one.port],
+        drain=settings["esync_drain_seconds"],
     )
 
 
@@ -300,8 +314,8 @@ def _called(run: Run, server: Server, names: Collection[str]) -> list[dict[str, 
     ]
 
 
-def probe_seconds(steps: Iterable[Step]) -> float:
-    """How long the probes among these steps may take at most, in seconds, by their own time-outs."""
+def waiting_seconds(steps: Iterable[Step]) -> float:
+    """How long these steps may wait for others at most, in seconds, by their own time-outs."""
     total = 0.0
     for one in steps:
         if one.get("step") == "peer_probe":
@@ -309,4 +323,6 @@ def probe_seconds(steps: Iterable[Step]) -> float:
             rounds = -(-len(options["peers"]) // max(1, int(options["concurrency"])))
             calls = 2 * len(options["clusters"]) + 6 * bool(options["refusals"])
             total += (rounds + calls) * (2 * float(options["connect_timeout"]) + float(options["answer_timeout"]))
+        elif one.get("step") == "endpoint" and one["options"]["state"] == "drained":
+            total += float(one["options"]["drain"])
     return total

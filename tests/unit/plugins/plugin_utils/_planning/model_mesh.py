@@ -65,6 +65,7 @@ SETTINGS: dict[str, Any] = {
     "esync_endpoint_timeout": 30,
     "esync_reload_command": [],
     "esync_reload_jitter": 0,
+    "esync_drain_seconds": 60,
 }
 MESH: dict[str, Any] = {
     "esync_trust_model": "pinned",
@@ -83,6 +84,9 @@ MESH: dict[str, Any] = {
     "esync_remove": [],
     "discarding": [],
 }
+
+
+NO_CONNECTIONS = {"ended": 0, "spared": 0, "seconds": 0, "restarted": False}
 
 
 class Broken(Exception):
@@ -259,6 +263,7 @@ class Model:
     calls: dict[str, int] = field(default_factory=dict)
     titles: list[str] = field(default_factory=list)
     pems: dict[str, str] = field(default_factory=dict)
+    connections: dict[str, Any] = field(default_factory=lambda: {**NO_CONNECTIONS})
     now: int = 0
 
     def __post_init__(self) -> None:
@@ -464,6 +469,8 @@ class Model:
         if options["state"] == "forgotten":
             known, host.noted = host.noted, None
             return {"changed": known is not None, "reasons": ["noted"] if known else []}
+        if options["state"] == "drained":
+            return {"changed": False, "reasons": [], "connections": {**self.connections}}
         differs = host.noted != host.in_force() or not host.listening
         observed = check or options["state"] == "observed"
         if not observed and (differs or options["restart"]):
@@ -474,7 +481,8 @@ class Model:
             host.accepted = host.noted[1] if host.reloads or not host.accepted else host.accepted
         reasons = ["differs"] if differs and observed else []
         served = {"served": host.served, "sites": {}} if observed else {}
-        return {"changed": differs and not observed, "reasons": reasons, **served}
+        ended = {} if observed or options["spare"] or not differs else {"connections": {**self.connections}}
+        return {"changed": differs and not observed, "reasons": reasons, **served, **ended}
 
     @property
     def fingerprint_of(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning.observed import mesh_of, notes_of_connections
 
 from .meshes import ALL, applied, assert_settled, fresh, ok
 from .model_mesh import Killed, Model, killed
@@ -136,6 +136,74 @@ def test_a_compromised_server_loses_trust_before_it_gets_new_keys(established: M
     assert trusted_when_made == [False, False]
     assert (run.failures, ok(run), established.works()) == ([], 6, ALL)
     assert old in {one.fingerprint for one in established.ledger["b"].distrusted}
+
+
+def endpoint_steps(model: Model, operation: str, **options: Any) -> tuple[Any, list[tuple[str, str, Any]]]:
+    """The run, and of each step of an endpoint the stage, the host, and the options."""
+    seen = []
+
+    def watch(run: Any, plan: Any) -> None:
+        for host, made in plan.visits.items():
+            seen.extend((plan.title, host, one["options"]) for one in made if one.get("step") == "endpoint")
+
+    return model.stages(model.start(operation, **options), watch), seen
+
+
+@pytest.mark.parametrize(
+    ("operation", "title", "options"),
+    [
+        ("regenerate", "Stop trusting the compromised certificates", {"compromised": ["c"], "regenerate": ["a"]}),
+        ("remove", "Stop trusting the removed servers", {"leaving": ["c"], "remove": ["c"]}),
+    ],
+)
+def test_what_a_withdrawn_server_has_opened_ends_at_once(
+    generation: Any, operation: str, title: str, options: Any
+) -> None:
+    model = fresh(generation, endpoint="nginx")()
+    _run, seen = endpoint_steps(model, operation, **options)
+    withdrawing = [(host, one) for where, host, one in seen if where == title]
+    assert {host for host, _options in withdrawing} >= {"a", "b"}
+    for host, one in withdrawing:
+        assert not one["spare"]
+        # Nobody is cut off from himself.
+        assert one["withdrawn"] == ([{"address": "c.example", "port": 8732}] if host != "c" else [])
+    # Its new certificates are as good as any.
+    later = [one["withdrawn"] for where, _host, one in seen if where != title]
+    assert not any(later)
+
+
+def test_a_server_that_learns_later_of_a_withdrawal_ends_those_connections_then(generation: Any) -> None:
+    model = fresh(generation, endpoint="nginx")()
+    model.hosts["b"].dead = True
+    model.run("remove", leaving=["c"], remove=["c"])
+    model.hosts["b"].dead = False
+    model.names = ("a", "b")
+    _run, seen = endpoint_steps(model, "establish")
+    withdrawn = [(host, one["withdrawn"]) for _title, host, one in seen if one["state"] == "present"]
+    assert withdrawn == [("b", [{"address": "c.example", "port": 8732}])]
+
+
+def test_after_a_rotation_connections_of_the_retired_certificates_have_a_while(generation: Any) -> None:
+    model = fresh(generation, endpoint="nginx")()
+    model.settings = {"esync_drain_seconds": 90}
+    run, seen = endpoint_steps(model, "regenerate")
+    assert run.failures == []
+    spared = {title for title, _host, one in seen if one["spare"]}
+    assert spared == {"Retire the previous certificates"}
+    drained = [(title, host, one["drain"]) for title, host, one in seen if one["state"] == "drained"]
+    assert drained == [("Destroy the keys of the previous certificates", host, 90) for host in "abc"]
+
+
+def test_ended_connections_are_reported(generation: Any) -> None:
+    model = fresh(generation, endpoint="nginx")()
+    run = model.run("remove", leaving=["c"], remove=["c"])
+    assert notes_of_connections(run) == []
+    model = fresh(generation, endpoint="nginx")()
+    model.connections.update(ended=3, spared=1200, restarted=True)
+    run = model.run("remove", leaving=["c"], remove=["c"])
+    (note,) = notes_of_connections(run)
+    assert "6 ended at a and b, 2,400 others go on" in note
+    assert "endpoint of a and b had to be restarted" in note
 
 
 def test_a_removed_server_is_refused_everywhere_before_its_keys_go(established: Model) -> None:

@@ -146,7 +146,9 @@ def test_refusals_are_tried_at_a_peer_that_is_there(established: Model) -> None:
 def test_a_visit_may_take_what_its_probes_may_take(peers: int, clusters: int, refusals: int, seconds: float) -> None:
     options = {"concurrency": 16, "connect_timeout": 10, "answer_timeout": 15}
     probe = steps.step("peer_probe", peers=[{}] * peers, clusters=[{}] * clusters, refusals=["b"] * refusals, **options)
-    assert steps.probe_seconds([{"refuse": "x"}, steps.step("endpoint"), probe]) == seconds
+    loaded, drained = (steps.step("endpoint", state=state, drain=60) for state in ("present", "drained"))
+    assert steps.waiting_seconds([{"refuse": "x"}, loaded, probe]) == seconds
+    assert steps.waiting_seconds([drained, probe]) == seconds + 60
 
 
 @pytest.mark.parametrize(

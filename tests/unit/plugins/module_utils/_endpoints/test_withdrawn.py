@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Answers that never end, through the real nginx: those of callers that are withdrawn do, and no others."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+
+import pytest
+from endpoint_hosts import endless_upstream
+from other_users import needs_root
+
+from ansible_collections.esync.mesh.plugins.module_utils._core import connections
+from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import procedure
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.nginx import NginxEndpoint
+
+pytestmark = needs_root
+REQUEST = b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Streams:
+    """A host with nginx and an endless upstream, and answers under way.
+
+    :param host: with settings that note connections.
+    """
+
+    def __init__(self, host, stack, port):
+        self.host = host
+        self.stack = stack
+        log = host.root / "esync.access.log"
+        host.settings = replace(host.settings, upstream=f"http://127.0.0.1:{port}", access_log=str(log))
+
+    def load(self, **changes):
+        return procedure.bring_up(NginxEndpoint, replace(self.host.settings, **changes)).ended
+
+    def open(self, peer, request=REQUEST):
+        connection = self.stack.enter_context(self.host.connect(peer))
+        connection.settimeout(5)
+        connection.sendall(request)
+        answer = b"" if request else b"\r\n.\r\n"
+        while b"\r\n.\r\n" not in answer:
+            piece = connection.recv(4096)
+            assert piece, answer
+            answer += piece
+        return connection
+
+    def drain(self, seconds):
+        settings = replace(self.host.settings, drain=seconds)
+        return procedure.drain(NginxEndpoint, settings)
+
+
+def goes_on(connection):
+    """Whether another byte of the answer comes."""
+    with contextlib.suppress(OSError):
+        # What has arrived before does not count.
+        connection.settimeout(0.01)
+        while connection.recv(4096):
+            pass
+    with contextlib.suppress(OSError):
+        connection.settimeout(2)
+        return bool(connection.recv(1))
+    return False
+
+
+@pytest.fixture
+def streams(real_host):
+    with endless_upstream() as port, contextlib.ExitStack() as stack:
+        real_host.trust("b", "c")
+        made = Streams(real_host, stack, port)
+        made.load()
+        yield made
+
+
+def test_answers_to_a_withdrawn_certificate_end_and_others_go_on(streams):
+    kept = [streams.open("b") for _ in range(5)]
+    cut = [streams.open("c") for _ in range(5)]
+    streams.host.trust("b")
+    ended = streams.load()
+    # The connections of the proof itself may not be quite gone.
+    assert ended.ended == 5 and ended.spared >= 5 and not ended.restarted
+    assert [goes_on(one) for one in cut] == [False] * 5
+    assert [goes_on(one) for one in kept] == [True] * 5
+
+
+def test_a_connection_that_asked_for_something_short_first_is_known_too(streams):
+    health = b"GET /esync/health HTTP/1.1\r\nHost: a\r\n\r\n"
+    connection = streams.open("c", b"")
+    connection.sendall(health)
+    assert b"200 OK" in connection.recv(4096)
+    connection.sendall(REQUEST)
+    assert connection.recv(4096)
+    streams.host.trust("b")
+    assert streams.load().ended == 1
+    assert not goes_on(connection)
+
+
+def test_who_has_connected_and_not_asked_yet_cannot_wait_for_the_withdrawal(streams):
+    waiting = streams.open("c", b"")
+    kept = streams.open("b")
+    streams.host.trust("b")
+    # Not of its address: both are of the same here, and the one that is noted goes on.
+    streams.load(withdrawn=(("192.0.2.1", 1),))
+    with contextlib.suppress(OSError):
+        waiting.sendall(REQUEST)
+    assert not goes_on(waiting)
+    assert goes_on(kept)
+
+
+def test_without_notes_the_address_has_to_do(streams):
+    streams.host.settings = replace(streams.host.settings, access_log="off")
+    streams.load()
+    both = [streams.open("b"), streams.open("c")]
+    streams.host.trust("b")
+    assert streams.load(withdrawn=(("localhost", 1),)).ended == 2
+    assert not any(goes_on(one) for one in both)
+
+
+def test_after_a_planned_rotation_connections_have_a_while(streams):
+    old, other = streams.open("c"), streams.open("b")
+    streams.host.trust("b")
+    assert streams.load(spare=True) is None
+    assert goes_on(old)
+    began = time.monotonic()
+    outcome = streams.drain(2)
+    assert time.monotonic() - began > 0.5
+    assert (outcome.reasons, outcome.ended.ended, outcome.ended.restarted) == (("connections_ended",), 1, False)
+    assert not goes_on(old)
+    assert goes_on(other)
+
+
+def test_nobody_waits_for_connections_that_are_not_there(streams):
+    other = streams.open("b")
+    streams.host.trust("b")
+    streams.load(spare=True)
+    began = time.monotonic()
+    outcome = streams.drain(60)
+    assert outcome.reasons == () and outcome.ended.spared >= 1
+    assert time.monotonic() - began < 30
+    assert goes_on(other)
+
+
+def test_where_the_kernel_does_not_help_the_endpoint_is_restarted(streams, monkeypatch):
+    cut, kept = streams.open("c"), streams.open("b")
+    master = streams.host.master
+    streams.host.trust("b")
+    # As for a user who may not.
+    monkeypatch.setattr(connections, "end", lambda found: "Operation not permitted")
+    ended = streams.load()
+    assert (ended.ended, ended.spared, ended.restarted) == (1, 0, True)
+    assert streams.host.master not in (None, master)
+    assert not goes_on(cut)
+    assert not goes_on(kept)
+    assert streams.load() is None
+
+
+def test_what_cannot_be_ended_at_all_fails_and_is_tried_again(streams, monkeypatch):
+    cut = streams.open("c")
+    streams.host.trust("b")
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "end", lambda found: "Operation not permitted")
+        patch.setattr(NginxEndpoint, "restart", lambda endpoint: None)
+        with pytest.raises(EsyncError) as caught:
+            streams.load(timeout=2)
+    assert caught.value.kind == "connections_left"
+    assert "Operation not permitted" in str(caught.value)
+    assert streams.load().ended == 1
+    assert not goes_on(cut)
