@@ -48,7 +48,14 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_text(case):
-    assert render(*CASES[case]) == (EXPECTED / f"{case}.conf").read_text()
+    assert render(*CASES[case], notes=True) == (EXPECTED / f"{case}.conf").read_text()
+
+
+def test_an_nginx_that_cannot_note_connections_is_not_asked_to():
+    settings_, in_force, ipv6 = CASES["plain"]
+    assert "auth_request" in render(settings_, in_force, ipv6, notes=True)
+    assert "auth_request" not in render(settings_, in_force, ipv6, notes=False)
+    assert "connections.log" not in render(settings_, in_force, ipv6, notes=False)
 
 
 def test_every_expected_text_is_compared():
@@ -57,13 +64,13 @@ def test_every_expected_text_is_compared():
 
 def test_the_names_of_peers_are_announced_as_long_as_they_fit():
     announced = "ssl_client_certificate /etc/esync/trusted/clients.pem;"
-    assert announced in render(PLAIN, replace(THIS, peers=500), True)
-    assert announced not in render(PLAIN, replace(THIS, peers=501), True)
+    assert announced in render(PLAIN, replace(THIS, peers=500), True, True)
+    assert announced not in render(PLAIN, replace(THIS, peers=501), True, True)
 
 
 def test_nothing_is_rendered_from_what_is_refused():
     with pytest.raises(EsyncError) as caught:
-        render(replace(PLAIN, upstream="http://x; }"), THIS, True)
+        render(replace(PLAIN, upstream="http://x; }"), THIS, True, True)
     assert caught.value.kind == "bad_setting"
 
 
