@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import normal_alt_names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._crypto.key_types import wanted_size
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import (
     CHECKS,
@@ -131,6 +132,11 @@ def setting_problems(host: str, settings: Mapping[str, Any]) -> Iterator[EsyncEr
     if not is_ip_address(listening):
         cause = f"esync_listen_address is {listening!r}, which is no IP address"
         yield EsyncError(cause, "Correct esync_listen_address of this host", kind="bad_setting", server=host)
+    if "esync_key_type" in settings:
+        try:
+            wanted_size(settings["esync_key_type"], settings.get("esync_key_size"))
+        except EsyncError as error:
+            yield EsyncError(error.cause, error.remedy, kind=error.kind, server=host)
     for name in settings.get("esync_subject_alt_names") or ():
         try:
             normal_alt_names((name,))

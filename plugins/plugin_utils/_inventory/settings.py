@@ -87,6 +87,8 @@ class Reader:
     def value(self, host: str, name: str, default: Any = None) -> Any:
         """One variable of a host.
 
+        :returns: the default for a variable that is not set, and for one that null takes back from a group: only a setting
+            that has no default can be taken back.
         :raises EsyncError: kind ``bad_variable``.
         """
         variables = self.variables(host)
@@ -101,7 +103,9 @@ class Reader:
         if any(mark in str(value) for mark in ("{{", "{%")):
             why = "it cannot be evaluated, as a rule because a variable in it is not defined"
             raise unreadable(host, name, why)
-        if value is None and None not in self.specs.get(name, {}).get("choices", ()):
+        if value is None:
+            if name in self.specs and name not in self.defaults and name not in SECRET:
+                return default
             raise unreadable(host, name, "it has no value")
         return value
 
@@ -116,14 +120,15 @@ class Reader:
             if name in SECRET or name not in self.variables(host):
                 continue
             try:
-                found[name] = self._typed(host, name)
+                value = self.value(host, name)
+                if value is not None:
+                    found[name] = self._typed(host, name, value)
             except EsyncError as error:
                 errors.append(error)
         raise_all(errors)
         return found
 
-    def _typed(self, host: str, name: str) -> Any:
-        value = self.value(host, name)
+    def _typed(self, host: str, name: str, value: Any) -> Any:
         spec = {"type": "path"} if name in CONTROL_PATHS else _plain_spec(self.specs[name])
         if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str):
             value = self._split(host, name, value)

@@ -76,16 +76,19 @@ def test_what_users_are_offered_is_what_there_is() -> None:
     role = yaml.safe_load((ROOT / "roles/esync/meta/argument_specs.yml").read_text(encoding="utf-8"))
     offered = role["argument_specs"]["main"]["options"]
     fragment = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
-    for types, sizes, null in (
-        # In an inventory a host can only take back its group's size by null.
-        (offered["esync_key_type"], offered["esync_key_size"], [None]),
-        (fragment["key_type"], fragment["key_size"], []),
-        (options.SPEC["key_type"], options.SPEC["key_size"], []),
+    for types, sizes in (
+        (offered["esync_key_type"], offered["esync_key_size"]),
+        (fragment["key_type"], fragment["key_size"]),
+        (options.SPEC["key_type"], options.SPEC["key_size"]),
     ):
         assert types["choices"] == list(KEY_TYPES)
         assert types["default"] == key_types.DEFAULT
-        assert sizes["choices"] == [*key_types.SIZES, *null] == [256, 384, 2048, 3072, 4096, *null]
         assert "default" not in sizes
+        described = " ".join(sizes.get("description", [])) or str(sizes["choices"])
+        assert all(str(size) in described for size in key_types.SIZES)
+    # A host can only take back its group's size by null, which no choice can be.
+    assert "choices" not in offered["esync_key_size"]
+    assert fragment["key_size"]["choices"] == options.SPEC["key_size"]["choices"] == [256, 384, 2048, 3072, 4096]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -54,6 +54,14 @@ def test_settings_that_a_host_does_not_have_are_not_missed() -> None:
     assert "esync_endpoint_upstream" in str(error)
 
 
+@pytest.mark.parametrize(("key_type", "size"), [("rsa", 512), ("rsa", 384), ("ecdsa", 3072), ("ed25519", 256)])
+def test_a_key_size_that_the_type_does_not_have_is_refused_before_a_host_is_touched(key_type: str, size: int) -> None:
+    (error,) = setting_problems("a", {"esync_key_type": key_type, "esync_key_size": size})
+    assert (error.server, error.kind) == ("a", "bad_key_type")
+    assert "esync_key_size" in error.cause and str(size) in error.cause and "esync_key_size" in error.remedy
+    assert list(setting_problems("a", {"esync_key_type": key_type})) == []
+
+
 def test_all_alternative_names_that_are_none_are_told() -> None:
     found = list(setting_problems("a", {"esync_subject_alt_names": ["a.example", "b'", "::1", "c; }"]}))
     assert [error.kind for error in found] == ["bad_name", "bad_name"]

@@ -265,12 +265,18 @@ def test_the_nearest_name_is_a_hint_or_nothing() -> None:
     assert nearest("x", ["alpha", "beta"]) == ""
 
 
-@pytest.mark.parametrize(("given", "expected"), [("384", 384), (None, None)])
-def test_null_takes_back_the_key_size_of_a_group(given: Any, expected: Any) -> None:
-    assert read(esync_key_size=given)["esync_key_size"] == expected
-    assert "esync_key_size" not in read()
+@pytest.mark.parametrize("name", sorted(set(SPECS) - set(DEFAULTS) - set(SECRET)))
+def test_null_takes_back_what_a_group_sets_if_there_is_no_default(name: str) -> None:
+    assert name not in read(**{name: None})
+    assert reader(a={name: None}).value("a", name, "none") == "none"
 
 
-@pytest.mark.parametrize("given", [512, ""])
-def test_a_key_size_that_no_type_has_is_refused(given: Any) -> None:
-    assert "esync_key_size" in str(refused(esync_key_size=given))
+@pytest.mark.parametrize("name", sorted({*DEFAULTS, *SECRET}))
+def test_nothing_else_can_be_taken_back(name: str) -> None:
+    with pytest.raises(EsyncError, match="it has no value"):
+        reader(a={name: None}).value("a", name)
+
+
+def test_a_key_size_is_a_number() -> None:
+    assert read(esync_key_size="384")["esync_key_size"] == 384
+    assert "esync_key_size" in str(refused(esync_key_size=""))
