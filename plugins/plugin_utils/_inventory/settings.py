@@ -87,8 +87,8 @@ class Reader:
     def value(self, host: str, name: str, default: Any = None) -> Any:
         """One variable of a host.
 
-        :returns: the default for a variable that is not set, and for one that null takes back from a group: only a setting
-            that has no default can be taken back.
+        :returns: the default for a variable that is not set, and for one that null takes back from a group: only a
+            setting that has no default can be taken back.
         :raises EsyncError: kind ``bad_variable``.
         """
         variables = self.variables(host)
