@@ -1,3 +1,7 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 # Two commands do it all: `make mesh` (a mesh of five on this machine) and `make test` (everything that CI runs).
 
 PYTHON ?= python3

@@ -6,12 +6,16 @@
 DOCUMENTATION = r"""
 module: certificate_info
 short_description: Read and validate a server's own certificate sets, and change nothing
+version_added: 0.1.0
 description:
   - Returns the public certificates of every live generation, what is wrong with the files, and what is due.
   - Damaged files are no failure here but returned in RV(problems).
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
   - esync.mesh.sets
 options:
@@ -24,10 +28,12 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Changes nothing in any mode.
+    details: Changes nothing in any mode.
   diff_mode:
     support: none
-    description: There is nothing to compare.
+    details: There is nothing to compare.
+seealso:
+  - module: esync.mesh.certificate_set
 """
 
 EXAMPLES = r"""

@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: certificate_set
 short_description: Make, keep, switch and retire a server's own certificate sets
+version_added: 0.1.0
 description:
   - Makes a server set and a client set if there are none, and keeps them if they are sound.
   - A set is a self-signed certificate with its key as C(.crt) and C(.key) (PEM), C(.cer) (DER), C(.pfx) (PKCS#12) and
@@ -19,6 +20,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
   - esync.mesh.sets
   - esync.mesh.web_roots
@@ -92,10 +96,16 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says what would be made, and changes nothing.
+    details: Says what would be made, and changes nothing.
   diff_mode:
     support: full
-    description: Shows generations, fingerprints and dates; never a key.
+    details: Shows generations, fingerprints and dates; never a key.
+seealso:
+  - module: esync.mesh.certificate_info
+  - module: esync.mesh.peer_trust
+  - name: Files on the host
+    description: What each file of a set is, and its mode.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/files-on-the-host.md
 """
 
 EXAMPLES = r"""

@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: endpoint
 short_description: Let the endpoint of a server serve the current certificate and trust, and prove that it does
+version_added: 0.1.0
 description:
   - Finds out by itself what lies on the host (the current certificate, the trust in force), and does nothing if the
     endpoint is known to serve it.
@@ -24,6 +25,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
 options:
   driver:
@@ -173,10 +177,16 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says what would be done, and does nothing.
+    details: Says what would be done, and does nothing.
   diff_mode:
     support: full
-    description: Shows the configuration.
+    details: Shows the configuration.
+seealso:
+  - module: esync.mesh.probe_listener
+  - module: esync.mesh.peer_trust
+  - name: Endpoints
+    description: What listens on the eSync port, and how to attach a service of your own.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/endpoint.md
 """
 
 EXAMPLES = r"""

@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: exchange_folder
 short_description: Put a server's certificates into a folder, to be copied elsewhere
+version_added: 0.1.0
 description:
   - Makes a folder on the host with the server's public certificates of every live generation, and a manifest with its
     name, its address and the fingerprints, in groups of four digits, to be compared by telephone.
@@ -16,6 +17,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
   - esync.mesh.web_roots
 options:
@@ -48,10 +52,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether the folder would be made.
+    details: Says whether the folder would be made.
   diff_mode:
     support: none
-    description: The fingerprints are returned.
+    details: The fingerprints are returned.
+seealso:
+  - module: esync.mesh.exchange_folder_info
+  - name: Certificates that travel in a folder
+    description: How two meshes without a common control node exchange certificates.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/apply.md
 """
 
 EXAMPLES = r"""

@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: exchange_folder_info
 short_description: Read and validate a folder with the certificate sets of other servers, and change nothing
+version_added: 0.1.0
 description:
   - Reads a folder on the host into which the sets of other servers were copied by hand, or by
     M(esync.mesh.exchange_folder) elsewhere.
@@ -16,6 +17,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
   - esync.mesh.web_roots
 options:
@@ -33,10 +37,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Changes nothing in any mode.
+    details: Changes nothing in any mode.
   diff_mode:
     support: none
-    description: There is nothing to compare.
+    details: There is nothing to compare.
+seealso:
+  - module: esync.mesh.exchange_folder
+  - name: Certificates that travel in a folder
+    description: How two meshes without a common control node exchange certificates.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/apply.md
 """
 
 EXAMPLES = r"""

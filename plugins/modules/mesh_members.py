@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mesh_members
 short_description: Validate who is in the mesh, before any host is touched
+version_added: 0.1.0
 description:
   - Reads the members from an inventory group, never from the hosts of the run,
     so that a limited run changes nobody's trust.
@@ -19,6 +20,9 @@ description:
   - Runs on the control node and touches no host.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.control_node
 options:
   group:
     description: The inventory group that is the mesh; the default is the setting C(esync_group).
@@ -26,10 +30,15 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Changes nothing in any mode.
+    details: Changes nothing in any mode.
   diff_mode:
     support: none
-    description: There is nothing to compare.
+    details: There is nothing to compare.
+seealso:
+  - module: esync.mesh.mesh_plan
+  - name: Establish
+    description: What is validated before any host is touched.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/establish.md
 """
 
 EXAMPLES = r"""

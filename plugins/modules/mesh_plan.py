@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mesh_plan
 short_description: Plan the next stage of an operation, for all servers at once
+version_added: 0.1.0
 description:
   - An operation is a table of stages. A stage is one plan on the control node and one visit to each host,
     M(esync.mesh.visit).
@@ -19,6 +20,9 @@ description:
   - Runs on the control node and touches no host. The role C(esync.mesh.esync) calls it.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.control_node
 options:
   operation:
     description: The operation that begins; by default the one that has begun continues.
@@ -35,10 +39,16 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Plans everything and writes no ledger.
+    details: Plans everything and writes no ledger.
   diff_mode:
     support: full
-    description: Shows what changes in the ledger, without the certificates themselves.
+    details: Shows what changes in the ledger, without the certificates themselves.
+seealso:
+  - module: esync.mesh.visit
+  - module: esync.mesh.mesh_report
+  - name: The ledger
+    description: What the control node records.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/ledger.md
 """
 
 EXAMPLES = r"""

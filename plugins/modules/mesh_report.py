@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mesh_report
 short_description: End an operation with its verdict, and fail if the mesh does not hold
+version_added: 0.1.0
 description:
   - Shows the verdict in the terminal, as a matrix up to 30 servers, with every cause once.
   - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
@@ -19,6 +20,9 @@ description:
     M(esync.mesh.visit) returned.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.control_node
 options:
   plan:
     description: The name under which the last result of M(esync.mesh.mesh_plan) was registered.
@@ -31,10 +35,18 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Only a repair tests in check mode, and its report fails nothing then; the others write no report.
+    details: Only a repair tests in check mode, and its report fails nothing then; the others write no report.
   diff_mode:
     support: none
-    description: The report is a result, not a state.
+    details: The report is a result, not a state.
+seealso:
+  - module: esync.mesh.mesh_plan
+  - name: The reports
+    description: The files of a report and their formats.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/reports.md
+  - name: Diagnosis
+    description: Every cause of a failed pair, and what to do.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/diagnosis.md
 """
 
 EXAMPLES = r"""

@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: peer_probe
 short_description: Test mutual TLS from this server to many peers at once
+version_added: 0.1.0
 description:
   - Connects to every peer with TLS 1.2 or later, compares the served certificate with the exact fingerprints expected,
     and exchanges bytes both ways; only then a pair counts as proved.
@@ -14,6 +15,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
 options:
   peers:
@@ -140,10 +144,18 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Tests nothing, because in check mode nobody listens.
+    details: Tests nothing, because in check mode nobody listens.
   diff_mode:
     support: none
-    description: There is nothing to compare.
+    details: There is nothing to compare.
+seealso:
+  - module: esync.mesh.probe_listener
+  - name: Verify
+    description: How a pair is proved.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/verify.md
+  - name: Diagnosis
+    description: Every cause of a failed pair, and what to do.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/diagnosis.md
 """
 
 EXAMPLES = r"""

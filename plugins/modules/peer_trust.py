@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: peer_trust
 short_description: Make a server trust exactly the certificates that it is given
+version_added: 0.1.0
 description:
   - Writes a new trust beside the one in force, complete, and switches to it by the rename of a link.
   - Certificates that the trust in force holds already need not be sent again.
@@ -14,6 +15,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
   - esync.mesh.web_roots
 options:
@@ -93,10 +97,16 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says what would be trusted, and changes nothing.
+    details: Says what would be trusted, and changes nothing.
   diff_mode:
     support: full
-    description: Shows file names and fingerprints.
+    details: Shows file names and fingerprints.
+seealso:
+  - module: esync.mesh.certificate_set
+  - module: esync.mesh.endpoint
+  - name: Files on the host
+    description: What the trust of a server consists of.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/files-on-the-host.md
 """
 
 EXAMPLES = r"""

@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: probe_listener
 short_description: Listen with mutual TLS on the eSync port for the length of a test
+version_added: 0.1.0
 description:
   - Starts a process that presents this server's certificate, demands a pinned client certificate, and answers the test.
   - It ends by itself when all expected peers were served or when its time is up, also if the control node dies.
@@ -13,6 +14,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
 options:
   address:
@@ -43,10 +47,16 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Starts nothing.
+    details: Starts nothing.
   diff_mode:
     support: none
-    description: There is nothing to compare.
+    details: There is nothing to compare.
+seealso:
+  - module: esync.mesh.peer_probe
+  - module: esync.mesh.endpoint
+  - name: Verify
+    description: How a pair is proved.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/verify.md
 """
 
 EXAMPLES = r"""

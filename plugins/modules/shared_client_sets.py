@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: shared_client_sets
 short_description: Read the client sets that a server shares with its peers, and install those of its peers
+version_added: 0.1.0
 description:
   - Only for meshes with C(esync_trust_model=shared_keys). There a server accepts nobody but callers that present one of
     its own client sets, and so it shares them with all of its peers, private keys included.
@@ -18,6 +19,9 @@ description:
 author:
   - The esync.mesh contributors (@esync)
 extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
   - esync.mesh.server
   - esync.mesh.web_roots
 options:
@@ -72,10 +76,16 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether anything would change, and changes nothing.
+    details: Says whether anything would change, and changes nothing.
   diff_mode:
     support: full
-    description: Shows file names and fingerprints.
+    details: Shows file names and fingerprints.
+seealso:
+  - module: esync.mesh.certificate_set
+  - module: esync.mesh.peer_trust
+  - name: Shared client keys
+    description: What it costs to hand client sets to the peers.
+    link: https://github.com/esync-mesh/esync.mesh/blob/main/docs/shared-keys.md
 """
 
 EXAMPLES = r"""

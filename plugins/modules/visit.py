@@ -6,6 +6,7 @@
 DOCUMENTATION = r"""
 module: visit
 short_description: Do several steps on a server in one remote call
+version_added: 0.1.0
 description:
   - Does steps in their order. Each is one of the other modules of this collection, by its name, with its options.
   - The first step that fails ends the visit; what was done before it is returned with the failure.
@@ -15,6 +16,10 @@ description:
     else that a host may return is dropped.
 author:
   - The esync.mesh contributors (@esync)
+extends_documentation_fragment:
+  - esync.mesh.attributes
+  - esync.mesh.attributes.linux
+  - esync.mesh.attributes.mesh_group
 options:
   directory:
     description: The folder of the mesh on the host.
@@ -102,10 +107,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Every step is done in check mode.
+    details: Every step is done in check mode.
   diff_mode:
     support: full
-    description: As each step does; C(diff) is in its result.
+    details: As each step does; C(diff) is in its result.
+seealso:
+  - module: esync.mesh.mesh_plan
+  - module: esync.mesh.mesh_report
 """
 
 EXAMPLES = r"""
