@@ -6,8 +6,9 @@
 
 PYTHON ?= python3
 VENV := .venv
-STAMP := $(VENV)/.installed
-INVENTORY := inventories/local/hosts.yml
+# What running a mesh needs, and what the tests need besides.
+RUNTIME := $(VENV)/.requirements
+STAMP := $(VENV)/.requirements-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -31,12 +32,18 @@ help:
 
 venv: $(STAMP)
 
-$(STAMP): requirements-dev.txt tests/ci/make-venv.sh
-	tests/ci/make-venv.sh $(PYTHON) $(VENV)
+$(RUNTIME): requirements.txt tests/ci/make-venv.sh
+	@tests/ci/make-venv.sh $(PYTHON) $(VENV) requirements.txt
 
-mesh: $(STAMP)
-	$(VENV)/bin/ansible-playbook playbooks/establish-esync.yml -i $(INVENTORY)
-	@echo "The servers' files lie below .mesh/, the ledger in .mesh/ledger, the report is .mesh/report/mesh.html"
+$(STAMP): requirements-dev.txt $(RUNTIME)
+	@tests/ci/make-venv.sh $(PYTHON) $(VENV) requirements-dev.txt
+
+# Tasks that change nothing are left out, so that it fits a screen. Ansible itself ignores an ansible.cfg in a folder that
+# everybody may write.
+mesh: $(RUNTIME)
+	@ANSIBLE_CONFIG=ansible.cfg ANSIBLE_DISPLAY_OK_HOSTS=false $(VENV)/bin/ansible-playbook playbooks/establish-esync.yml
+	@echo "To look at: .mesh/report/mesh.html (the report), .mesh/amsterdam (a server's files), .mesh/ledger (public certificates)"
+	@echo "Next: $(VENV)/bin/ansible-playbook playbooks/check.yml, or your own servers: README.md"
 
 check: $(STAMP)
 	$(PYTHON) tests/ci/run.py lint types unit
@@ -46,7 +53,7 @@ test: $(STAMP)
 
 # A single part, such as `make unit` or `make molecule-default`. The parts chaos and fuzz are
 # short samples of what `make chaos` and `make fuzz` do.
-PARTS := $(filter-out chaos fuzz,$(shell $(PYTHON) tests/ci/run.py --list))
+PARTS := $(filter-out chaos fuzz,$(shell $(PYTHON) tests/ci/run.py --list 2>/dev/null))
 .PHONY: $(PARTS)
 $(PARTS): $(STAMP)
 	$(PYTHON) tests/ci/run.py $@
