@@ -38,10 +38,12 @@ $(RUNTIME): requirements.txt tests/ci/make-venv.sh
 $(STAMP): requirements-dev.txt $(RUNTIME)
 	@tests/ci/make-venv.sh $(PYTHON) $(VENV) requirements-dev.txt
 
-# Tasks that change nothing are left out, so that it fits a screen. Ansible itself ignores an ansible.cfg in a folder that
-# everybody may write.
+# What changes nothing is left out, so that it fits a screen. Without ANSIBLE_CONFIG Ansible would ignore the ansible.cfg of a
+# folder that everybody may write.
+mesh: SHELL := /bin/bash -o pipefail
 mesh: $(RUNTIME)
-	@ANSIBLE_CONFIG=ansible.cfg ANSIBLE_DISPLAY_OK_HOSTS=false $(VENV)/bin/ansible-playbook playbooks/establish-esync.yml
+	@ANSIBLE_CONFIG=ansible.cfg ANSIBLE_DISPLAY_OK_HOSTS=false $(VENV)/bin/ansible-playbook playbooks/establish-esync.yml | \
+	  sed -u '1{/^$$/d}; / : Go on\] /d; /^included: /d' | cat -s
 	@echo "To look at: .mesh/report/mesh.html (the report), .mesh/amsterdam (a server's files), .mesh/ledger (public certificates)"
 	@echo "Next: $(VENV)/bin/ansible-playbook playbooks/check.yml, or your own servers: README.md"
 

@@ -35,7 +35,7 @@ attributes:
     MESH_GROUP = r"""
 attributes:
   action_group:
-    description: Its options can be given once for all modules of the group by C(module_defaults), with C(group/esync.mesh.mesh).
+    description: Options that all modules of the group take can be given once, by C(module_defaults).
     support: full
     membership:
       - esync.mesh.mesh
