@@ -135,6 +135,12 @@ PARTS = {
         packages=["tests/ci/packages-sanity.txt"],
         takes=90,
     ),
+    # The tools by which Galaxy, the community and distributions check a collection.
+    "community": Part(
+        [["tests/ci/community.sh", str(BIN)]],
+        r"^community: [1-9]\d* checks, no finding$",
+        takes=60,
+    ),
     "tarball": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/ci/test_tarball.py"]], PYTEST),
     **{
         f"molecule-{name}": Part(
