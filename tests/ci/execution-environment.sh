@@ -1,4 +1,8 @@
 #!/usr/bin/env bash
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
 # Build an execution environment with the collection, and make a mesh of five in it: execution-environment.sh BIN
 # As root, with podman as in molecule/shared/packages.txt. The base image is made of Debian's packages, not taken from a registry.
 set -euo pipefail
