@@ -26,6 +26,7 @@ from ansible.errors import (
     AnsibleError,
     AnsibleRuntimeError,
 )
+from ansible.release import __version__ as core_version
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._interpreter import (
@@ -48,7 +49,12 @@ _SENT = ("step", "options", "when", "check")
 _CLOSING_SECONDS = 5
 _OPEN_PFX = ("certificate_set", "certificate_info", "shared_client_sets")
 _OPEN_FOLDERS = ("exchange_folder_info", "shared_client_sets")
-_NOT_COMPILED = re.compile("SyntaxError|ImportError|ModuleNotFoundError|AttributeError")
+_NOT_COMPILED = re.compile("SyntaxError|ImportError|ModuleNotFoundError|AttributeError|Current version: ")
+# How Ansible itself ends a module on a Python that it no longer reaches, though ours would do.
+_NOT_REACHED = re.compile(
+    r"requires (?:a minimum of )?Python (?:version )?([0-9]{1,2}\.[0-9]{1,2})\b"
+    r".{0,40} Current version: ([0-9]{1,2}\.[0-9]{1,2}(?:\.[0-9]{1,2})?)"
+)
 # Of any version of Python, Ansible's own part of a module included, which may be newer than ours.
 _ASK_VERSION = f"import sys; print('%d.%d.%d' % tuple(sys.version_info[:3])); print(open('{OS_RELEASE}').read(4096))"
 _INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]{1,250}\Z")
@@ -143,6 +149,7 @@ class ActionModule(Action):
             if _missing(reply, steps, mine):
                 reply = _after_installing(reply, missing, refusal)
         self._refuse_old_python(name, reply, variables)
+        _refuse_unreached_python(name, reply)
         return reply
 
     def _take(
@@ -251,7 +258,7 @@ class ActionModule(Action):
 
         :raises EsyncError: kind ``old_python``.
         """
-        said = str(reply.get("module_stderr") or "") + str(reply.get("module_stdout") or "")
+        said = "".join(str(reply.get(key) or "") for key in ("msg", "module_stderr", "module_stdout"))
         if not reply.get("failed") or reply.get("error") or not _NOT_COMPILED.search(said):
             return
         found = (reply.get("ansible_facts") or {}).get("discovered_interpreter_python")
@@ -318,6 +325,23 @@ class ActionModule(Action):
                 kind="no_pipelining",
                 server=name,
             )
+
+
+def _refuse_unreached_python(name: str, reply: Mapping[str, Any]) -> None:
+    """Say whose limit it is where the Python of a host is new enough for us, and too old for this ansible-core.
+
+    :raises EsyncError: kind ``old_python``.
+    """
+    found = _NOT_REACHED.search(str(reply.get("msg") or ""))
+    if found and reply.get("failed") and not reply.get("error"):
+        raise EsyncError(
+            f"its Python is {found[2]}, and ansible-core {core_version} on the control node needs {found[1]} or later "
+            "on a host",
+            "Set ansible_python_interpreter to a newer Python of the host, with cryptography for it, or run from a "
+            "control node with an older ansible-core (2.19 and earlier reach Python 3.8)",
+            kind="old_python",
+            server=name,
+        )
 
 
 def _limits(plan: Mapping[str, Any], mine: Mapping[str, Any], now: float) -> dict[str, float]:

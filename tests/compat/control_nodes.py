@@ -43,6 +43,9 @@ CORES = {
 }
 """The Pythons of the control node that each ansible-core supports, oldest first (its support matrix)."""
 
+REACH_3_8 = ("2.14", "2.15", "2.16", "2.17", "2.18", "2.19")
+"""Those whose modules run on the oldest Python that hosts may have."""
+
 CACHE = ROOT / ".cache" / "control"
 _WARNED = re.compile(r"^.*(?:\[(?:DEPRECATION )?WARNING\]|\[ERROR\]|esync/mesh/.*Warning: ).*", re.M)
 # What Ansible says of a collection inside of itself, and of every playbook that is called by its collection's name.
@@ -240,6 +243,19 @@ def remove(node: Node) -> None:
     node.proved(2)
 
 
+def refuse_an_old_host(node: Node) -> None:
+    """Where Python 3.8 is, an ansible-core that no longer reaches it says so, and what to do."""
+    old = interpreter("3.8")
+    if old is None or node.cell.core in REACH_3_8:
+        return
+    node.host_settings["a"] = {"ansible_python_interpreter": str(old)}
+    node.write()
+    result = node.run("verify")
+    expect("whether it failed", result.code != 0, True)
+    said = re.search(r"its Python is 3\.8\.\d+, and ansible-core \S+ on the control node needs 3\.\d+", result.prose)
+    expect("whether it says why", bool(said) and "Set ansible_python_interpreter" in result.prose, True)
+
+
 LIFE: Sequence[Callable[[Node], None]] = (
     documents,
     establish,
@@ -248,6 +264,7 @@ LIFE: Sequence[Callable[[Node], None]] = (
     check,
     regenerate,
     remove,
+    refuse_an_old_host,
 )
 
 

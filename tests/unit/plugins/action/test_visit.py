@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.release import __version__
 
 from .conftest import run_play
 
@@ -177,6 +178,34 @@ def test_an_old_python_is_named_with_its_version(tmp_path: Path) -> None:
     assert f"{python}, is 3.6.15, and 3.8 or later is needed" in error["cause"]
     assert error["remedy"].startswith("Install the package python3.11-cryptography ")
     assert "/usr/bin/python3.11 -m venv " in error["remedy"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Ansible requires Python 3.9 or newer on the target. Current version: {0} (default, May  9 2026)",
+        "ansible-core requires a minimum of Python version 3.9. Current version: {0} (default, May  9 2026)",
+    ],
+    ids=["2.20", "2.18"],
+)
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        ("3.8.18", f"its Python is 3.8.18, and ansible-core {__version__} on the control node needs 3.9 or later"),
+        ("3.7.16", "is 3.7.16, and 3.8 or later is needed"),
+    ],
+    ids=["3.8", "3.7"],
+)
+def test_a_python_that_ansible_does_not_reach_is_named_with_whose_limit_it_is(
+    tmp_path: Path, said: str, version: str, cause: str
+) -> None:
+    ended = json.dumps({"failed": True, "msg": said.format(version)})
+    run = visited(
+        tmp_path, interpreter(tmp_path, f"[ \"$1\" = -c ] && echo {version} && exit 0; echo '{ended}'; exit 1")
+    )
+    [error] = run.results["a"]["r_it"]["errors"]
+    assert (error["kind"], error["server"]) == ("old_python", "a")
+    assert cause in error["cause"] and "ansible_python_interpreter" in error["remedy"]
 
 
 def test_what_a_new_python_cannot_compile_is_not_blamed_on_its_age(tmp_path: Path) -> None:
