@@ -12,7 +12,7 @@ STAMP := $(VENV)/.requirements-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test fuzz chaos bench hostile matrix-hosts soak execution-environment docs pictures clean
+.PHONY: help venv mesh check test fuzz chaos bench hostile matrix matrix-control matrix-hosts soak execution-environment docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -22,6 +22,8 @@ help:
 	@echo "make fuzz         feed every reader with 10,000,000 mutated files (SEED=7 EXECUTIONS=10000000; no root)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
+	@echo "make matrix       both halves of it: every control node and every host, a line for each (no root)"
+	@echo "make matrix-control every ansible-core on every Python that it supports and that is here (no root)"
 	@echo "make matrix-hosts one mesh over every Python and cryptography that hosts may have (no root; as many as there are Pythons here)"
 	@echo "make soak         rotate 20 times under load; not one request may fail (no root; needs nginx; takes half an hour)"
 	@echo "make chaos        kill visits, control processes and hosts at every stage, 450 times (as root; it takes hours)"
@@ -73,6 +75,15 @@ bench: $(STAMP)
 # A short sample of it is among the integration tests.
 hostile: $(STAMP)
 	$(VENV)/bin/python tests/integration/hostile.py --runs 500
+
+# Every control node and every kind of host; if one half fails, the other is run all the same (make -k).
+matrix: $(STAMP)
+	$(MAKE) -k matrix-control matrix-hosts
+
+# Every ansible-core on each Python that it supports and that is here, a line for each; two of them are among the tests.
+# More to the point: make matrix-control CONTROL='--core 2.14 --python 3.11'
+matrix-control: $(STAMP)
+	$(VENV)/bin/python tests/compat/control_nodes.py $(CONTROL)
 
 # Every kind of host that this machine has the Python for, a line for each; five of them are among the tests.
 matrix-hosts: $(STAMP)

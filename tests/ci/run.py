@@ -117,6 +117,12 @@ PARTS = {
         packages=["tests/compat/packages.txt"],
         takes=150,
     ),
+    # The oldest and the newest of `make matrix-control`.
+    "control": Part(
+        [[f"{BIN}/python", "tests/compat/control_nodes.py", "--sample"]],
+        r"^control nodes: [1-9]\d* of [1-9]\d* cells passed$",
+        takes=100,
+    ),
     # A short, fixed sample of `make chaos`.
     "chaos": Part(
         [

@@ -11,7 +11,6 @@ warns of fails the cell. One line a cell; `make matrix-control` runs all, the pa
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
+from cells import interpreters  # noqa: E402
 from conftest import Mesh, Result  # noqa: E402 - found by the path above
 from test_control_node import CALLBACK  # noqa: E402
 
@@ -245,7 +245,7 @@ def remove(node: Node) -> None:
 
 def refuse_an_old_host(node: Node) -> None:
     """Where Python 3.8 is, an ansible-core that no longer reaches it says so, and what to do."""
-    old = interpreter("3.8")
+    old = interpreters().get("3.8")
     if old is None or node.cell.core in REACH_3_8:
         return
     node.host_settings["a"] = {"ansible_python_interpreter": str(old)}
@@ -291,22 +291,10 @@ def live(cell: Cell, tarball: Path, work: Path) -> None:
 # -- the cells --------------------------------------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=None)
-def interpreter(python: str) -> Path | None:
-    """The interpreter of a version of Python, that of a command of that name or of pyenv; none: there is none."""
-    kept = sorted(Path.home().glob(f".pyenv/versions/{python}*/bin/python{python}"))
-    for found in (*(str(path) for path in kept), shutil.which(f"python{python}")):
-        probe = "import ensurepip, venv, sys; print('%d.%d' % sys.version_info[:2])"
-        if found:
-            done = subprocess.run([found, "-c", probe], capture_output=True, text=True, check=False)
-            if done.stdout.strip() == python:
-                return Path(found)
-    return None
-
-
 def cells() -> list[Cell]:
-    pairs = [(core, python, interpreter(python)) for core, pythons in CORES.items() for python in pythons]
-    return [Cell(core, python, found) for core, python, found in pairs if found]
+    here = interpreters()
+    pairs = [(core, python) for core, pythons in CORES.items() for python in pythons if python in here]
+    return [Cell(core, python, here[python]) for core, python in pairs]
 
 
 def run(cell: Cell, tarball: Path) -> bool:
@@ -341,7 +329,7 @@ def main() -> int:
         if cell.core in (arguments.core or CORES) and cell.python in (arguments.python or (cell.python,))
     ]
     if arguments.sample:
-        chosen = [chosen[0], chosen[-1]]
+        chosen = [chosen[0], chosen[-1]] if len(chosen) > 1 else []
     with tempfile.TemporaryDirectory(prefix="tarball-") as folder:
         galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))
         execute([galaxy, "collection", "build", str(ROOT), "--output-path", folder])
