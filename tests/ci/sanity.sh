@@ -7,7 +7,6 @@
 set -euo pipefail
 
 bin=$1
-root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

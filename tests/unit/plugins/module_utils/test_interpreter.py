@@ -130,7 +130,7 @@ def test_there_are_three_ways_out_of_everything(release: str, packaged: bool, ve
 
 @pytest.mark.parametrize("release", ["rocky 8", "sles 15", "amazon"])
 def test_those_with_an_old_python_are_told_which_one_their_distribution_has(release: str) -> None:
-    first = _interpreter.ways_out("/usr/bin/python3", "3.6.8", True, RELEASES[release]).split("; or ")[0]
+    first = _interpreter.ways_out("/usr/bin/python3", "3.6.8", True, RELEASES[release]).split("; or ", maxsplit=1)[0]
     version = first.rpartition("python")[2]
     package = _interpreter.package_for(version, RELEASES[release])
     assert package and f"Install the package {package} " in first and first.endswith(f"to /usr/bin/python{version}")
