@@ -22,7 +22,9 @@ command -v "$python" >/dev/null || stop "Install Python 3.11 or later (on Debian
   stop "Python 3.11 or later is needed; $python is $("$python" --version 2>&1). Name another: make PYTHON=/path/to/python3.11 ..."
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   # Debian keeps venv in a package of its own.
-  [ "$(id -u)" -eq 0 ] && [ -x /usr/bin/apt-get ] || stop "Install the package python3-venv (on Debian: apt install python3-venv), then run this again."
+  if [ "$(id -u)" -ne 0 ] || [ ! -x /usr/bin/apt-get ]; then
+    stop "Install the package python3-venv (on Debian: apt install python3-venv), then run this again."
+  fi
   apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends python3-venv
 fi
 

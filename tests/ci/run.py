@@ -102,7 +102,8 @@ PARTS = {
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/integration"]],
         PYTEST,
         packages=["tests/integration/packages.txt"],
-        takes=1000,
+        seconds=2700,
+        takes=1300,
     ),
     "distributions": Part(
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/distributions"]],

@@ -61,11 +61,8 @@ def test_a_connection_is_found_until_it_is_closed(called, listened, shown):
 @needs_root
 @pytest.mark.parametrize(("called", "listened", "shown"), KINDS)
 def test_one_connection_is_ended_and_another_goes_on(called, listened, shown):
-    with connected(called, listened) as (caller, accepted, _), connected(called, listened) as (
-        other,
-        beside,
-        _,
-    ):
+    with connected(called, listened) as (caller, accepted, _server), connected(called, listened) as second:
+        other, beside = second[:2]
         found = at(accepted)
         assert connections.end(found) is None
         assert found[0] not in connections.open_connections()

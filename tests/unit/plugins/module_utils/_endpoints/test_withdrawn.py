@@ -77,8 +77,8 @@ def streams(real_host):
 
 
 def test_answers_to_a_withdrawn_certificate_end_and_others_go_on(streams):
-    kept = [streams.open("b") for _ in range(5)]
-    cut = [streams.open("c") for _ in range(5)]
+    kept = [streams.open("b") for _number in range(5)]
+    cut = [streams.open("c") for _number in range(5)]
     streams.host.trust("b")
     ended = streams.load()
     # The connections of the proof itself may not be quite gone.
