@@ -109,10 +109,12 @@ LEAST = {
     "esync_connect_timeout": 0.1,
     "esync_answer_timeout": 0.1,
     "esync_reload_jitter": 0,
+    "esync_drain_seconds": 0,
 }
 """By setting: the smallest number that makes sense."""
 
-_MOST = 1_000_000
+# Clocks can be wrong by many years.
+_MOST = 1_000_000_000
 
 
 def setting_problems(host: str, settings: Mapping[str, Any]) -> Iterator[EsyncError]:
