@@ -95,7 +95,7 @@ NUMBERS = [name for name, spec in SPECS.items() if spec["type"] in ("int", "floa
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("value", [-1, 10**9, "nan", "-inf"])
+@pytest.mark.parametrize("value", [-1, 10**12, "nan", "-inf"])
 def test_every_number_has_bounds(name: str, value: Any) -> None:
     found, text = refused(a={name: value}, b={name: value})
     assert {kind for _server, kind in found} <= {"bad_setting", "bad_port", "bad_variable"} and name in text
