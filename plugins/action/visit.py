@@ -294,7 +294,7 @@ class ActionModule(Action):
 
         :raises EsyncError: kind ``no_pipelining``.
         """
-        if self.get_shell_option("world_readable_temp", False) and not self._is_piped():
+        if not self._is_piped() and self.get_shell_option("world_readable_temp", False):
             raise EsyncError(
                 "a passphrase is about to be sent, without pipelining Ansible writes it to a temporary file, and it is "
                 "allowed to make that readable for every user on the host",

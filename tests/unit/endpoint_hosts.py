@@ -93,6 +93,9 @@ def settings(directory: Path, port: int, **changes: Any) -> EndpointSettings:
         restart=False,
         jitter=0,
         timeout=5,
+        spare=False,
+        withdrawn=(),
+        drain=0,
     )
     return replace(plain, **changes)
 

@@ -84,9 +84,9 @@ class EndpointSettings:
     restart: bool
     jitter: float
     timeout: float
-    spare: bool = False
-    withdrawn: Tuple[Tuple[str, int], ...] = ()
-    drain: float = 0
+    spare: bool
+    withdrawn: Tuple[Tuple[str, int], ...]
+    drain: float
 
     @property
     def places(self) -> Tuple[Place, ...]:

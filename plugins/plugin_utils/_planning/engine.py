@@ -174,7 +174,7 @@ def _note_what_is_not_loaded(run: Run, visited: Mapping[str, Visited]) -> None:
     wrong = {}
     for server in run.servers.values():
         for result in visited[server.host].results if server.host in visited else ():
-            if result["step"] == "endpoint" and "served" not in result:
+            if result["step"] == "endpoint" and "served" not in result and not result.get("tag"):
                 wrong[server.name] = False
     for found in visited.values():
         for result in found.results:
@@ -218,8 +218,9 @@ def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
         server.sent, server.told = None, []
     elif step == "endpoint":
         _absorb_connections(server, said.pop("connections", {}))
-        server.endpoint = said
-        server.changed = False
+        if not tag:
+            server.endpoint = said
+            server.changed = False
     elif step == "probe_listener":
         server.changed = False
     elif step == "name_resolution_info":

@@ -463,7 +463,7 @@ def destroy(run: Run) -> Visits:
 
     def retired(server: Server) -> list[Step]:
         server.listening = False
-        made = [steps.endpoint(server, "drained")] if server.resident else []
+        made = [steps.drained(server)] if server.resident else []
         made += [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
         return [*made, *stages.listener_steps(run, server)]
 

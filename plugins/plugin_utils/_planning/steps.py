@@ -199,6 +199,11 @@ def endpoint(
     )
 
 
+def drained(server: Server) -> Step:
+    """End the connections that retired certificates opened, once they had their time. It loads nothing."""
+    return {**endpoint(server, "drained"), "tag": "drained"}
+
+
 def can_restart(server: Server) -> bool:
     """Whether its endpoint can be stopped and started from here."""
     settings = server.settings
