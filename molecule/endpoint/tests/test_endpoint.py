@@ -16,7 +16,6 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,6 @@ def own(role: str = "client") -> str:
     return f"--cert {DIRECTORY}/current/{role}.crt --key {DIRECTORY}/current/{role}.key"
 
 
-@lru_cache(maxsize=None)
 def pin(source: str, target: str) -> str:
     """The only certificate that one host accepts of the other, for curl."""
     pinned = f"/run/pinned-{target}.pem"
