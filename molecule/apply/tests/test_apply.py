@@ -13,6 +13,7 @@ import base64
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def inventories() -> None:
     """An inventory for each mesh, which knows nothing of the other."""
     for mesh, endpoint in MESHES.items():
         folder = STATE / mesh
-        folder.mkdir(exist_ok=True)
+        # A run that was killed leaves its ledger, which knows the certificates of hosts that are gone.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         variables = {
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(STATE / "id_ed25519"),
