@@ -83,7 +83,7 @@ def nginx(mesh: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
     directory = str(mesh / NGINX)
     options = {"name": NGINX, "directory": directory, "driver": "nginx", "port": port, "access_log": "off"}
     settings = endpoint.settings_of(ArgumentSpecValidator(endpoint.SPEC).validate(options).validated_parameters)
-    text = render(settings, read_in_force(directory), ipv6=False)
+    text = render(settings, read_in_force(directory), ipv6=False, notes=False)
     (folder / "mesh.conf").write_text(text, encoding="utf-8")
     places = "".join(
         f"    {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
