@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, verdict
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import facts, outcome_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import facts, fails
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import terminal
 
 
@@ -19,7 +19,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import
 class Verdict:
     """What a run says at its end.
 
-    :param lines: for the terminal. :param message: the verdict in short, or why it fails.
+    :param lines: for the terminal, causes included. :param message: the verdict in short, and where the report is.
     :param facts: for the result of the task.
     """
 
@@ -34,8 +34,8 @@ def verdict_of(mesh: Mesh, mode: str, page: str) -> Verdict:
 
     :param mode: ``in_part``, ``all``, ``all_and_fail`` or ``never``, see Run. :param page: the path of the report.
     """
-    outcome = outcome_of(mesh, servers_count=mode == "all_and_fail", must_prove=mode in ("all", "all_and_fail"))
-    failed = outcome.failed and mode != "never"
-    message = outcome.message if failed else f"{verdict(mesh)} The report is {page}"
-    # Ansible prints a failed result once more: so without what stands above it already.
+    wrong = fails(mesh, servers_count=mode == "all_and_fail", must_prove=mode in ("all", "all_and_fail"))
+    failed = wrong and mode != "never"
+    # Ansible prints a failed result once or twice more: so without what stands above it already.
+    message = f"{verdict(mesh)} The report is {page}"
     return Verdict(failed, terminal(mesh), message, {"path": page, **({} if failed else facts(mesh))})

@@ -2,38 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a report means for the play: whether it fails, and with which message."""
+"""What a report means for the play: whether it fails, what got worse, and what it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import NOT_OK, OK, Mesh, summary
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import findings
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import PairLike, statement
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a run.
-
-    :param failed: whether the mesh does not work. :param message: why; empty unless ``failed``.
-    """
-
-    failed: bool
-    message: str
-
-
-def outcome_of(mesh: Mesh, servers_count: bool = False, must_prove: bool = False) -> Outcome:
+def fails(mesh: Mesh, servers_count: bool = False, must_prove: bool = False) -> bool:
     """Decide whether the play fails.
 
     :param servers_count: whether a fault of a server makes it fail. :param must_prove: whether proving nothing does.
     """
-    failed = bool(mesh.wrong_at or mesh.wrong_connections or mesh.wrongly_accepted)
-    failed = failed or (must_prove and mesh.proved_nothing) or (servers_count and bool(mesh.faults))
-    return Outcome(failed, "\n".join(findings(mesh)) if failed else "")
+    wrong = bool(mesh.wrong_at or mesh.wrong_connections or mesh.wrongly_accepted)
+    return wrong or (must_prove and mesh.proved_nothing) or (servers_count and bool(mesh.faults))
 
 
 def broken(mesh: Mesh) -> list[str]:

@@ -93,7 +93,8 @@ def test_a_mesh_that_holds(reports: Any) -> None:
 
 def test_a_failed_pair_fails_the_run_and_names_it(reports: Any) -> None:
     found, mesh = reports[0]["bad"]
-    assert found["failed"] and "a and c." in found["msg"] and "endpoint_not_listening" in found["msg"]
+    assert found["failed"] and found["msg"].startswith("4 of 6 pairs ok, 2 failed. The report is ")
+    assert "endpoint_not_listening" in reports[1] and "endpoint_not_listening" not in found["msg"]
     assert mesh["summary"]["failed"] == 2
     found, mesh = reports[0]["never"]
     assert not found.get("failed") and mesh["summary"]["failed"] == 2
@@ -120,10 +121,10 @@ def test_what_a_stage_found_fails_the_run_beside_a_sound_report(reports: Any) ->
 def test_a_report_that_cannot_be_written_is_told(reports: Any) -> None:
     found, _mesh = reports[0]["unwritable"]
     assert found["failed"] and "/proc/nowhere" in found["msg"] and "esync_report_directory" in found["msg"]
-    # What was found is not lost: on the terminal, in the result, and as what the play fails with.
+    # What was found is not lost: it stands on the terminal, and in the result.
     assert found["summary"]["ok"] == 6
     found, _mesh = reports[0]["bad_and_unwritable"]
-    assert found["failed"] and "a and c." in found["msg"] and "/proc/nowhere" in found["msg"]
+    assert found["failed"] and "4 of 6 pairs ok, 2 failed." in found["msg"] and "/proc/nowhere" in found["msg"]
 
 
 def test_what_tests_nothing_reports_nothing(reports: Any) -> None:

@@ -8,7 +8,9 @@ import pytest
 from probed_meshes import NAMES, all_ok, failed, ok, problem, ring, servers
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import broken, facts, outcome_of, worse_than
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.ending import verdict_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.outcome import broken, facts, fails, worse_than
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import findings
 
 WORKS = assemble(servers(*NAMES), all_ok(NAMES), "temporary")
 BROKEN = assemble(servers(*NAMES), {**all_ok(NAMES), "a": [failed("b"), ok("c")]}, "temporary")
@@ -16,16 +18,21 @@ NOTHING = assemble(servers(*NAMES, **dict.fromkeys("abc", "not_in_run")), {}, "t
 
 
 def test_what_fails_the_play() -> None:
-    assert not outcome_of(WORKS).failed
-    assert outcome_of(BROKEN).failed
-    assert "a -> b: connection_timed_out." in outcome_of(BROKEN).message
+    assert not fails(WORKS)
+    assert fails(BROKEN)
 
 
 def test_a_run_that_proved_nothing_fails_and_says_so() -> None:
-    assert outcome_of(NOTHING, must_prove=True).failed
-    *why, last = outcome_of(NOTHING, must_prove=True).message.splitlines()
+    assert fails(NOTHING, must_prove=True) and not fails(NOTHING)
+    *why, last = findings(NOTHING)
     assert last == "Nothing was proved: 0 of 6 pairs were tested."
     assert "without --limit" in " ".join(why)
+
+
+def test_the_message_of_a_failure_does_not_repeat_what_stands_above_it() -> None:
+    found = verdict_of(BROKEN, "all", "/report/mesh.html")
+    assert found.failed and any("a -> b: connection_timed_out." in line for line in found.lines)
+    assert found.message == "5 of 6 pairs ok, 1 failed. The report is /report/mesh.html"
 
 
 @pytest.mark.parametrize(("before", "worse"), [(["a -> c"], 1), (["a -> b"], 0), ([], 1)])
@@ -35,13 +42,13 @@ def test_only_what_worked_before_can_be_worse(before: list[str], worse: int) -> 
 
 def test_a_fault_of_a_server_counts_only_if_asked_for() -> None:
     mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", problems=[problem("a")])
-    assert not outcome_of(mesh).failed
-    assert outcome_of(mesh, servers_count=True).failed
+    assert not fails(mesh)
+    assert fails(mesh, servers_count=True)
 
 
 def test_a_wrongly_accepted_caller_fails_the_play_whatever_worked_before() -> None:
     mesh = assemble(servers(*NAMES), all_ok(NAMES), "temporary", refusals=ring(none="failed"))
-    assert outcome_of(mesh).failed
+    assert fails(mesh)
     assert [one["present"] for one in facts(mesh)["wrongly_accepted"]] == ["none"]
 
 
