@@ -14,8 +14,12 @@ import socket
 import struct
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.processes import tcp_sockets
+
 _OPEN = frozenset(("01", "04", "05", "08"))
 """The states in which bytes can still go one way or the other: ESTABLISHED, both FIN_WAIT, CLOSE_WAIT."""
+
+_FAMILIES = {"tcp": int(socket.AF_INET), "tcp6": int(socket.AF_INET6)}
 
 # netlink(7), sock_diag(7), and linux/inet_diag.h.
 _NETLINK_SOCK_DIAG = 4
@@ -27,6 +31,8 @@ _ASKED = struct.Struct("=BBBBI48s")
 """struct inet_diag_req_v2: family, protocol, extensions, padding, states as bits, and struct inet_diag_sockid."""
 _FOUND = struct.Struct("=BBBB48sIIIII")
 """struct inet_diag_msg: the family comes first, the inode last."""
+_ENDS = 36
+"""Bytes of struct inet_diag_sockid before the interface and the cookie."""
 
 
 class Connection(NamedTuple):
@@ -47,14 +53,11 @@ class Connection(NamedTuple):
 
 def open_connections() -> List[Connection]:
     """Those of this host that bytes can still go through (proc(5))."""
-    found = []
-    for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
-        with contextlib.suppress(OSError), open(table, encoding="ascii") as stream:
-            for line in stream.readlines()[1:]:
-                fields = line.split()
-                if fields[3] in _OPEN:
-                    found.append(Connection(*_place(fields[1]), *_place(fields[2]), int(family), int(fields[9])))
-    return found
+    return [
+        Connection(*_place(fields[1]), *_place(fields[2]), _FAMILIES[table], int(fields[9]))
+        for table, fields in tcp_sockets()
+        if fields[3] in _OPEN
+    ]
 
 
 def _place(text: str) -> Tuple[str, int]:
@@ -75,13 +78,6 @@ def plain(address: str) -> str:
     return str(mapped or found)
 
 
-def addresses_of(name: str) -> List[str]:
-    """The addresses of a name; none if it has none."""
-    with contextlib.suppress(OSError, UnicodeError, ValueError):
-        return sorted({plain(str(one[4][0]).partition("%")[0]) for one in socket.getaddrinfo(name, None)})
-    return []
-
-
 def end(connections: Iterable[Connection]) -> Optional[str]:
     """Let the kernel end connections; both ends see a reset.
 
@@ -92,21 +88,30 @@ def end(connections: Iterable[Connection]) -> Optional[str]:
         try:
             link = stack.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG))
             link.settimeout(5)
-            wanted = {(one.family, one.inode) for one in connections}
-            for family in sorted({family for family, _inode in wanted}):
+            wanted = {(one.family, _ends(one), one.inode) for one in connections}
+            for family in sorted({one[0] for one in wanted}):
                 for inode, number in list(_numbers(link, family)):
-                    if (family, inode) in wanted:
+                    if (family, number[:_ENDS], inode) in wanted:
                         wrong = _destroy(link, family, number) or wrong
         except OSError as error:
             wrong = error.strerror or str(error)
     return wrong
 
 
+def _ends(one: Connection) -> bytes:
+    """How struct inet_diag_sockid begins: both ports, and both addresses."""
+    mapped = "::ffff:" if one.family == socket.AF_INET6 else ""
+    addresses = [address if ":" in address else mapped + address for address in (one.local, one.peer)]
+    family = socket.AddressFamily(one.family)
+    packed = b"".join(socket.inet_pton(family, address).ljust(16, b"\0") for address in addresses)
+    return struct.pack("!HH", one.port, one.peer_port) + packed
+
+
 def _numbers(link: socket.socket, family: int) -> Iterator[Tuple[int, bytes]]:
     """The open connections: the inode, and how the kernel names the socket.
 
     Its addresses alone would not do: of a connection that has ended meanwhile they find the socket that listens there.
-    The name has a cookie besides.
+    The name has a cookie besides. Nor would the inode: what its process has closed, and still sends, has none.
     """
     states = sum(1 << int(state, 16) for state in _OPEN)
     _send(link, _LIST, _DUMP, _ASKED.pack(family, socket.IPPROTO_TCP, 0, 0, states, bytes(48)))

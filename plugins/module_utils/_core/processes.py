@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, FrozenSet, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
@@ -77,14 +77,16 @@ def hides_files(pid: int) -> bool:
 
 
 def _sockets(port: int) -> Set[str]:
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError), open(table, encoding="ascii") as stream:
+    listening = (fields for _table, fields in tcp_sockets() if fields[3] == "0A")
+    return {f"socket:[{fields[9]}]" for fields in listening if int(fields[1].rpartition(":")[2], 16) == port}
+
+
+def tcp_sockets() -> Iterator[Tuple[str, List[str]]]:
+    """The TCP sockets of this host: the name of the table that has each, ``tcp`` or ``tcp6``, and its fields there."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"/proc/net/{table}", encoding="ascii") as stream:
             for line in stream.readlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    found.add(f"socket:[{fields[9]}]")
-    return found
+                yield table, line.split()
 
 
 def open_files(pid: int) -> List[str]:

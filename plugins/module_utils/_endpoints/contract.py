@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, Mapping, Optional, Tuple
+from typing import ClassVar, FrozenSet, Mapping, Optional, Sequence, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
@@ -206,12 +207,12 @@ class Endpoint(abc.ABC):
         :returns: the fingerprint of the certificate; None if none is served there.
         """
 
-    def trusted_callers(self) -> Mapping[Caller, bool]:
-        """Who has opened connections.
+    def trusted_callers(self, calls: Sequence[Connection]) -> Mapping[Caller, bool]:
+        """Whether the certificates are trusted now that connections were opened with.
 
-        :returns: of each connection that the product has noted, closed ones too, whether the certificate that it was
-            opened with is trusted now. A product that notes nothing is not asked: whoever is withdrawn is then known by
-            his address only.
+        :param calls: the open connections to the ports of the endpoint.
+        :returns: what the product has noted, of closed connections too. By default it notes nothing: of a caller that
+            is withdrawn only the address is known then.
         """
         return {}
 

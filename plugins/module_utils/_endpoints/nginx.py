@@ -17,9 +17,10 @@ import re
 import signal
 import ssl
 from functools import cached_property
-from typing import Dict, FrozenSet, Mapping, Optional, Set
+from typing import Dict, FrozenSet, Mapping, Optional, Sequence, Set
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import connections, names, processes
+from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_end, read_file
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
@@ -128,12 +129,12 @@ class NginxEndpoint(Endpoint):
     def served(self, place: Place) -> Optional[str]:
         return places.served(place.port, server_name=place.server_name)
 
-    def trusted_callers(self) -> Mapping[Caller, bool]:
+    def trusted_callers(self, calls: Sequence[Connection]) -> Mapping[Caller, bool]:
         found: Dict[Caller, bool] = {}
         if self.settings.withdrawn:
             # Who has connected and not yet asked is not noted, and has until the time-out of the old workers.
             leaving = _sockets_of_leaving(self._master())
-            for one in connections.open_connections():
+            for one in calls:
                 if leaving is None or f"socket:[{one.inode}]" in leaving:
                     found[one.port, one.peer, one.peer_port] = False
         path = nginx_configuration.connections_log(self.settings)

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import FrozenSet, List, Tuple
 
+from ansible_collections.esync.mesh.plugins.module_utils._connection.resolution import NotResolved, resolve
 from ansible_collections.esync.mesh.plugins.module_utils._core import connections, layout, processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -66,7 +67,9 @@ def end_now(endpoint: Endpoint) -> Ended:
 def end_after(endpoint: Endpoint) -> Ended:
     """The same for what was replaced as planned: it may go on for a while after the reload, and nothing is stopped."""
     began = time.monotonic()
-    processes.wait_until(lambda: not _sorted(endpoint)[0], _time_left(endpoint))
+    wrong, _others = _sorted(endpoint)
+    processes.wait_until(lambda: not _left(wrong), _time_left(endpoint))
+    # Once more, because who had not asked for anything yet was not known.
     wrong, others = _sorted(endpoint)
     connections.end(wrong)
     left = _left(wrong)
@@ -89,22 +92,21 @@ def _sorted(endpoint: Endpoint) -> Tuple[List[Connection], List[Connection]]:
     settings = endpoint.settings
     ports = {place.port for place in settings.places}
     found = connections.open_connections()
-    if not any(one.port in ports for one in found) and not settings.withdrawn:
-        return [], []
-    trusted = endpoint.trusted_callers()
-    withdrawn = [(frozenset(connections.addresses_of(name)), port) for name, port in settings.withdrawn]
-    wrong: List[Connection] = []
-    others: List[Connection] = []
-    for one in found:
-        calls = any(one.peer in addresses and one.peer_port == port for addresses, port in withdrawn)
-        if one.port in ports:
-            known = trusted.get((one.port, one.peer, one.peer_port))
-            is_wrong = any(one.peer in addresses for addresses, _port in withdrawn) if known is None else not known
-            (wrong if is_wrong else others).append(one)
-        elif calls:
-            # Opened by a service of this host, to a server that is withdrawn.
-            wrong.append(one)
-    return wrong, others
+    calls = [one for one in found if one.port in ports]
+    places = {(one, port) for name, port in settings.withdrawn for one in _addresses_of(name, settings.timeout)}
+    away = {address for address, _port in places}
+    trusted = endpoint.trusted_callers(calls) if calls else {}
+    is_trusted = {one: trusted.get((one.port, one.peer, one.peer_port), one.peer not in away) for one in calls}
+    # Opened by services of this host, to a server that is withdrawn.
+    own = [one for one in found if one.port not in ports and (one.peer, one.peer_port) in places]
+    return [*(one for one in calls if not is_trusted[one]), *own], [one for one in calls if is_trusted[one]]
+
+
+def _addresses_of(name: str, waited: float) -> FrozenSet[str]:
+    try:
+        return frozenset(connections.plain(str(one[4][0]).partition("%")[0]) for one in resolve(name, 0, waited))
+    except NotResolved:
+        return frozenset()
 
 
 def _left(wrong: List[Connection]) -> List[Connection]:

@@ -91,6 +91,22 @@ def test_of_a_connection_that_has_ended_meanwhile_the_listening_socket_is_left(c
 
 
 @needs_root
+def test_of_connections_that_their_process_has_closed_only_the_one_is_ended():
+    with connected("127.0.0.1", "127.0.0.1") as first, connected("127.0.0.1", "127.0.0.1") as second:
+        ports = [[one.getsockname()[1] for one in pair[:2]] for pair in (first, second)]
+        first[1].close()
+        second[1].close()
+        closed = [
+            next(one for one in connections.open_connections() if [one.peer_port, one.port] == pair) for pair in ports
+        ]
+        # Nothing but their addresses tells them apart.
+        assert [one.inode for one in closed] == [0, 0]
+        assert connections.end(closed[:1]) is None
+        left = connections.open_connections()
+        assert closed[0] not in left and closed[1] in left
+
+
+@needs_root
 def test_who_may_not_end_connections_is_told(tmp_path):
     with connected("127.0.0.1", "127.0.0.1") as (caller, accepted, _server):
         found = at(accepted)
@@ -110,9 +126,3 @@ def test_who_may_not_end_connections_is_told(tmp_path):
 )
 def test_addresses_are_compared_in_one_form(given, compared):
     assert connections.plain(given) == compared
-
-
-def test_addresses_of_names():
-    assert "127.0.0.1" in connections.addresses_of("localhost")
-    assert connections.addresses_of("::ffff:127.0.0.1") == ["127.0.0.1"]
-    assert connections.addresses_of("no.such.name.invalid") == []

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from dataclasses import replace
 
@@ -118,6 +119,18 @@ def test_without_notes_the_address_has_to_do(streams):
     streams.host.trust("b")
     assert streams.load(withdrawn=(("localhost", 1),)).ended == 2
     assert not any(goes_on(one) for one in both)
+
+
+def test_what_this_host_has_opened_to_a_withdrawn_server_ends_and_to_others_goes_on(streams):
+    with socket.create_server(("127.0.0.1", 0)) as withdrawn, socket.create_server(("127.0.0.1", 0)) as other:
+        calls = [socket.create_connection(server.getsockname(), 5) for server in (withdrawn, other)]
+        with calls[0], calls[1], withdrawn.accept()[0], other.accept()[0] as answering:
+            streams.host.trust("b")
+            assert streams.load(withdrawn=(("localhost", withdrawn.getsockname()[1]),)).ended == 1
+            with pytest.raises(OSError):
+                calls[0].recv(1)
+            answering.sendall(b"x")
+            assert calls[1].recv(1) == b"x"
 
 
 def test_after_a_planned_rotation_connections_have_a_while(streams):
