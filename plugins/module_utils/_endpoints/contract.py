@@ -227,3 +227,27 @@ class Endpoint(abc.ABC):
     @abc.abstractmethod
     def remove(self) -> None:
         """Take away what :meth:`configure` wrote. Nothing takes that up yet."""
+
+
+def not_installed(product: str, server: str) -> EsyncError:
+    """The error of a product that is not there. :param product: as it and its package are called."""
+    return EsyncError(
+        f"{product} is not installed",
+        f"Install the host's own package {product}, or set esync_install_dependencies to true",
+        kind="missing_dependency",
+        server=server,
+    )
+
+
+def configuration_refused(product: str, words: str, settings: EndpointSettings, remedy: str = "") -> EsyncError:
+    """The error of a configuration that a product does not take.
+
+    :param words: those of the product. :param remedy: if it is another than to correct what they name.
+    """
+    return EsyncError(
+        f"{product} refuses its configuration: {words}",
+        remedy or "Correct what it names; until then it goes on with what it had, and our file is left as it was",
+        kind="configuration_refused",
+        server=settings.name,
+        path=settings.configuration,
+    )

@@ -12,7 +12,6 @@ import signal
 from typing import Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
-from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import haproxy_configuration, places, systemd
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
     Endpoint,
@@ -27,9 +26,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.own_service 
     pid_file_of,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
-
-_OLDEST = (2, 4)
-"""Before it, HAProxy finds no key beside a certificate under the names that ours have."""
 
 # What it goes on to say stands in further lines, indented.
 _COMPLAINT = re.compile(r"^\[(?:ALERT|EMERG)\] .*? : (.+(?:\n .*)*)$", re.MULTILINE)
@@ -61,7 +57,11 @@ class HaproxyEndpoint(Endpoint):
             settings,
             Program(
                 name=self.name,
+                label="HAProxy",
                 binary=self._binary,
+                # Before it, HAProxy finds no key beside a certificate under the names that ours have.
+                oldest=(2, 4),
+                otherwise="nginx",
                 foreground=common,
                 background=[*common, "-D"],
                 reload=signal.SIGUSR2,
@@ -84,22 +84,7 @@ class HaproxyEndpoint(Endpoint):
         self._service.configure(text)
 
     def validate(self) -> None:
-        if not os.path.lexists(self.settings.configuration):
-            return
-        version = self._version()
-        if version and version < _OLDEST:
-            raise self._refused(
-                f"it is version {'.'.join(map(str, version))}, and 2.4 or newer is needed",
-                "Install a newer one, or set esync_endpoint to nginx",
-            )
-        status, output, said = processes.run_command(
-            [str(self._binary), "-c", "-f", self.settings.configuration], self.settings.timeout
-        )
-        if status != 0:
-            words = words_of(said or output) or processes.outcome_of(status, self.settings.timeout)
-            raise self._refused(
-                words, "Correct what it names; until then it goes on with what it had, and our file is left as it was"
-            )
+        self._service.validate(self._version, self._refusal)
 
     def reload(self) -> None:
         self._service.reload()
@@ -116,19 +101,17 @@ class HaproxyEndpoint(Endpoint):
     def remove(self) -> None:
         self._service.remove()
 
-    def _refused(self, words: str, remedy: str) -> EsyncError:
-        return EsyncError(
-            f"HAProxy refuses its configuration: {words}",
-            remedy,
-            kind="configuration_refused",
-            server=self.settings.name,
-            path=self.settings.configuration,
-        )
-
     def _version(self) -> Optional[Tuple[int, ...]]:
         _status, output, _said = processes.run_command([str(self._binary), "-v"], self.settings.timeout)
         found = re.match(r"HA-?Proxy version (\d+)\.(\d+)", output)
         return tuple(map(int, found.groups())) if found else None
+
+    def _refusal(self) -> Optional[str]:
+        command = [str(self._binary), "-c", "-f", self.settings.configuration]
+        status, output, said = processes.run_command(command, self.settings.timeout)
+        if status == 0:
+            return None
+        return words_of(said or output) or processes.outcome_of(status, self.settings.timeout)
 
 
 def words_of(said: str) -> str:

@@ -34,6 +34,8 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
     EndpointSettings,
     Observed,
     Product,
+    configuration_refused,
+    not_installed,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file import OurFile
@@ -77,14 +79,7 @@ class NginxEndpoint(Endpoint):
     # -- the contract --
 
     def observe(self) -> Observed:
-        missing = None
-        if self._binary is None:
-            missing = EsyncError(
-                "nginx is not installed",
-                "Install the host's own package nginx, or set esync_install_dependencies to true",
-                kind="missing_dependency",
-                server=self.settings.name,
-            )
+        missing = None if self._binary else not_installed(self.name, self.settings.name)
         master = self._master()
         ours = frozenset([master, *processes.children_of(master)]) if master else frozenset()
         return Observed(missing, self._file.read(), ours)
@@ -99,13 +94,7 @@ class NginxEndpoint(Endpoint):
     def validate(self) -> None:
         words = self._refusal()
         if words:
-            raise EsyncError(
-                f"nginx refuses its configuration: {words}",
-                "Correct what it names; until then it goes on with what it had, and our file is left as it was",
-                kind="configuration_refused",
-                server=self.settings.name,
-                path=self.settings.configuration,
-            )
+            raise configuration_refused(self.name, words, self.settings)
 
     def reload(self) -> None:
         master = self._master()

@@ -22,7 +22,12 @@ from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_file
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import systemd
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Observed
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
+    EndpointSettings,
+    Observed,
+    configuration_refused,
+    not_installed,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file import OurFile
 
 RUN = "/run"
@@ -59,8 +64,10 @@ WantedBy=multi-user.target
 class Program:
     """How a product is run for us.
 
-    :param name: what it is called, and its package is.
+    :param name: what it is called, and its package is. :param label: what people call it.
     :param binary: its path; None: it is not installed.
+    :param oldest: the version that it has to have.
+    :param otherwise: the endpoint for whoever has no such version.
     :param foreground: the command that runs it, without its path, for systemd.
     :param background: the command that leaves it running.
     :param reload: the signal by which it reads its files again.
@@ -69,7 +76,10 @@ class Program:
     """
 
     name: str
+    label: str
     binary: Optional[str]
+    oldest: Tuple[int, int]
+    otherwise: str
     foreground: Sequence[str]
     background: Sequence[str]
     reload: signal.Signals
@@ -87,18 +97,33 @@ class OwnService:
         self._unit_file = OurFile(f"{systemd.UNITS}/{settings.service}.service", settings.name)
         self._unit = systemd.Unit(settings.service, settings.timeout)
 
+    def validate(self, version: Callable[[], Optional[Tuple[int, ...]]], refusal: Callable[[], Optional[str]]) -> None:
+        """Let the product test its configuration, if there is one.
+
+        :param version: returns the first two numbers of its version; None if it does not say.
+        :param refusal: returns why it refuses the configuration, in its own words; None if it does not.
+        :raises EsyncError: kind ``configuration_refused``.
+        """
+        if not os.path.lexists(self._settings.configuration):
+            return
+        program, found = self._program, version()
+        if found and found < program.oldest:
+            this, needed = (".".join(map(str, one)) for one in (found, program.oldest))
+            raise configuration_refused(
+                program.label,
+                f"it is version {this}, and {needed} or newer is needed",
+                self._settings,
+                f"Install a newer one, or set esync_endpoint to {program.otherwise}",
+            )
+        words = refusal()
+        if words is not None:
+            raise configuration_refused(program.label, words, self._settings)
+
     # -- its files: both are one text --
 
     def observe(self) -> Observed:
         """What there is of it."""
-        missing = None
-        if self._program.binary is None:
-            missing = EsyncError(
-                f"{self._program.name} is not installed",
-                f"Install the host's own package {self._program.name}, or set esync_install_dependencies to true",
-                kind="missing_dependency",
-                server=self._settings.name,
-            )
+        missing = None if self._program.binary else not_installed(self._program.name, self._settings.name)
         texts = [self._file.read(), self._unit_file.read() if systemd.is_here() else ""]
         found = None if texts == [None, None] or texts == [None, ""] else self._joined(texts[0] or "", texts[1] or "")
         main = self.main

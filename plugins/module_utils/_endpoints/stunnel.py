@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import tempfile
@@ -32,9 +31,6 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.own_service 
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import check_values, target_of
-
-_OLDEST = (5, 60)
-"""Before it, stunnel cannot be kept from resuming sessions."""
 
 _LIMIT = 4 << 20
 _SUCCESS = "Configuration successful"
@@ -80,7 +76,11 @@ class StunnelEndpoint(Endpoint):
             settings,
             Program(
                 name=self.name,
+                label="stunnel",
                 binary=self._binary,
+                # Before it, stunnel cannot be kept from resuming sessions.
+                oldest=(5, 60),
+                otherwise="haproxy",
                 foreground=command,
                 background=command,
                 reload=signal.SIGHUP,
@@ -99,19 +99,7 @@ class StunnelEndpoint(Endpoint):
         self._service.configure(text)
 
     def validate(self) -> None:
-        if not os.path.lexists(self.settings.configuration):
-            return
-        version = self._version()
-        if version and version < _OLDEST:
-            raise self._refused(
-                f"it is version {'.'.join(map(str, version))}, and 5.60 or newer is needed",
-                "Install a newer one, or set esync_endpoint to haproxy",
-            )
-        words = self._trial()
-        if words is not None:
-            raise self._refused(
-                words, "Correct what it names; until then it goes on with what it had, and our file is left as it was"
-            )
+        self._service.validate(self._version, self._refusal)
 
     def reload(self) -> None:
         self._service.reload()
@@ -128,12 +116,14 @@ class StunnelEndpoint(Endpoint):
     def remove(self) -> None:
         self._service.remove()
 
-    def _trial(self) -> Optional[str]:
-        """Why stunnel refuses its configuration; None if it does not.
+    def _version(self) -> Optional[Tuple[int, ...]]:
+        _status, output, said = processes.run_command([str(self._binary), "-version"], self.settings.timeout)
+        found = re.search(r"^stunnel (\d+)\.(\d+)", output + said, re.MULTILINE)
+        return tuple(map(int, found.groups())) if found else None
 
-        It has no option that only tests. So it reads the same configuration with a place that nobody can listen on,
-        which it notices last.
-        """
+    def _refusal(self) -> Optional[str]:
+        # It has no option that only tests. So it reads the same configuration with a place that nobody can listen on,
+        # which it notices last.
         text = read_file(self.settings.configuration, _LIMIT).decode("utf-8", "replace")
         for line, other in _TRIAL:
             text = line.sub(other, text)
@@ -145,20 +135,6 @@ class StunnelEndpoint(Endpoint):
         if _SUCCESS in output + said:
             return None
         return words_of(output + said) or processes.outcome_of(status, self.settings.timeout)
-
-    def _refused(self, words: str, remedy: str) -> EsyncError:
-        return EsyncError(
-            f"stunnel refuses its configuration: {words}",
-            remedy,
-            kind="configuration_refused",
-            server=self.settings.name,
-            path=self.settings.configuration,
-        )
-
-    def _version(self) -> Optional[Tuple[int, ...]]:
-        _status, output, said = processes.run_command([str(self._binary), "-version"], self.settings.timeout)
-        found = re.search(r"^stunnel (\d+)\.(\d+)", output + said, re.MULTILINE)
-        return tuple(map(int, found.groups())) if found else None
 
 
 # -- its configuration ----------------------------------------------------------------------------------------
