@@ -95,6 +95,15 @@ class EndpointSettings:
         sites = tuple(Place(site.port, site.name, site.server_name) for site in self.sites)
         return sites or (Place(self.port),)
 
+    @property
+    def all_sites(self) -> Tuple[Site, ...]:
+        """Its sites; without any, one without a name that has the eSync port for itself."""
+        return self.sites or (Site("", self.port, None, None, None, ()),)
+
+    def upstream_of(self, site: Site) -> str:
+        """The URL that the requests of a site are passed to; empty: they are not."""
+        return site.upstream or ("" if site.root else self.upstream)
+
 
 @dataclass(frozen=True)
 class Product:

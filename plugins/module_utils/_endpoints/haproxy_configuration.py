@@ -45,7 +45,7 @@ def render(settings: EndpointSettings, in_force: InForce, listening: Listening) 
     """
     check_values(settings)
     by_port: Dict[int, List[Site]] = {}
-    for site in settings.sites or (Site("", settings.port, None, None, None, ()),):
+    for site in settings.all_sites:
         by_port.setdefault(site.port, []).append(site)
     lines = [*_head(settings, listening), ""]
     for port, sites in by_port.items():
@@ -73,7 +73,7 @@ def render(settings: EndpointSettings, in_force: InForce, listening: Listening) 
 
 
 def _scheme(site: Site, settings: EndpointSettings) -> str:
-    return target_of(site.upstream or settings.upstream)[0] or "http"
+    return target_of(settings.upstream_of(site))[0] or "http"
 
 
 def _head(settings: EndpointSettings, listening: Listening) -> List[str]:
@@ -229,7 +229,7 @@ def _name(site: Site) -> str:
 
 
 def _backend(site: Site, settings: EndpointSettings) -> List[str]:
-    scheme, host, port = target_of(site.upstream or settings.upstream)
+    scheme, host, port = target_of(settings.upstream_of(site))
     lines = [f"backend {_name(site)}"]
     if not scheme:
         return [*lines, "    mode http", "    http-request return status 404", ""]

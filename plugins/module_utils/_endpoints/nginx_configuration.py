@@ -66,7 +66,6 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, notes: boo
     :raises EsyncError: kind ``bad_setting``.
     """
     check_values(settings)
-    sites = settings.sites or (Site("", settings.port, None, None, None, ()),)
     head = [
         f"# The eSync endpoint of {settings.name}, written by the collection esync.mesh: changes made here are lost.",
         "",
@@ -79,12 +78,12 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, notes: boo
     log = "" if settings.access_log == "off" else _LOG_FORMAT
     noted = connections_log(settings) if notes else ""
     log += _CONNECTIONS if noted else ""
-    blocks = [_block(site, settings, in_force, ipv6, noted) for site in sites]
+    blocks = [_block(site, settings, in_force, ipv6, noted) for site in settings.all_sites]
     return "\n".join(head) + "\n" + log + "\n" + "\n".join(blocks)
 
 
 def _block(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool, noted: str) -> str:
-    upstream = site.upstream or ("" if site.root else settings.upstream)
+    upstream = settings.upstream_of(site)
     lines = [f"# Site {site.name}"] if site.name else []
     lines += ["server {"]
     lines += _listen(site, settings, ipv6)

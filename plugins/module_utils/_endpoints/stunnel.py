@@ -165,14 +165,14 @@ def render(settings: EndpointSettings, in_force: InForce, ipv6: bool, foreground
         "socket = l:TCP_NODELAY=1",
         "socket = r:TCP_NODELAY=1",
     ]
-    for site in settings.sites or (Site("", settings.port, None, None, None, ()),):
+    for site in settings.all_sites:
         for family in (False, True) if ipv6 else (False,):
             lines += ["", *_service(site, settings, in_force, family)]
     return "\n".join([*lines, ""])
 
 
 def _service(site: Site, settings: EndpointSettings, in_force: InForce, ipv6: bool) -> List[str]:
-    scheme, host, port = target_of(site.upstream or settings.upstream)
+    scheme, host, port = target_of(settings.upstream_of(site))
     # One for IPv4 and one for IPv6: what listens on both calls an IPv4 address by another name (RFC 4291, 2.5.5.2).
     name = "-".join(["esync", *(["ipv6"] if ipv6 else []), *(["site", site.name] if site.name else [])])
     trusted = "trusted/clients.pem" if in_force.peers else "current/server.crt"

@@ -95,22 +95,13 @@ def check_product(name: str, product: Product, settings: EndpointSettings) -> No
     :param name: that of the driver.
     :raises EsyncError: kind ``bad_setting``, naming the setting.
     """
-    found = [
-        EsyncError(
-            f"the site {site.name!r}: {problem}" if site else problem,
-            f"Correct {'esync_endpoint_sites' if site else 'esync_endpoint_upstream'}, or set another esync_endpoint",
-            kind="bad_setting",
-            server=settings.name,
-        )
-        for site in settings.sites or (None,)
-        for problem in product_problems(
-            name,
-            product,
-            settings.upstream if not (site and (site.upstream or site.root)) else site.upstream or "",
-            site.root if site else None,
-            site.server_name if site else None,
-        )
-    ]
+    found = []
+    for site in settings.all_sites:
+        setting = "esync_endpoint_sites" if site.name else "esync_endpoint_upstream"
+        for problem in product_problems(name, product, settings.upstream_of(site), site.root, site.server_name):
+            cause = f"the site {site.name!r}: {problem}" if site.name else problem
+            remedy = f"Correct {setting}, or set another esync_endpoint"
+            found.append(EsyncError(cause, remedy, kind="bad_setting", server=settings.name))
     raise_all(found)
 
 

@@ -195,13 +195,14 @@ def endpoint(
         product_version=server.read.get("product_version"),
         spare=spare,
         withdrawn=[{"address": one.address, "port": one.port} for one in withdrawn if one.address and one.port],
-        drain=settings["esync_drain_seconds"],
     )
 
 
 def drained(server: Server) -> Step:
     """End the connections that retired certificates opened, once they had their time. It loads nothing."""
-    return {**endpoint(server, "drained"), "tag": "drained"}
+    made = endpoint(server, "drained")
+    made["options"]["drain"] = server.settings["esync_drain_seconds"]
+    return {**made, "tag": "drained"}
 
 
 def can_restart(server: Server) -> bool:
