@@ -54,13 +54,17 @@ class Result:
 
 @dataclass
 class Mesh:
-    """Members on this machine: own folders, own ports, no root, no ssh."""
+    """Members on this machine: own folders, own ports, no root, no ssh.
+
+    :param inventory: the one to run with, if it is not the file that is written here.
+    """
 
     root: Path
     names: list[str]
     settings: dict[str, Any] = field(default_factory=dict)
     host_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    inventory: str = ""
 
     def __post_init__(self) -> None:
         self.write()
@@ -115,7 +119,7 @@ class Mesh:
             str(ANSIBLE),
             str(ROOT / "playbooks" / f"{playbook}.yml"),  # an absolute path stays as it is
             "-i",
-            str(self.root / "hosts.json"),
+            self.inventory or str(self.root / "hosts.json"),
             *arguments,
         ]
 

@@ -67,8 +67,8 @@ def test_an_inventory_that_is_no_file_has_its_ledger_in_the_current_folder(tmp_p
         "esync_formats": ["cer"],
         "esync_install_dependencies": False,
     }
+    mesh.inventory = "a,b,"
     command = mesh.command("establish", "-e", json.dumps(settings))
-    command[command.index("-i") + 1] = "a,b,"
     done = subprocess.run(command, cwd=tmp_path, env=mesh.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     [ledger] = tmp_path.glob("*esync-ledger")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ANSIBLE, Mesh
+from conftest import ANSIBLE, Mesh, Result
 from secret_scanner import Secret, everything_below, leaks
 
 PASSPHRASE = "from the vault: Qv4nW8eJt2Lx"
@@ -26,21 +26,9 @@ def inventory_of(mesh: Mesh) -> dict[str, Any]:
     return {**group, "vars": {key: value for key, value in group["vars"].items() if key not in DEFAULTS}}
 
 
-def played(
-    mesh: Mesh, playbook: str, inventory: Path, *arguments: str, prefix: Any = ()
-) -> subprocess.CompletedProcess[str]:
-    command = mesh.command(playbook, *arguments)
-    command[command.index("-i") + 1] = str(inventory)
-    return subprocess.run(
-        [*prefix, *command],
-        cwd=mesh.root,
-        env=mesh.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+def played(mesh: Mesh, playbook: str, inventory: Path, *arguments: str, prefix: Any = ()) -> Result:
+    mesh.inventory = str(inventory)
+    return mesh.run(playbook, *arguments, prefix=prefix)
 
 
 def test_a_script_and_a_constructed_group_in_one_folder_are_a_mesh(make_mesh: Any) -> None:
@@ -58,10 +46,10 @@ def test_a_script_and_a_constructed_group_in_one_folder_are_a_mesh(make_mesh: An
     constructed = {"plugin": "ansible.builtin.constructed", "strict": True, "groups": {"esync": "role == 'sync'"}}
     (prod / "20-groups.yml").write_text(json.dumps(constructed))
     done = played(mesh, "establish", prod)
-    assert done.returncode == 0 and "2 of 2 pairs ok" in done.stdout, done.stdout
+    assert done.code == 0 and "2 of 2 pairs ok" in done.output, done.output
     assert sorted(path.name for path in (prod / ".esync-ledger").glob("*.json")) == ["a.json", "b.json"]
     done = played(mesh, "verify", prod)
-    assert done.returncode == 0 and "2 of 2 pairs ok" in done.stdout, done.stdout
+    assert done.code == 0 and "2 of 2 pairs ok" in done.output, done.output
     assert not mesh.host("c").exists()
 
 
@@ -75,14 +63,14 @@ def test_an_inventory_folder_that_cannot_be_written_is_refused_with_the_settings
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine allows no mount namespaces")
     done = played(mesh, "establish", prod, prefix=prefix)
-    text = " ".join(done.stdout.split())
-    assert done.returncode != 0 and f"{prod} cannot be written" in text
+    text = " ".join(done.output.split())
+    assert done.code != 0 and f"{prod} cannot be written" in text
     assert all(f"set {setting} to another folder" in text for setting in DEFAULTS)
     assert list((mesh.root / "hosts").iterdir()) == []
     # What it says is the way.
     elsewhere = [f"-e{setting}={mesh.root}/elsewhere/{setting}" for setting in DEFAULTS]
     done = played(mesh, "establish", prod, *elsewhere, prefix=prefix)
-    assert done.returncode == 0 and "2 of 2 pairs ok" in done.stdout, done.stdout
+    assert done.code == 0 and "2 of 2 pairs ok" in done.output, done.output
 
 
 def test_a_passphrase_from_a_vault_is_used_and_never_shown(make_mesh: Any) -> None:
@@ -113,8 +101,8 @@ def test_a_passphrase_from_a_vault_is_used_and_never_shown(make_mesh: Any) -> No
     outputs = []
     for playbook in ("establish", "check"):
         done = played(mesh, playbook, prod, *keyed, "-vvv", "--diff")
-        assert done.returncode == 0 and "2 of 2 pairs ok" in done.stdout, done.stdout
-        outputs.append((playbook, done.stdout.encode()))
+        assert done.code == 0 and "2 of 2 pairs ok" in done.output, done.output
+        outputs.append((playbook, done.output.encode()))
     for name, passphrase in (("a", PASSPHRASE), ("b", other)):
         assert opens(mesh.current(name) / f"{name}_SyncServer.pfx", passphrase)
     secrets = [Secret("one", PASSPHRASE.encode()), Secret("other", other.encode())]
@@ -123,12 +111,12 @@ def test_a_passphrase_from_a_vault_is_used_and_never_shown(make_mesh: Any) -> No
         assert leaks(secrets, everything_below(folder)) == []
     # Without the vault's password.
     done = played(mesh, "verify", prod)
-    assert done.returncode != 0 and "give the password of the vault (--ask-vault-pass" in done.stdout, done.stdout
+    assert done.code != 0 and "give the password of the vault (--ask-vault-pass" in done.output, done.output
     # What was deleted from the vault must not pass for no passphrase; nothing is made without it.
     secret.unlink()
     (mesh.root / "hosts" / "a").rename(mesh.root / "hosts" / "kept")
     done = played(mesh, "establish", prod, *keyed)
-    assert done.returncode != 0 and "the variable esync_pfx_passphrase: it cannot be evaluated" in done.stdout
+    assert done.code != 0 and "the variable esync_pfx_passphrase: it cannot be evaluated" in done.output
     assert not mesh.host("a").exists()
 
 
