@@ -146,7 +146,7 @@ class OwnService:
         unit = _UNIT.format(
             server=self._settings.name,
             product=program.name,
-            # What means something there, as systemd.service(5) says, stands for itself if it is doubled.
+            # What means something there, as systemd.service(5) says, stands for itself if it is written twice.
             start=" ".join([str(program.binary), *program.foreground]).replace("%", "%%").replace("$", "$$"),
             reload=program.reload.name[3:],
             capabilities=program.capabilities,
