@@ -19,6 +19,20 @@ def test_the_sites_are_served_in_the_place_of_the_port(directory):
     assert settings(directory, 1, sites=sites).places == (Place(2, "shop", "shop.example"), Place(3, "news"))
 
 
+def test_without_sites_there_is_one_without_a_name(directory):
+    assert settings(directory, 1).all_sites == (site("", 1),)
+    sites = (site("shop", 2),)
+    assert settings(directory, 1, sites=sites).all_sites == sites
+
+
+def test_where_the_requests_of_a_site_go(directory):
+    common = settings(directory, 1, upstream="http://common")
+    assert common.upstream_of(site("", 1)) == "http://common"
+    assert common.upstream_of(site("shop", 1, upstream="http://own")) == "http://own"
+    assert common.upstream_of(site("files", 1, root="/srv")) == ""
+    assert common.upstream_of(site("both", 1, root="/srv", upstream="http://own")) == "http://own"
+
+
 def test_what_cannot_be_known_is_taken_to_run():
     assert Observed(None, None, None).is_running
     assert Observed(None, None, frozenset([1])).is_running

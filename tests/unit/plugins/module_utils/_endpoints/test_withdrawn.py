@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from dataclasses import replace
@@ -88,6 +89,15 @@ def test_answers_to_a_withdrawn_certificate_end_and_others_go_on(streams):
     assert [goes_on(one) for one in kept] == [True] * 5
 
 
+def test_a_connection_is_known_from_before_the_log_was_rotated(streams):
+    old = streams.open("c")
+    log = streams.host.root / "esync-mesh.connections.log"
+    log.rename(f"{log}.1")
+    streams.host.trust("b")
+    assert streams.load().ended == 1
+    assert not goes_on(old)
+
+
 def test_a_connection_that_asked_for_something_short_first_is_known_too(streams):
     health = b"GET /esync/health HTTP/1.1\r\nHost: a\r\n\r\n"
     connection = streams.open("c", b"")
@@ -148,6 +158,18 @@ def test_after_a_planned_rotation_connections_have_a_while(streams):
     assert goes_on(other)
 
 
+def test_the_while_is_that_since_the_reload(streams):
+    old = streams.open("c")
+    streams.host.trust("b")
+    streams.load(spare=True)
+    note = streams.host.directory / "endpoint.loaded"
+    os.utime(note, (time.time() - 100,) * 2)
+    began = time.monotonic()
+    assert streams.drain(60).ended.ended == 1
+    assert time.monotonic() - began < 30
+    assert not goes_on(old)
+
+
 def test_nobody_waits_for_connections_that_are_not_there(streams):
     other = streams.open("b")
     streams.host.trust("b")
@@ -171,6 +193,16 @@ def test_where_the_kernel_does_not_help_the_endpoint_is_restarted(streams, monke
     assert not goes_on(cut)
     assert not goes_on(kept)
     assert streams.load() is None
+
+
+def test_what_is_served_after_such_a_restart_is_proved_again(streams, monkeypatch):
+    streams.open("c")
+    streams.host.trust("b")
+    monkeypatch.setattr(connections, "end", lambda found: "Operation not permitted")
+    monkeypatch.setattr(NginxEndpoint, "restart", NginxEndpoint._stop)
+    with pytest.raises(EsyncError) as caught:
+        streams.load(timeout=3)
+    assert caught.value.kind == "reload_refused"
 
 
 def test_what_cannot_be_ended_at_all_fails_and_is_tried_again(streams, monkeypatch):

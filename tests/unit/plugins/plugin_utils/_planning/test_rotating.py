@@ -194,6 +194,18 @@ def test_after_a_rotation_connections_of_the_retired_certificates_have_a_while(g
     assert drained == [("Destroy the keys of the previous certificates", host, 90) for host in "abc"]
 
 
+def test_all_wait_for_such_connections_at_the_same_time(generation: Any) -> None:
+    model = fresh(generation, endpoint="nginx")()
+    batches = {}
+
+    def watch(run: Any, plan: Any) -> None:
+        batches[plan.title] = plan.batch
+
+    model.stages(model.start("regenerate"), watch)
+    assert batches["Retire the previous certificates"] > 0
+    assert batches["Destroy the keys of the previous certificates"] == 0
+
+
 def test_ended_connections_are_reported(generation: Any) -> None:
     model = fresh(generation, endpoint="nginx")()
     run = model.run("remove", leaving=["c"], remove=["c"])
