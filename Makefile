@@ -29,6 +29,7 @@ help:
 	@echo "make chaos        kill visits, control processes and hosts at every stage, 450 times (as root; it takes hours)"
 	@echo "make execution-environment   build one with ansible-builder, and make a mesh in it (as root, with podman)"
 	@echo "make docs         write the documents that are made from the code"
+	@echo "make docs-site    build the documents, the plugins and the role as one site in .site/; a broken link fails (no root)"
 	@echo "make pictures     take the pictures of the documents again (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"
 
@@ -107,4 +108,4 @@ pictures: $(STAMP)
 	$(VENV)/bin/python docs/pictures.py
 
 clean:
-	rm -rf .mesh .cache .mypy_cache .ruff_cache $(VENV)
+	rm -rf .mesh .site .cache .mypy_cache .ruff_cache $(VENV)

@@ -148,6 +148,11 @@ PARTS = {
         r"^community: [1-9]\d* checks, no finding$",
         takes=60,
     ),
+    # The documents, the plugins and the role as one site.
+    "docs-site": Part(
+        [[f"{BIN}/python", "docs/site.py"]],
+        r"^site: [1-9]\d* pages, [1-9]\d* internal links, none broken: .*",
+    ),
     "tarball": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/ci/test_tarball.py"]], PYTEST),
     **{
         f"molecule-{name}": Part(
