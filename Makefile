@@ -29,6 +29,7 @@ help:
 	@echo "make chaos        kill visits, control processes and hosts at every stage, 450 times (as root; it takes hours)"
 	@echo "make execution-environment   build one with ansible-builder, and make a mesh in it (as root, with podman)"
 	@echo "make docs         write the documents that are made from the code"
+	@echo "make tutorial     do what docs/tutorial.md says, and compare the outputs (no root)"
 	@echo "make docs-site    build the documents, the plugins and the role as one site in .site/; a broken link fails (no root)"
 	@echo "make pictures     take the pictures of the documents again (needs chromium and chromium-driver)"
 	@echo "make clean        remove what the above made"

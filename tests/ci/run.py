@@ -153,6 +153,13 @@ PARTS = {
         [[f"{BIN}/python", "docs/site.py"]],
         r"^site: [1-9]\d* pages, [1-9]\d* internal links, none broken: .*",
     ),
+    # Every command of the tutorial, in a mesh of its own; for root in a network of its own.
+    "tutorial": Part(
+        [[f"{BIN}/python", "docs/run_tutorial.py"]],
+        r"^tutorial: [1-9]\d* commands, their outputs as shown$",
+        packages=["tests/ci/packages-tutorial.txt"] if os.geteuid() == 0 else [],
+        takes=60,
+    ),
     "tarball": Part([[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/ci/test_tarball.py"]], PYTEST),
     **{
         f"molecule-{name}": Part(
