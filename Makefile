@@ -12,10 +12,11 @@ STAMP := $(VENV)/.requirements-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh check test fuzz chaos bench hostile matrix matrix-control matrix-hosts soak execution-environment docs pictures clean
+.PHONY: help venv mesh changed check test fuzz chaos bench hostile matrix matrix-control matrix-hosts soak execution-environment docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
+	@echo "make changed      format, lint and test what you have changed, in seconds (no root)"
 	@echo "make check        lint, types and unit tests (no root)"
 	@echo "make test         everything that CI runs (as root: it installs packages and starts containers)"
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
@@ -53,6 +54,10 @@ mesh: $(RUNTIME)
 
 check: $(STAMP)
 	$(PYTHON) tests/ci/run.py lint types unit
+
+# Only what was changed since the branch left main.
+changed: $(STAMP)
+	$(VENV)/bin/python tests/ci/changed.py
 
 test: $(STAMP)
 	$(PYTHON) tests/ci/run.py

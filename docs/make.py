@@ -76,7 +76,7 @@ SETTINGS = """\
 <!-- Made by `make docs` from roles/esync/defaults/main.yml and meta/argument_specs.yml: change them there. -->
 
 Every setting is a variable of the role. Set it in the inventory, or with `-e` where its text says so. Values of all
-members are [validated before any host is touched](establish.md#what-is-validated). Lists may be given as text with commas.
+members are [validated before any host is touched](establish.md#what-is-validated). A list may be text with commas, too.
 """
 
 

@@ -24,7 +24,8 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("tutorial", "rename", "backup")]
+"""Each continues where the one before ends."""
 FOLDER = "/home/you/mesh"
 SECONDS = 120
 
@@ -38,13 +39,13 @@ _MASKS = (
 
 
 class Shell:
-    """One shell for the whole tutorial, in a folder and, for root, in a network of its own."""
+    """One shell for the whole tutorial, in a folder and, if asked for, in a network of its own, which needs root."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, own_network: bool) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         path = f"{Path(sys.executable).parent}:{environment['PATH']}"
         environment.update(PATH=path, HOME=str(folder), ANSIBLE_NOCOLOR="1", NO_COLOR="1", ESYNC_CHECKOUT=str(ROOT))
-        alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if os.geteuid() == 0 else []
+        alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if own_network else []
         self._process = subprocess.Popen(
             [*alone, "bash"],
             cwd=folder,
@@ -85,12 +86,11 @@ class Shell:
         self._process.wait()
 
 
-def follow(text: str, folder: Path) -> tuple[int, str]:
+def follow(shell: Shell, text: str, folder: Path) -> tuple[int, str]:
     """Do what a page says.
 
     :returns: how many commands it has, and the page with the outputs that came.
     """
-    shell = Shell(folder)
     number = 0
 
     def block(found: re.Match[str]) -> str:
@@ -104,11 +104,8 @@ def follow(text: str, folder: Path) -> tuple[int, str]:
         shown = [f"$ {command}\n" + _shown(shell.run(command), folder) for command in commands]
         return "```console\n" + "\n".join(shown) + "```"
 
-    try:
-        page = _BLOCK.sub(block, text)
-        return number, page
-    finally:
-        shell.close()
+    page = _BLOCK.sub(block, text)
+    return number, page
 
 
 def _shown(output: str, folder: Path) -> str:
@@ -135,28 +132,37 @@ def masked(text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the outputs into the page")
+    parser.add_argument("--write", action="store_true", help="write the outputs into the pages")
     write = parser.parse_args().write
-    text = PAGE.read_text(encoding="utf-8")
     folder = Path(tempfile.mkdtemp(prefix="esync-tutorial-"))
+    shell = Shell(folder, own_network=os.geteuid() == 0)
     try:
-        number, came = follow(text, folder)
+        numbers = [_page(shell, page, folder, write) for page in PAGES]
     finally:
+        shell.close()
         shutil.rmtree(folder)
+    if not all(numbers):
+        print("Where that is right: .venv/bin/python docs/run_tutorial.py --write")
+        return 1
+    print(f"tutorial: {sum(numbers)} commands, their outputs as shown")
+    return 0
+
+
+def _page(shell: Shell, page: Path, folder: Path, write: bool) -> int:
+    """How many commands a page has; 0 if it has none, or shows other outputs than came."""
+    text = page.read_text(encoding="utf-8")
+    number, came = follow(shell, text, folder)
     if masked(came) != masked(text):
         if not write:
-            lines = difflib.unified_diff(
-                masked(text).splitlines(), masked(came).splitlines(), "shown", "came", n=1, lineterm=""
+            shown, now = masked(text).splitlines(), masked(came).splitlines()
+            print(
+                "\n".join(
+                    difflib.unified_diff(shown, now, f"{page.name} shows", "the commands print", n=1, lineterm="")
+                )
             )
-            print("\n".join(lines))
-            print("docs/tutorial.md shows other outputs: .venv/bin/python docs/run_tutorial.py --write")
-            return 1
-        PAGE.write_text(came, encoding="utf-8")
-    if not number:
-        print("tutorial: it has no command")
-        return 1
-    print(f"tutorial: {number} commands, their outputs as shown")
-    return 0
+            return 0
+        page.write_text(came, encoding="utf-8")
+    return number
 
 
 if __name__ == "__main__":

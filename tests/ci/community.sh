@@ -27,6 +27,7 @@ check() {
 never='^\b$'
 check "reuse" "$never" "$bin/reuse" lint
 check "antsibull-changelog" "$never" "$bin/antsibull-changelog" lint
+check "the changelog's fragments" "$never" "$bin/python" tests/ci/changelog.py
 check "the build" 'WARNING' "$bin/ansible-galaxy" collection build --output-path "$work"
 tarball=$(echo "$work"/esync-mesh-*.tar.gz)
 cd "$work"
