@@ -85,7 +85,7 @@ def test_pictures_are_small_have_words_and_are_those_that_are_taken() -> None:
 
 
 def test_the_readme_is_what_galaxy_shows() -> None:
-    """Galaxy and Automation Hub show the README alone, where relative links lead nowhere, and ask for these headings."""
+    """Both show the README alone, where relative links lead nowhere, and ask for these headings."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [link for link in _LINK.findall(text) if not link.startswith("https://")] == []
     assert f"{FILES}docs/README.md" in _LINK.findall(text)
