@@ -5,7 +5,7 @@
 
 DOCUMENTATION = r"""
 module: certificate_set
-short_description: Make, keep, switch and retire a server's own certificate sets
+short_description: Create, keep, switch and retire a server's own certificate sets
 version_added: 0.1.0
 description:
   - Makes a server set and a client set if there are none, and keeps them if they are sound.

@@ -5,7 +5,7 @@
 
 DOCUMENTATION = r"""
 module: endpoint
-short_description: Let the endpoint of a server serve the current certificate and trust, and prove that it does
+short_description: Make the endpoint of a server serve the current certificate and trust, and prove that it does
 version_added: 0.1.0
 description:
   - Finds out by itself what lies on the host (the current certificate, the trust in force), and does nothing if the

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mesh_report
-short_description: End an operation with its verdict, and fail if the mesh does not hold
+short_description: Report the verdict of an operation, and fail if a pair failed
 version_added: 0.1.0
 description:
   - Shows the verdict in the terminal, as a matrix up to 30 servers, with every cause once.

@@ -5,7 +5,7 @@
 
 DOCUMENTATION = r"""
 module: probe_listener
-short_description: Listen with mutual TLS on the eSync port for the length of a test
+short_description: Listen with mutual TLS on the eSync port for the duration of a test
 version_added: 0.1.0
 description:
   - Starts a process that presents this server's certificate, demands a pinned client certificate, and answers the test.

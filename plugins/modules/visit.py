@@ -5,7 +5,7 @@
 
 DOCUMENTATION = r"""
 module: visit
-short_description: Do several steps on a server in one remote call
+short_description: Carry out several steps on a server in one remote call
 version_added: 0.1.0
 description:
   - Does steps in their order. Each is one of the other modules of this collection, by its name, with its options.

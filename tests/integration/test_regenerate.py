@@ -296,4 +296,4 @@ def test_a_server_that_no_longer_exists_is_removed(mesh: Mesh) -> None:
 
 
 def test_remove_wants_a_name(mesh: Mesh) -> None:
-    assert "Nobody is named" in mesh.fail("remove").prose
+    assert "No server is named" in mesh.fail("remove").prose

@@ -74,7 +74,7 @@ def test_it_stops_one_server_whose_certificate_does_not_match_and_nothing_is_cop
     assert content(damaged) is None
     assert content("bravo") == edition
     said = " ".join(result.output.split())
-    assert "The gate is shut, and nothing was changed. alpha: /etc/esync/generations/" in said
+    assert "The gate is closed, and nothing was changed. alpha: /etc/esync/generations/" in said
     assert "alpha -> charlie: client_certificate_refused. charlie (charlie.mesh.test:8732) refused the client" in said
     assert "Run establish for both" in said and "bravo ->" not in said
     # Without the gate the endpoint itself would have refused it.

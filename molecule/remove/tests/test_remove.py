@@ -92,4 +92,4 @@ def test_a_server_that_no_longer_exists_is_removed(kept: str) -> None:
 
 
 def test_without_a_name_nothing_is_removed() -> None:
-    assert "Nobody is named to be removed" in fail("remove").output
+    assert "No server is named to be removed" in fail("remove").output

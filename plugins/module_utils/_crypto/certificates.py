@@ -181,7 +181,7 @@ def parse_certificate(data: bytes, path: str, role: Optional[str] = None) -> Cer
         if size > most:
             raise EsyncError(
                 f"{what} has {size} bytes, and {most} are the most that services take in one of many certificates",
-                "Have it made again with fewer names and extensions",
+                "Create it again with fewer names and extensions",
                 kind="too_large",
                 path=path,
             )

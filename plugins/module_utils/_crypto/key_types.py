@@ -286,7 +286,7 @@ def wanted_size(key_type: str, key_size: Optional[int]) -> int:
     row = KEY_TYPES.get(key_type)
     if row is None:
         raise EsyncError(
-            f"{key_type!r} is no type of keys (esync_key_type)",
+            f"{key_type!r} is no key type (esync_key_type)",
             f"Set esync_key_type to one of {', '.join(KEY_TYPES)}, and esync_key_size to a size that it has",
             kind="bad_key_type",
         )

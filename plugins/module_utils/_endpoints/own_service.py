@@ -138,7 +138,7 @@ class OwnService:
         program = self._program
         if not _OURS.match(self._settings.service):
             raise EsyncError(
-                f"{program.name} runs in a unit of ours, and {self._settings.service!r} may be the name of another one",
+                f"{program.name} runs in a unit of this collection, and {self._settings.service!r} may be another one",
                 "Correct esync_endpoint_service: it is a name that begins with esync-, without .service",
                 kind="bad_setting",
                 server=self._settings.name,

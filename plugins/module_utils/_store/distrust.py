@@ -60,7 +60,7 @@ def distrust_from(items: Iterable[Mapping[str, Any]]) -> Tuple[Distrust, ...]:
             or not (one.not_after == "" or TIMESTAMP.match(one.not_after))
         ):
             raise EsyncError(
-                "what is said of a distrusted certificate is malformed",
+                "the entry of a distrusted certificate is malformed",
                 "Run establish over the whole group",
                 kind="bad_entry",
             )

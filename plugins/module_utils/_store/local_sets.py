@@ -259,7 +259,7 @@ def _sort_out(folder: Folder, findings: Findings) -> Tuple[Tuple[str, ...], Tupl
             findings.problem(
                 None,
                 EsyncError(
-                    f"{kind_of(status)} that is none of ours lies among the generations",
+                    f"{kind_of(status)} that this collection did not create lies among the generations",
                     "Move it elsewhere, or have it destroyed with everything else here: "
                     "run establish with -e esync_discard_existing=NAME",
                     kind="unexpected_file",

@@ -236,7 +236,7 @@ def _second(name: str, cause: str) -> EsyncError:
 
 def _distrusted(name: str, what: str, which: str) -> EsyncError:
     return EsyncError(
-        f"{what} has a key that lost all trust ({which})",
+        f"{what} has a key that is distrusted ({which})",
         f"Give it new certificates: {_DISCARD.format(name=name)}",
         kind="distrusted_certificate",
         server=name,

@@ -152,7 +152,7 @@ def _lock(folder: Path, end: float) -> int:
             if error:
                 raise _refused(folder / _LOCK, error)
             raise EsyncError(
-                "another process on the control node holds its lock and does not let go",
+                "another process on the control node holds its lock and does not release it",
                 f"End it (lslocks shows it), and run again; the lock is that of {_LOCK} there",
                 kind="locked",
                 path=str(folder),

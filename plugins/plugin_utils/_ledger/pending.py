@@ -79,7 +79,7 @@ def pending_updates_of(members: Sequence[str], ledger: Mapping[str, LedgerRecord
             missing = tuple(peer for peer in now if before.get(peer) != now[peer])
             surplus = [peer for peer in before if peer not in now]
             parts = [f"the certificates of {abbreviated(missing)}"] if missing else []
-            parts += [f"the news that {abbreviated(surplus)} lost all trust"] if surplus else []
+            parts += [f"the message that {abbreviated(surplus)} is distrusted"] if surplus else []
             found.append(PendingUpdate(name, "trust", missing, f"it has still to receive {' and '.join(parts)}"))
     return found
 
@@ -89,7 +89,7 @@ def _why_unknown(record: LedgerRecord | None) -> str:
         return "it was never reached, so the others do not know its certificates, nor it theirs"
     if record.removed_at:
         return "it was removed and has not joined again, so the others do not know its new certificates, nor it theirs"
-    return "its certificates lost all trust, and new ones have still to be made and exchanged"
+    return "its certificates are distrusted, and new ones have still to be created and exchanged"
 
 
 def entries_of(record: LedgerRecord) -> set[TrustEntry]:

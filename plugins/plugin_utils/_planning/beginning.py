@@ -30,7 +30,7 @@ def run_of(operation: str, read: MeshRead, clusters: Sequence[dict[str, Any]], c
     mesh = {**read.mesh, "discarding": list(read.discarding)}
     if operation == "remove" and not mesh["esync_remove"]:
         raise EsyncError(
-            "Nobody is named to be removed",
+            "No server is named to be removed",
             'Name one with -e esync_remove=NAME, or several with -e \'{"esync_remove": ["A", "B"]}\'',
             kind="missing_option",
         )

@@ -98,7 +98,7 @@ def _recovered(known: LedgerRecord | None, server: Server | None, rows: Collecti
 
 def _knows_less(servers: Collection[str], rows: Collection[Distrust]) -> EsyncError:
     return EsyncError(
-        f"{abbreviated(list(servers))} was told to distrust what the ledger knows nothing of: "
+        f"{abbreviated(list(servers))} distrusts certificates that the ledger does not know: "
         f"{abbreviated([str(one) for one in sorted(rows)])}. The ledger is older than that, or was lost",
         "Bring the newest ledger back (git pull, a backup). If there is none, let it learn what most of the servers "
         "were told: -e esync_recover_distrusted=true",

@@ -28,7 +28,7 @@ def outsider(host: str) -> EsyncError:
 def unreachable(server: str) -> EsyncError:
     """Why the gate is closed for a server that the control node cannot reach."""
     return EsyncError(
-        "the control node cannot reach it, so the gate is shut",
+        "the control node cannot reach it, so the gate is closed",
         "Bring it back (power, network, ssh), and run again",
         kind="gate_closed",
         server=server,
@@ -55,4 +55,4 @@ def refusal(server: str, steps: Sequence[Mapping[str, Any]], results: Sequence[M
     said += [not_tested(server, name) for name in names if name not in tested]
     if not said:
         return None
-    return EsyncError(f"The gate is shut, and nothing was changed. {' '.join(said)}", "", kind="gate_closed")
+    return EsyncError(f"The gate is closed, and nothing was changed. {' '.join(said)}", "", kind="gate_closed")

@@ -549,7 +549,7 @@ def demand_removed_refused(run: Run) -> None:
             run.fail(
                 server,
                 EsyncError(
-                    "nobody was there to refuse it, so its keys are kept",
+                    "no other server could test that it is refused, so its keys are kept",
                     "Bring the other servers back, and run the playbook again",
                     kind="not_refused",
                     server=server.name,

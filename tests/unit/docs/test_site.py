@@ -57,3 +57,15 @@ def test_the_index_leads_to_every_document_once() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     listed = {name.partition("#")[0] for name in SITE["_LISTED"].findall(index)}
     assert {path.name for path in ROOT.glob("docs/*.md")} - listed == {"README.md"}
+
+
+def test_every_page_on_how_to_do_something_says_when_not_to() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = SITE["_LISTED"].findall(index.partition("## How to")[2].partition("\n## ")[0])
+    assert len(pages) > 15
+    # A table of the manual's steps, each with its own page.
+    pages.remove("manual-rows.md")
+    missing = [
+        name for name in pages if "\n**When not to**: " not in (ROOT / "docs" / name).read_text(encoding="utf-8")
+    ]
+    assert missing == []

@@ -103,7 +103,7 @@ def test_nobody_passes_a_gate_that_was_not_tested_at_it(played: Any) -> None:
         found = played.results[host]["r_outside"]
         assert found["failed"] and found["errors"][0]["kind"] == "gate_closed"
         assert f"{host}: it is not in the inventory group" in found["msg"]
-    assert "dead: the control node cannot reach it, so the gate is shut" in played.output
+    assert "dead: the control node cannot reach it, so the gate is closed" in played.output
 
 
 def test_a_failure_ends_the_part_of_a_host_unless_it_is_kept(played: Any) -> None:

@@ -259,6 +259,6 @@ def test_an_inventory_without_a_folder_has_its_things_in_the_current_one(none: A
 def test_what_ended_the_part_of_a_server_is_said_also_where_the_run_ends_for_all(tmp_path: Any, capsys: Any) -> None:
     run = Run("regenerate", {"esync_ledger": str(tmp_path / "ledger")}, {})
     with pytest.raises(EsyncError), control.with_ledger(run):
-        run.failures.append("c was told to distrust what the ledger knows nothing of.")
+        run.failures.append("c distrusts certificates that the ledger does not know.")
         raise EsyncError("it could not be reached", "Bring it back", kind="offline", server="c")
     assert "c was told to distrust" in "".join(capsys.readouterr())

@@ -54,7 +54,7 @@ def test_the_port_of_a_server_with_sites_is_that_of_the_first_that_is_chosen() -
 
 
 def test_nobody_is_removed_without_a_name() -> None:
-    with pytest.raises(EsyncError, match="Nobody is named to be removed") as caught:
+    with pytest.raises(EsyncError, match="No server is named to be removed") as caught:
         run_of("remove", read(), [], False)
     assert caught.value.kind == "missing_option"
 

@@ -69,7 +69,7 @@ def test_no_operation_that_writes_trust_goes_on_with_an_old_ledger(compromised: 
     compromised.ledger = compromised.before  # type: ignore[attr-defined]
     options: dict[str, Any] = {"remove": ["b"], "leaving": ["b"]} if operation == "remove" else {}
     compromised.settings["esync_folder"] = "/in"
-    with pytest.raises(EsyncError, match="was told to distrust what the ledger knows nothing of"):
+    with pytest.raises(EsyncError, match="distrusts certificates that the ledger does not know"):
         compromised.run(operation, **options)
 
 

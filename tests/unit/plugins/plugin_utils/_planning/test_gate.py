@@ -62,7 +62,7 @@ def test_the_gate_is_closed_by_files_by_pairs_and_by_what_is_missing() -> None:
     assert "a: /etc/esync: its mode is wrong. Run repair." in refusal({"problems": [problem]}, {"results": [GOOD]})
     failed = {**GOOD, "verdict": "failed", "cause": "not_tls", "detail": "It spoke HTTP.", "site": "shop"}
     said = refusal({"problems": []}, {"results": [failed]})
-    assert said.startswith("The gate is shut, and nothing was changed. a -> b") and "not_tls. It spoke HTTP." in said
+    assert said.startswith("The gate is closed, and nothing was changed. a -> b") and "not_tls. It spoke HTTP." in said
     assert "a -> b: not tested." in refusal({"problems": []})
     assert "a -> b: not tested." in refusal({"problems": []}, {"results": []})
 

@@ -225,7 +225,7 @@ def test_the_news_that_one_lost_trust_is_owed(ledger):
     received(ledger, "c")
     found = {debt.server: debt for debt in pending_updates_of(MEMBERS, ledger)}
     assert set(found) == {"a", "b"}
-    assert "the news that b lost all trust" in found["a"].text
+    assert "the message that b is distrusted" in found["a"].text
     assert found["b"].kind == "certificates"
 
 
