@@ -396,7 +396,7 @@ def _refused_change(before: LedgerRecord, presented: RecordedGeneration) -> Esyn
 def _refused_distrusted(name: str, distrusted: Distrust) -> EsyncError:
     return EsyncError(
         f"it presents the {distrusted.role} certificate {distrusted.fingerprint}, "
-        f"which has been distrusted since {distrusted.since} ({distrusted.why})",
+        f"which is distrusted ({distrusted.why}, since {distrusted.since})",
         f"Give it new certificates: run establish over the whole group with -e esync_discard_existing={name}",
         kind="distrusted_certificate",
         server=name,

@@ -178,7 +178,7 @@ def test_no_single_word_has_the_ledger_withdraw_what_another_presents(generation
     facts = model.hosts["a"].generations["current"]["server"]
     before, row = model.ledger["a"], {**FOREIGN, "peer": "a", "fingerprint": facts["fingerprint"]}
     model.hosts["c"].remembered = [row]
-    with pytest.raises(EsyncError, match="c was told to distrust"):
+    with pytest.raises(EsyncError, match="c distrusts certificates"):
         model.run("establish", recover_distrusted=True)
     assert model.ledger["a"] == before
     # Two that say the same are believed, and so is whoever it is about.
