@@ -215,7 +215,8 @@ def both_keys_renamed(server: Server) -> None:
 def generation_unlinked(server: Server) -> None:
     identity = server.links()["current"]
     (server.path / "current").unlink()
-    (server.path / "current").symlink_to(identity.replace("20", "generations/20", 1)[:-1] + "0")
+    other = "1" if identity.endswith("0") else "0"
+    (server.path / "current").symlink_to(identity.replace("20", "generations/20", 1)[:-1] + other)
 
 
 def folders_in_place_of_keys(server: Server) -> None:
