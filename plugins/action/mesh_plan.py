@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
+    command_options,
     hosts_of,
     inventory_variables,
     is_our_playbook,
@@ -92,10 +93,10 @@ class ActionModule(ControlAction):
         batch, alive = (
             [str(host) for host in variables.get(f"ansible_play_{name}") or ()] for name in ("batch", "hosts")
         )
+        run.mesh["options"] = command_options(group, variables)
         run.mesh["name"] = mesh_name(group, self._home(run, variables))
         begin(run, in_run, batch, alive)
         return run
-
 
     @staticmethod
     def _home(run: Run, variables: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -59,7 +59,7 @@ class ActionModule(ControlAction):
             else:
                 result.update(msg=found.message)
             try:
-                write_reports(mesh, folder, run.control.now)
+                run.notes += write_reports(mesh, folder, run.control.now)
             except EsyncError as error:
                 run.failures.append(f"The report was not written: {error}")
             run.notes += [*notes_of_connections(run), *notes_of_alone(run, mesh)]

@@ -25,7 +25,6 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import setting_problems, unsupported
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, mesh_wide, unreadable
 
-
 CONTROL_NODE = "localhost"
 """The host that bears what is planned and concluded, in the plays of our playbooks."""
 
