@@ -114,8 +114,8 @@ def text(mesh: Mesh, generated_at: str, _before: str = "") -> str:
             _asset("matrix.html"),
             _clusters(mesh),
             _pending(mesh),
-            _servers(mesh, now),
             _history(mesh),
+            _servers(mesh, now),
             "</main>",
             f'<script type="application/json" id="data">{_json(page_data(mesh, groups))}</script>',
             f"<script>{script}</script>",
@@ -501,6 +501,8 @@ def _expiry(server: ReportServer, now: int) -> str:
     return f"{date} <small>in {span}</small>"
 
 
+RECENT = 10
+"""So many runs are shown at once."""
 SLOTS = 60
 """The columns of the timeline, whatever the mesh."""
 
@@ -516,6 +518,8 @@ def _timeline(mesh: Mesh, now: int) -> str:
         slot = -2 if end <= now else min(SLOTS - 1, (end - now) * SLOTS // span)
         columns.setdefault(slot, []).append(name)
     most = max(map(len, columns.values()))
+    # What has expired stands left of today.
+    begin = 2 if -2 in columns else 0
     soon = WARN_DAYS * DAY * SLOTS / span
     bars = []
     for slot, names in columns.items():
@@ -527,7 +531,7 @@ def _timeline(mesh: Mesh, now: int) -> str:
             f"{len(names):,} from {first}: {abbreviated(names, most=3)}" if len(names) > 1 else f"{names[0]}: {first}"
         )
         bars.append(
-            f'<rect class="{kind}" x="{slot + 2.1}" y="{30 - height:.1f}" width=".8" height="{height:.1f}">'
+            f'<rect class="{kind}" x="{slot + begin + 0.1:g}" y="{30 - height:.1f}" width=".8" height="{height:.1f}">'
             f"<title>{escape(REPLACED_CONTROLS.sub(chr(0xFFFD), said))}</title></rect>"
         )
     late = sum(end - now < WARN_DAYS * DAY for end in ends.values())
@@ -537,9 +541,9 @@ def _timeline(mesh: Mesh, now: int) -> str:
     middle = time.strftime("%Y-%m-%d", time.gmtime(now + span // 2))
     return "\n".join(
         [
-            f'<figure id="timeline"><svg viewBox="0 0 {SLOTS + 2} 30" preserveAspectRatio="none" role="img" '
+            f'<figure id="timeline"><svg viewBox="0 0 {SLOTS + begin} 30" preserveAspectRatio="none" role="img" '
             f'aria-label="{escape(label)}">',
-            f'<rect class="span" x="2" y="0" width="{min(soon, SLOTS):.2f}" height="30"/>',
+            f'<rect class="span" x="{begin}" y="0" width="{min(soon, SLOTS):.2f}" height="30"/>',
             *bars,
             "</svg>",
             f"<figcaption><span>{'expired, ' if past else ''}today</span><span>{middle}</span>"
@@ -584,17 +588,22 @@ def _history(mesh: Mesh) -> str:
             f"<td>{_sign(kind)}{', '.join(counts)}</td>"
             f"<td>{''.join(changes) or '<span class=hint>nothing</span>'}</td></tr>"
         )
+    head = (
+        '<div class="table"><table><thead><tr><th scope=col>Run</th><th scope=col>Playbook</th>'
+        "<th scope=col class=number>Servers</th><th scope=col>Pairs</th><th scope=col>Changed</th></tr></thead><tbody>"
+    )
+    earlier = rows[RECENT:]
     return "\n".join(
         [
             '<section aria-labelledby="history-title" id="history">',
             '<h2 id="history-title">The last runs</h2>',
             '<p class="hint">Every run that tested pairs, the newest first, and what changed since the one before it. '
             "Times are UTC.</p>",
-            '<div class="table"><table><thead><tr><th scope=col>Run</th><th scope=col>Playbook</th>'
-            "<th scope=col class=number>Servers</th><th scope=col>Pairs</th><th scope=col>Changed</th></tr></thead>"
-            "<tbody>",
-            *rows,
+            head,
+            *rows[:RECENT],
             "</tbody></table></div>",
+            *([f"<details><summary>{len(earlier)} earlier</summary>", head, *earlier] if earlier else []),
+            *(["</tbody></table></div></details>"] if earlier else []),
             "</section>",
         ]
     )
