@@ -48,7 +48,7 @@ $(STAMP): requirements-dev.txt $(RUNTIME)
 mesh: SHELL := /bin/bash -o pipefail
 mesh: $(RUNTIME)
 	@ANSIBLE_CONFIG=ansible.cfg ANSIBLE_DISPLAY_OK_HOSTS=false $(VENV)/bin/ansible-playbook playbooks/establish-esync.yml | \
-	  sed -u '1{/^$$/d}; /^PLAY \[Validate/d; / : Go on\] /d; /^included: /d' | cat -s
+	  sed -u '1{/^$$/d}; / : Go on\] /d; /^included: /d' | cat -s
 	@echo "To look at: .mesh/report/mesh.html (the report), .mesh/amsterdam (a server's files), .mesh/ledger (public certificates)"
 	@echo "Next: $(VENV)/bin/ansible-playbook playbooks/check.yml, or your own servers: README.md"
 

@@ -80,7 +80,7 @@ def play(mesh: Path, playbook: str, *arguments: str, fails: bool = False) -> Non
 
 def take(browser: Browser, mesh: Path, name: str, *pair: str) -> None:
     """Take a picture of the report down to the matrix, or to the details of one pair."""
-    browser.open((mesh / "report" / "mesh.html").read_text(encoding="utf-8"), width=1000, height=3000)
+    browser.open((mesh / "report" / "mesh.html").read_text(encoding="utf-8"), width=1000, height=5000)
     if pair:
         browser.click_cell(*(NAMES.index(name) for name in pair), len(NAMES))
     last = "details" if pair else "under"

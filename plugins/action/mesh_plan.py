@@ -13,12 +13,16 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import ControlAction, show
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import (
+    command_options,
     hosts_of,
+    inventory_variables,
+    is_our_playbook,
     mesh_group,
     mesh_name,
     mesh_reader,
     plan_of,
     refuse_debugging,
+    refuse_selection,
     refuse_steps,
     refuse_strategy,
     refuse_unwritable_folders,
@@ -52,6 +56,8 @@ class ActionModule(ControlAction):
         before: Mapping[str, Any] = {}
         if options["operation"]:
             refuse_strategy(self._task)
+            if is_our_playbook(self._task):
+                refuse_selection(self._task, variables)
             refuse_steps()
             run = self._begin(options["operation"], variables)
             for name in CONTROL_PATHS:
@@ -59,7 +65,7 @@ class ActionModule(ControlAction):
                 run.mesh[name], warnings = settled(name, str(run.mesh[name]), sources)
                 result["warnings"] = [*result.get("warnings", ()), *warnings]
             refuse_unwritable_folders(run)
-            say_folders(run, variables)
+            say_folders(run, self._home(run, variables))
         else:
             before = plan_of(variables, options["plan"])
             run = Run.from_json(before["state"])
@@ -87,9 +93,15 @@ class ActionModule(ControlAction):
         batch, alive = (
             [str(host) for host in variables.get(f"ansible_play_{name}") or ()] for name in ("batch", "hosts")
         )
-        run.mesh["name"] = mesh_name(group, variables)
+        run.mesh["options"] = command_options(group, variables)
+        run.mesh["name"] = mesh_name(group, self._home(run, variables))
         begin(run, in_run, batch, alive)
         return run
+
+    @staticmethod
+    def _home(run: Run, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What says where the inventory is. The task may run on an implicit localhost, which is from none."""
+        return inventory_variables(run.members[0].host, variables) if run.members else variables
 
 
 def _endpoint_packages(settings: Mapping[str, Any]) -> list[str]:

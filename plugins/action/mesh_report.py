@@ -52,18 +52,22 @@ class ActionModule(ControlAction):
             folder = Path(run.mesh["esync_report_directory"])
             # What a repair would do fails nothing, as long as it only is to be seen.
             found = verdict_of(mesh, "never" if run.check else run.report_mode, str(folder / "mesh.html"))
-            show(["", *found.lines, ""])
+            run.notes += [*notes_of_connections(run), *notes_of_alone(run, mesh)]
+            # What was done, and the verdict as the last line.
+            show(["", *found.lines[:-1], *run.notes, found.lines[-1]])
             result.update(found.facts)
             if found.failed:
                 run.failures.append(found.message)
             else:
                 result.update(msg=found.message)
             try:
-                write_reports(mesh, folder, run.control.now)
+                told = write_reports(mesh, folder, run.control.now)
+                show([*told, *([] if found.failed else [f"The report is {found.facts['path']}"])])
+                run.notes += told
             except EsyncError as error:
                 run.failures.append(f"The report was not written: {error}")
-            run.notes += [*notes_of_connections(run), *notes_of_alone(run, mesh)]
-        show(run.notes)
+        else:
+            show(run.notes)
         if run.notes:
             result["notes"] = run.notes
         if run.failures:

@@ -13,6 +13,8 @@ description:
   - Shows the verdict in the terminal, as a matrix up to 30 servers, with every cause once.
   - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
     for the textfile collector of Prometheus' node_exporter. Each file is replaced completely or not at all.
+  - Adds the run to C(history.json) beside them, which holds at most 50 runs. The page shows what each of them changed,
+    and since when pairs fail.
   - Fails if a pair failed, or if a pair was not tested though it should have been. Pairs outside a limited run are
     reported as untested and fail nothing.
   - Fails if a server accepted what it must refuse, if a stage failed, and after a check if a server has a fault.

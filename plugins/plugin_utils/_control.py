@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,8 +89,16 @@ def has_folder(variables: Mapping[str, Any]) -> bool:
     return variables.get("inventory_dir") not in (None, "", "None")
 
 
+def inventory_variables(host: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The variables that say which inventory a host is from; an implicit localhost, which runs the plan, is from none.
+
+    :param variables: those of a task, on whichever host it runs.
+    """
+    return _variables_of(host, variables["hostvars"])
+
+
 def say_folders(run: Run, variables: Mapping[str, Any]) -> None:
-    """Say where things are kept if no inventory's folder says it."""
+    """Say where things are kept if no inventory's folder says it. :param variables: those of a member."""
     here = {name: str(run.mesh[name]) for name in ("esync_ledger", "esync_report_directory")}
     if not has_folder(variables) and any(os.path.dirname(place) == os.getcwd() for place in here.values()):
         places = " and ".join(f"{place} ({name})" for name, place in here.items())
@@ -125,9 +134,39 @@ def mesh_group(reader: Reader, variables: Mapping[str, Any]) -> str:
 
 
 def mesh_name(group: str, variables: Mapping[str, Any]) -> str:
-    """The mesh for people: ``<group> of <inventory>``."""
+    """The mesh for people: ``<group> of <inventory>``. :param variables: those of a member."""
     source = variables.get("inventory_file") or variables["inventory_dir"] if has_folder(variables) else "the inventory"
     return f"{group} of {Path(str(source)).name}"
+
+
+def command_options(group: str, variables: Mapping[str, Any]) -> str:
+    """The options of this run that the commands of its report need, as a shell reads them.
+
+    :param variables: those of a task.
+    """
+    found: list[str] = []
+    for source in variables.get("ansible_inventory_sources") or ():
+        found += ["-i", _from_here(str(source))]
+    for option, name in _ASKING.items():
+        found += [option] if context.CLIARGS.get(name) else []
+    for option, name in _NAMING.items():
+        values = context.CLIARGS.get(name) or ()
+        for value in [values] if isinstance(values, str) else values:
+            found += [option, _from_here(str(value))]
+    if group != "esync":
+        found += ["-e", f"esync_group={group}"]
+    return " ".join(map(shlex.quote, found))
+
+
+_ASKING = {"--ask-become-pass": "become_ask_pass", "--ask-vault-pass": "ask_vault_pass"}
+_NAMING = {"--vault-id": "vault_ids", "--vault-password-file": "vault_password_files"}
+"""Options to their names in what Ansible keeps of its command line. No value of them is secret."""
+
+
+def _from_here(place: str) -> str:
+    """A path as somebody in this folder would type it, if it is one below it."""
+    here = os.getcwd() + os.sep
+    return place[len(here) :] if place.startswith(here) else place
 
 
 def _load(loader: Any, path: Path) -> dict[str, Any]:
@@ -178,6 +217,12 @@ def refuse_selection(task: Any, variables: Mapping[str, Any]) -> None:
                 f"Run it without {option}; to do something else, run another playbook",
                 kind="left_out",
             )
+
+
+def is_our_playbook(task: Any) -> bool:
+    """Whether a task belongs to a playbook of this collection, which has nothing but the role."""
+    path = str(_play_of(task).get_path() or "").rpartition(":")[0]
+    return bool(path) and Path(path).resolve().parent == _ROLE.parents[1] / "playbooks"
 
 
 class _Tagged:

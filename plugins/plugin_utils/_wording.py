@@ -130,6 +130,17 @@ def _command(cause: str | None, remedy: str, caller: str, peer: str) -> str:
     return row.command.format(caller=caller, peer=peer)
 
 
+_COMMAND = "ansible-playbook esync.mesh."
+
+
+def with_options(text: str, options: str) -> str:
+    """A text whose commands can be copied: with the inventory of this run, and what else it was started with.
+
+    :param options: as a shell reads them; empty: there are none.
+    """
+    return text.replace(_COMMAND, _COMMAND.replace(" ", f" {options} ", 1)) if options else text
+
+
 def not_tested(source: str, target: str) -> str:
     """That a pair should have been tested and was not, where nothing says why."""
     return f"{pair_label(source, target)}: not tested."

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import meshes
 import pytest
 
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import history
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import text as document
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh
 
@@ -400,3 +402,59 @@ def test_a_thousand_servers_are_drawn_in_time_and_every_pair_can_be_chosen(brows
     browser.press("left")
     assert browser.text("#chosen .verdict") == "ok"
     assert "TLSv1.3" in browser.text("#chosen dl") and " ms" not in browser.text("#chosen dl")
+
+
+def recorded(mesh: Mesh) -> Mesh:
+    """A mesh with a history, and with commands as a run of its own makes them."""
+    known = history.History()
+    for when in ("2026-11-22T02:00:00Z", meshes.NOW):
+        known = history.after(known, mesh, when)
+    return replace(mesh, history=known, name="esync of hosts.yml", options="-i hosts.yml")
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_command_is_copied_by_its_button(browser, secure):
+    show(browser, recorded(meshes.with_causes(30)))
+    # What a page gets that came over plain http.
+    browser.script(
+        "window.copied = []; document.addEventListener('copy', () => window.copied.push(String(getSelection())));"
+        "const write = arguments[0] ? async (text) => { window.copied.push(text); } : () => Promise.reject();"
+        "Object.defineProperty(navigator, 'clipboard', { value: { writeText: write } });",
+        secure,
+    )
+    buttons = browser.script("return document.querySelectorAll('button.copy').length")
+    assert buttons == len(browser.texts(".command code")) == 2
+    browser.click("#causes li:nth-child(2) .copy")
+    said = browser.script("return document.querySelector('#causes li:nth-child(2) .copy').textContent")
+    assert said in ("Copied", "Selected")
+    command = browser.text("#causes li:nth-child(2) .command code")
+    assert command.startswith("ansible-playbook -i hosts.yml esync.mesh.")
+    assert browser.script("return window.copied") == [command]
+
+
+@pytest.mark.parametrize("count", [5, 30, 150])
+def test_on_a_phone_nothing_is_wider_than_the_screen_but_the_matrix(browser, count):
+    show(browser, recorded(meshes.with_causes(count)), width=390, height=844)
+    assert browser.script("return document.documentElement.scrollWidth") <= 390
+    wide = browser.script(
+        "return [...document.querySelectorAll('main *')].filter((one) => !one.closest('#plane, #hover, .table')"
+        " && one.getBoundingClientRect().right > 391).map((one) => one.outerHTML.slice(0, 80))"
+    )
+    assert wide == []
+    for table in ("#list", "#servers .table", "#history .table"):
+        assert browser.script(
+            "const box = document.querySelector(arguments[0]); return box.scrollWidth <= box.clientWidth + 1", table
+        ), table
+    browser.click("#listed tr:nth-child(2) button")
+    assert "→" in browser.text("#chosen h3")
+
+
+def test_the_history_and_the_timeline_need_no_script(browser):
+    browser.debug("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        show(browser, recorded(meshes.with_causes(5)))
+        assert browser.call("GET", f"/element/{element(browser, '#history tbody tr')}/displayed")
+        assert browser.call("GET", f"/element/{element(browser, '#timeline rect.soon')}/displayed")
+        assert not browser.call("GET", f"/element/{element(browser, 'button.copy')}/displayed")
+    finally:
+        browser.debug("Emulation.setScriptExecutionDisabled", value=False)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, Mesh
 
-OUR_PLAYBOOKS = sorted(path for path in ROOT.glob("playbooks/*.yml") if "hosts: localhost" in path.read_text())
+OUR_PLAYBOOKS = sorted(path for path in ROOT.glob("playbooks/*.yml") if "import_role" in path.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def test_a_run_in_which_each_task_can_be_left_out_is_refused(fresh: Mesh) -> Non
 def test_every_playbook_of_ours_asks_whatever_the_tags_are() -> None:
     assert len(OUR_PLAYBOOKS) == 8
     for path in OUR_PLAYBOOKS:
-        validation, work = yaml.safe_load(path.read_text())
-        assert validation["tasks"][0]["tags"] == ["always"] and "tags" not in work["tasks"][0], path
+        (play,) = yaml.safe_load(path.read_text())
+        assert [task["tags"] for task in play["tasks"]] == [["always"]], path
 
 
 def test_a_run_that_leaves_out_nothing_is_accepted(mesh: Mesh) -> None:
-    assert "6 of 6 pairs ok" in mesh.succeed("verify", "--tags", "untagged,nginx", "--skip-tags", "always,nginx").output
+    assert "6 of 6 pairs ok" in mesh.succeed("verify", "--tags", "untagged,nginx", "--skip-tags", "nginx").output
     assert "6 of 6 pairs ok" in mesh.succeed("verify", "--start-at-task", "Plan the first stage").output
 
 
@@ -75,3 +75,14 @@ def test_tags_of_a_play_of_the_users_select_the_complete_role_or_nothing_of_it(
     assert result.output.count("6 of 6 pairs ok") == len(plays)
     # Ansible itself validates the role's arguments whatever the tags are.
     assert "Plan the first stage" not in mesh.succeed(str(book.with_suffix("")), "--tags", "nginx").output
+
+
+def test_a_play_of_the_users_may_run_the_role_whatever_the_tags_are(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", str(ROOT / "playbooks" / "collections"))
+    role = {"name": "esync.mesh.esync", "tasks_from": "verify"}
+    tasks = [{"import_role": role, "tags": ["always"]}]
+    book = mesh.root / "play.yml"
+    book.write_text(json.dumps([{"hosts": "esync", "gather_facts": False, "tasks": tasks}]))
+    assert "6 of 6 pairs ok" in mesh.succeed(str(book.with_suffix("")), "--tags", "nginx").output

@@ -25,6 +25,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership i
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.setting_values import setting_problems, unsupported
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import Reader, mesh_wide, unreadable
 
+CONTROL_NODE = "localhost"
+"""The host that bears what is planned and concluded, in the plays of our playbooks."""
+
 
 @dataclass(frozen=True)
 class MeshRead:
@@ -69,6 +72,9 @@ def read_mesh(reader: Reader, group: str, hosts: Sequence[str], others: Sequence
     members = sorted((one for one in members if one.name not in removed), key=lambda one: one.name)
     validate(members, group, [one.name for one in leaving], errors)
     for host in others if removed else ():
+        # The control node is in the runs of our playbooks, and has none of the settings.
+        if host == CONTROL_NODE and host not in removed:
+            continue
         settings[host] = reader.settings(host)
         one = _member(host, settings[host], reader, salt)
         if one.name in removed:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, SHARED_KEYS
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, ROLES, SHARED_KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.membership import Cluster
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
@@ -29,7 +30,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.conclusions import view_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import ServerFindings, problems_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh, ReportServer
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated, with_options
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -52,12 +53,26 @@ def mesh_of(run: Run) -> Mesh:
             version=str(one.read["product_version"]) if one.read.get("product_version") else None,
             problems=problems_of(_findings(run, one, checked)),
         )
-    return builder.finish(
+    mesh = builder.finish(
         pending=pending_updates_of(run.names, run.ledger),
         servers_checked=checked,
         trust_model=run.model,
         name=str(run.mesh.get("name", "")),
     )
+    options = str(run.mesh.get("options", ""))
+    return replace(
+        mesh,
+        operation=f"{run.operation} --check" if run.check else run.operation,
+        options=options,
+        problems=tuple(replace(one, command=with_options(one.command, options)) for one in mesh.problems),
+        certificates={name: _identity(run.ledger.get(name)) for name in run.names},
+    )
+
+
+def _identity(record: LedgerRecord | None) -> str:
+    """What changes when a server's current certificates are replaced; empty if the ledger has none."""
+    current = [one for one in record.generations if one.state == CURRENT] if record else []
+    return " ".join(str(one.certificates[role]["fingerprint"])[:16] for one in current for role in ROLES)
 
 
 def notes_of_alone(run: Run, mesh: Mesh) -> list[str]:

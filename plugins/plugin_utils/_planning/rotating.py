@@ -555,6 +555,8 @@ def demand_removed_refused(run: Run) -> None:
                     server=server.name,
                 ),
             )
+    for server in run.leaving:
+        server.refused_by = len({str(one["to"]) for one in server.refused or () if one["verdict"] == OK})
     stages.demand_refused(run, "the removed server", f"Its keys are kept until it is. {REPAIR_AND_AGAIN}")
 
 
@@ -629,7 +631,8 @@ def report_removed_done(run: Run) -> None:
         if server is None:
             run.notes.append(f"{name} removed: it is no host of the inventory, so nothing was destroyed there.")
         elif server.state == OK:
-            run.notes.append(f"{name} removed: refused by every server that was tested, its keys are destroyed.")
+            refused = f"refused by {server.refused_by} of {len(run.members)}, " if server.refused_by else ""
+            run.notes.append(f"{name} removed: {refused}keys destroyed.")
         elif server.state != FAILED:
             why = "could not be reached" if server.state == UNREACHABLE else "was not in this run"
             run.notes.append(f"{name} removed: nobody trusts it any more. It {why}, so its keys are still on it.")

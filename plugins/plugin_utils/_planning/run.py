@@ -55,6 +55,7 @@ class Server:
     :param results: of its last test of the pairs. :param refusals: of what must be refused.
     :param calls: to clusters. :param external: to external peers.
     :param refused: of the test that it is refused, until that was concluded.
+    :param refused_by: how many servers were seen to refuse it when it was removed.
     :param to_refuse: the names of the peers that have to refuse it in that test.
     :param folder: what exchange_folder_info or exchange_folder returned.
     :param unresolved: the addresses of peers that it cannot resolve, of those that it was asked for, and why.
@@ -83,6 +84,7 @@ class Server:
     calls: list[dict[str, Any]] = field(default_factory=list)
     external: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] | None = None
+    refused_by: int = 0
     to_refuse: list[str] = field(default_factory=list)
     folder: dict[str, Any] | None = None
     unresolved: dict[str, str] = field(default_factory=dict)

@@ -122,7 +122,8 @@ def _check(known: ServerFindings) -> Iterator[Problem]:
 
 def _of_kind(known: ServerFindings, kind: str, evidence: str = "", path: str | None = None) -> Problem:
     row = KINDS[kind]
-    command = row.command.format(server=known.name)
+    left = ",".join(str(name) for name in known.planned.get("kept") or ())
+    command = row.command.format(server=known.name, left=left)
     return Problem(known.name, kind, row.severity, path, row.cause, evidence, sentence(row.remedy), command, row.repair)
 
 

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import read_file, replace_file
-from ansible_collections.esync.mesh.plugins.plugin_utils._report import html, junit, mesh_json, prometheus
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.control_files import locked, read_file, replace_file
+from ansible_collections.esync.mesh.plugins.plugin_utils._report import history, html, junit, mesh_json, prometheus
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import Mesh
 
 Writer = Callable[[Mesh, str, str], str]
@@ -29,12 +30,28 @@ _LIMIT = 64 << 20
 """Bytes of a report that is there already; a larger one is not ours, and is only replaced."""
 
 
-def write_reports(mesh: Mesh, folder: Path, now: str) -> None:
-    """Write all files, each replaced completely or not at all.
+def write_reports(mesh: Mesh, folder: Path, now: str) -> list[str]:
+    """Write all files, each replaced completely or not at all, and the history of the runs, which they show.
 
     :param now: UTC.
+    :returns: what the user is told besides: a history that cannot be used stays as it is, and fails nothing.
     :raises EsyncError: kind ``control_node_file``.
     """
+    with locked(folder):
+        notes = []
+        path = folder / history.FILE
+        try:
+            known = history.after(history.parse(read_file(path, history.BYTE_LIMIT), str(path)), mesh, now)
+        except EsyncError as error:
+            notes.append(str(error))
+        else:
+            mesh = replace(mesh, history=known)
+            replace_file(path, _encodable(history.render(known)))
+        _write_all(mesh, folder, now)
+    return notes
+
+
+def _write_all(mesh: Mesh, folder: Path, now: str) -> None:
     for name, write in REPORTS.items():
         path = folder / name
         replace_file(path, _encodable(write(mesh, now, _read(path))))

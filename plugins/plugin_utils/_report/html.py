@@ -15,6 +15,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
@@ -36,6 +38,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.grouping import
     group_problems,
     wrong_acceptances,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.history import Change
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     CODES,
     FAILED,
@@ -49,13 +52,14 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     verdict,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.page_data import page_data
-from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, NOT_CHECKED, NOTE
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, KINDS, NOT_CHECKED, NOTE
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.prometheus import seconds_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.terminal import cost_lines
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import (
     REPLACED_CONTROLS,
     abbreviated,
     pair_command,
+    with_options,
 )
 
 ASSETS = Path(__file__).with_name("assets")
@@ -71,6 +75,8 @@ _STATES = {
     "unreadable": "keys not readable",
 }
 SEEN_LIMIT = 8
+DOCUMENTS = "https://github.com/esync-mesh/esync.mesh/blob/main/docs/"
+"""Where the page's links lead: it is mailed around, so that nothing beside it can be linked to."""
 _SEVERITIES = {FAULT: "failed", NOTE: "late", NOT_CHECKED: "untested"}
 
 
@@ -96,7 +102,7 @@ def text(mesh: Mesh, generated_at: str, _before: str = "") -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">',
             '<meta name="color-scheme" content="light dark">',
-            f"<title>{escape(verdict(mesh))} eSync mesh</title>",
+            f"<title>{escape(_figures(verdict(mesh)))} {escape(_name(mesh))}</title>",
             f"<style>{style}</style>",
             "</head>",
             "<body>",
@@ -104,10 +110,11 @@ def text(mesh: Mesh, generated_at: str, _before: str = "") -> str:
             _head(mesh, generated_at, now),
             "<main>",
             *(f'<p class="cost">{escape(line)}</p>' for line in cost_lines(mesh)),
-            _causes(groups, wrong_acceptances(mesh), mesh.wrong_connections),
+            _causes(mesh, groups),
             _asset("matrix.html"),
             _clusters(mesh),
             _pending(mesh),
+            _history(mesh),
             _servers(mesh, now),
             "</main>",
             f'<script type="application/json" id="data">{_json(page_data(mesh, groups))}</script>',
@@ -138,6 +145,19 @@ def _json(data: Any) -> str:
 def _text(text: str) -> str:
     """A text from outside: shown as it is, and unable to turn the text around it (bidirectional marks)."""
     return f"<bdi>{escape(REPLACED_CONTROLS.sub(chr(0xFFFD), text))}</bdi>"
+
+
+def _figures(text: str) -> str:
+    """A text of ours with its large numbers as everywhere else on the page."""
+    return re.sub(r"\d{4,}", lambda match: f"{int(match[0]):,}", text)
+
+
+def _time(moment: str) -> str:
+    return f'<time datetime="{escape(moment)}">{escape(moment[:16].replace("T", " "))}</time>'
+
+
+def _name(mesh: Mesh) -> str:
+    return REPLACED_CONTROLS.sub(chr(0xFFFD), mesh.name) or "eSync mesh"
 
 
 def _sign(kind: str) -> str:
@@ -189,22 +209,21 @@ def _head(mesh: Mesh, generated_at: str, now: int) -> str:
     return "\n".join(
         [
             f'<header class="{kind}">',
-            f'<p class="kicker">eSync mesh <span>tested <time datetime="{escape(generated_at)}">{escape(shown)}'
-            "</time></span></p>",
-            f"<h1>{escape(verdict(mesh))}</h1>",
+            f'<p class="kicker">eSync mesh <b>{_text(mesh.name)}</b> <span>tested <time '
+            f'datetime="{escape(generated_at)}">{escape(shown)}</time></span></p>',
+            f"<h1>{escape(_figures(verdict(mesh)))}</h1>",
             f"<dl>{''.join(cells)}</dl>",
             "</header>",
         ]
     )
 
 
-def _causes(
-    groups: Sequence[CauseGroup], accepted: Sequence[WrongAcceptance], calls: Sequence[ClusterCall] = ()
-) -> str:
+def _causes(mesh: Mesh, groups: Sequence[CauseGroup]) -> str:
+    accepted, calls = wrong_acceptances(mesh), mesh.wrong_connections
     if not groups and not accepted and not calls:
         return ""
-    items = [_wrong_acceptance(one) for one in accepted] + [_wrong_calls(group) for group in call_groups(calls)]
-    items += [_cause(index, group) for index, group in enumerate(groups)]
+    items = [_wrong_acceptance(one) for one in accepted] + [_wrong_calls(mesh, group) for group in call_groups(calls)]
+    items += [_cause(mesh, index, group) for index, group in enumerate(groups)]
     return "\n".join(
         [
             '<section aria-labelledby="causes-title" id="causes">',
@@ -222,13 +241,23 @@ def _explained(title: str, keys: Iterable[str], seen: Iterable[str], remedy: str
 
     :param seen: as HTML. :param command: the command that does what the remedy says; may be empty.
     """
-    names = ", ".join(f"<code>{_text(key)}</code>" for key in keys)
+    names = ", ".join(map(_key, keys))
     return [
         f'<p class="title">{_text(title)} <span class="key">{names}</span></p>',
         *seen,
         f'<p class="remedy"><b>What to do</b> {_text(remedy)}</p>' if remedy else "",
-        f'<p class="command"><b>Command</b> <code>{_text(command)}</code></p>' if command else "",
+        f'<p class="command"><b>Command</b> <span class="copied"><code>{_text(command)}</code>'
+        '<button type="button" class="copy" hidden>Copy</button></span></p>'
+        if command
+        else "",
     ]
+
+
+def _key(key: str) -> str:
+    """The key of a cause or of a kind of problem, with a link to what the documents say of it."""
+    shown = f"<code>{_text(key)}</code>"
+    place = f"diagnosis.md#{key}" if key in CAUSES else "check.md#problems-of-servers" if key in KINDS else ""
+    return f'<a href="{DOCUMENTS}{place}" target="_blank" rel="noopener noreferrer">{shown}</a>' if place else shown
 
 
 def _detail(text: str) -> list[str]:
@@ -246,7 +275,7 @@ def _wrong_acceptance(one: WrongAcceptance) -> str:
     )
 
 
-def _wrong_calls(group: Sequence[ClusterCall]) -> str:
+def _wrong_calls(mesh: Mesh, group: Sequence[ClusterCall]) -> str:
     """What is wrong with a cluster, however many servers call it."""
     first = group[0]
     kind = "failed" if any(one.verdict == FAILED for one in group) else "untested"
@@ -258,7 +287,11 @@ def _wrong_calls(group: Sequence[ClusterCall]) -> str:
             "<li>",
             f"<h3>{_sign(kind)}<span>{who}</span>{many}</h3>",
             *_explained(
-                first.title, [first.cause or first.verdict], _detail(first.detail), first.remedy, pair_command(first)
+                first.title,
+                [first.cause or first.verdict],
+                _detail(first.detail),
+                first.remedy,
+                with_options(pair_command(first), mesh.options),
             ),
             "</li>",
         ]
@@ -295,7 +328,21 @@ def _clusters(mesh: Mesh) -> str:
     )
 
 
-def _cause(index: int, group: CauseGroup) -> str:
+def _since(mesh: Mesh, group: CauseGroup) -> list[str]:
+    """Since when the pairs of a cause fail, if that is longer than since this run."""
+    if mesh.history is None or len(mesh.history.runs) < 2:
+        return []
+    times = {mesh.history.failing.get((one.source, one.target, one.site or "")) for one in group.pairs} - {None}
+    begins = sorted(str(one) for one in times)
+    if not begins:
+        return []
+    if begins[0] == mesh.history.runs[-1].at:
+        return ['<p class="since">Since this run</p>']
+    most = f", the last of them since {_time(begins[-1])}" if len(begins) > 1 else ""
+    return [f'<p class="since">Since {_time(begins[0])} UTC{most}</p>']
+
+
+def _cause(mesh: Mesh, index: int, group: CauseGroup) -> str:
     first = group.first
     count = len(group.pairs)
     if count == 1:
@@ -307,7 +354,13 @@ def _cause(index: int, group: CauseGroup) -> str:
         [
             "<li>",
             f"<h3>{_sign('failed' if group.failed else 'untested')}<span>{who}</span>{many}</h3>",
-            *_explained(first.title, group.causes, _detail(first.detail), first.remedy, pair_command(first)),
+            *_explained(
+                first.title,
+                group.causes,
+                [*_detail(first.detail), *_since(mesh, group)],
+                first.remedy,
+                with_options(pair_command(first), mesh.options),
+            ),
             f'<button type="button" data-cause="{index}">Show in the matrix</button>',
             "</li>",
         ]
@@ -356,14 +409,15 @@ def _servers(mesh: Mesh, now: int) -> str:
             f"<tr><th scope=row>{_text(server.name)}{_sites(server)}</th><td>{_text(f'{place}:{server.port}')}</td>"
             f"<td>{_expiry(server, now)}</td>"
             f"<td>{away}{_text(_STATES.get(server.state, server.state))}</td>{cell}"
-            f"<td class=number>{_ok_of(calls)}</td>"
-            f"<td class=number>{_ok_of(called)}</td></tr>"
+            f'<td class=number data-label="calls ok">{_ok_of(calls)}</td>'
+            f'<td class=number data-label="called ok">{_ok_of(called)}</td></tr>'
         )
     return "\n".join(
         [
             '<section aria-labelledby="servers-title" id="servers">',
             '<h2 id="servers-title">Servers</h2>',
             *_problems(mesh),
+            _timeline(mesh, now),
             '<p class="hint">By the end of their certificates, the soonest first.</p>',
             '<div class="table"><table><thead><tr><th scope=col>Server</th><th scope=col>Address</th>'
             f"<th scope=col>Certificates end</th><th scope=col>This run</th>{heading}"
@@ -445,3 +499,117 @@ def _expiry(server: ReportServer, now: int) -> str:
     if _ends_soon(server, now):
         return f'<span class="late">{_sign("late")}{date} <b>{f"in {span}" if days else "today"}</b></span>'
     return f"{date} <small>in {span}</small>"
+
+
+RECENT = 10
+"""So many runs are shown at once."""
+SLOTS = 60
+"""The columns of the timeline, whatever the mesh."""
+
+
+def _timeline(mesh: Mesh, now: int) -> str:
+    """When certificates end: a column for each part of the time, as high as so many servers."""
+    ends = {server.name: end for server in mesh.servers for end in [seconds_of(server.expires_at)] if end is not None}
+    if not ends or not now:
+        return ""
+    span = max(max(ends.values()) - now, WARN_DAYS * DAY * 2)
+    columns: dict[int, list[str]] = {}
+    for name, end in sorted(ends.items(), key=lambda one: one[1]):
+        slot = -2 if end <= now else min(SLOTS - 1, (end - now) * SLOTS // span)
+        columns.setdefault(slot, []).append(name)
+    most = max(map(len, columns.values()))
+    # What has expired stands left of today.
+    begin = 2 if -2 in columns else 0
+    soon = WARN_DAYS * DAY * SLOTS / span
+    bars = []
+    for slot, names in columns.items():
+        kind = "past" if slot < 0 else "soon" if (slot * span // SLOTS) < WARN_DAYS * DAY else "later"
+        # A single server of many is seen, too.
+        height = max(28 * len(names) / most, 3)
+        first = time.strftime("%Y-%m-%d", time.gmtime(min(ends[name] for name in names)))
+        said = (
+            f"{len(names):,} from {first}: {abbreviated(names, most=3)}" if len(names) > 1 else f"{names[0]}: {first}"
+        )
+        bars.append(
+            f'<rect class="{kind}" x="{slot + begin + 0.1:g}" y="{30 - height:.1f}" width=".8" height="{height:.1f}">'
+            f"<title>{escape(REPLACED_CONTROLS.sub(chr(0xFFFD), said))}</title></rect>"
+        )
+    late = sum(end - now < WARN_DAYS * DAY for end in ends.values())
+    first, last = (time.strftime("%Y-%m-%d", time.gmtime(pick(ends.values()))) for pick in (min, max))
+    label = f"Certificates end from {first} to {last}; {late:,} of {len(ends):,} servers within {WARN_DAYS} days"
+    past = sum(end <= now for end in ends.values())
+    middle = time.strftime("%Y-%m-%d", time.gmtime(now + span // 2))
+    return "\n".join(
+        [
+            f'<figure id="timeline"><svg viewBox="0 0 {SLOTS + begin} 30" preserveAspectRatio="none" role="img" '
+            f'aria-label="{escape(label)}">',
+            f'<rect class="span" x="{begin}" y="0" width="{min(soon, SLOTS):.2f}" height="30"/>',
+            *bars,
+            "</svg>",
+            f"<figcaption><span>{'expired, ' if past else ''}today</span><span>{middle}</span>"
+            f"<span>{time.strftime('%Y-%m-%d', time.gmtime(now + span))}</span></figcaption>",
+            f'<p class="hint">When certificates end; the shaded part is the next {WARN_DAYS} days.</p></figure>',
+        ]
+    )
+
+
+def _history(mesh: Mesh) -> str:
+    """The last runs, the newest first, with what each changed."""
+    if mesh.history is None:
+        return ""
+    rows = []
+    for run in reversed(mesh.history.runs):
+        wrong = run.failed + run.untested
+        kind = "failed" if wrong else "ok" if run.ok else "outside"
+        counts = [f"{run.ok:,} ok"]
+        counts += [
+            f"{count:,} {what}"
+            for count, what in (
+                (run.failed, "failed"),
+                (run.untested, "untested"),
+                (run.not_in_run, "not in the run"),
+            )
+            if count
+        ]
+        changes = [
+            f'<p><b class="{way}">{what}</b> {_changed(change)}</p>'
+            for what, change, way in (
+                ("began to fail", run.began, "worse"),
+                ("recovered", run.recovered, "better"),
+                ("certificates replaced", run.replaced, ""),
+                ("joined", run.added, ""),
+                ("left", run.removed, ""),
+            )
+            if change.count
+        ]
+        rows.append(
+            f"<tr><th scope=row>{_time(run.at)}</th><td>{_text(run.operation)}</td>"
+            f"<td class=number data-label=servers>{run.servers:,}</td>"
+            f"<td>{_sign(kind)}{', '.join(counts)}</td>"
+            f"<td>{''.join(changes) or '<span class=hint>nothing</span>'}</td></tr>"
+        )
+    head = (
+        '<div class="table"><table><thead><tr><th scope=col>Run</th><th scope=col>Playbook</th>'
+        "<th scope=col class=number>Servers</th><th scope=col>Pairs</th><th scope=col>Changed</th></tr></thead><tbody>"
+    )
+    earlier = rows[RECENT:]
+    return "\n".join(
+        [
+            '<section aria-labelledby="history-title" id="history">',
+            '<h2 id="history-title">The last runs</h2>',
+            '<p class="hint">Every run that tested pairs, the newest first, and what changed since the one before it. '
+            "Times are UTC.</p>",
+            head,
+            *rows[:RECENT],
+            "</tbody></table></div>",
+            *([f"<details><summary>{len(earlier)} earlier</summary>", head, *earlier] if earlier else []),
+            *(["</tbody></table></div></details>"] if earlier else []),
+            "</section>",
+        ]
+    )
+
+
+def _changed(change: Change) -> str:
+    names = ", ".join(_text(name.replace(" -> ", " → ")) for name in change.names)
+    rest = change.count - len(change.names)
+    return f"{names} and {rest:,} more" if rest else names

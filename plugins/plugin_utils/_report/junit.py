@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.clusters import ClusterCall
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import Problem
@@ -32,7 +32,7 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     ReportServer,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_command
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_command, with_options
 
 PAIRS, SERVERS, REFUSALS, CLUSTERS = "(pairs)", "(servers)", "(refusals)", "(clusters)"
 
@@ -63,7 +63,7 @@ def text(mesh: Mesh, generated_at: str, _before: str = "") -> str:
         # The schema wants no time zone; the time is UTC.
         suite.set("timestamp", generated_at.rstrip("Z"))
         for case in cases:
-            _add_case(suite, case)
+            _add_case(suite, replace(case, text=with_options(case.text, mesh.options)))
     ET.indent(top, " ")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(top, encoding="unicode")}\n'
 

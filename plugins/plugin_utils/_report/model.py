@@ -14,9 +14,9 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import PINNED
@@ -26,6 +26,9 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import 
 from ansible_collections.esync.mesh.plugins.plugin_utils._report import untested as reasons
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, Problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_label, place_of
+
+if TYPE_CHECKING:
+    from ansible_collections.esync.mesh.plugins.plugin_utils._report.history import History
 
 OK, FAILED, UNTESTED = "ok", "failed", "untested"
 TEMPORARY = "temporary"
@@ -321,6 +324,9 @@ class Mesh:
     :param trust_model: ``pinned`` or ``shared_keys``.
     :param clusters: the load-balanced clusters.
     :param connections: the results of the calls to them.
+    :param operation: what the run did. :param options: those of Ansible with which it was started, for its commands.
+    :param certificates: server to what identifies its current certificates.
+    :param history: the last runs, this one included; None if it is not known.
     """
 
     servers: tuple[ReportServer, ...]
@@ -333,6 +339,10 @@ class Mesh:
     clusters: tuple[Cluster, ...] = ()
     connections: tuple[ClusterCall, ...] = ()
     name: str = ""
+    operation: str = ""
+    options: str = ""
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    history: History | None = None
 
     @property
     def large(self) -> bool:

@@ -57,7 +57,7 @@ class ProblemKind(NamedTuple):
 FROM_HOST = ""
 PORT_TAKEN = "port_taken"
 _DISCARD = f"{ESTABLISH} -e esync_discard_existing={{server}}"
-_REMOVE = "ansible-playbook esync.mesh.remove -e esync_remove=NAME"
+_REMOVE = "ansible-playbook esync.mesh.remove -e esync_remove={left}"
 _REGENERATE = "Run the regenerate playbook, which renews them without an outage"
 
 

@@ -35,10 +35,19 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     verdict,
 )
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.problem_kinds import FAULT, PORT_TAKEN
-from ansible_collections.esync.mesh.plugins.plugin_utils._wording import abbreviated, more, place_of, printable
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import (
+    abbreviated,
+    more,
+    place_of,
+    printable,
+    with_options,
+)
 
 MATRIX_LIMIT = 30
 """Beyond so many servers a matrix does not fit a terminal, and only what is wrong is listed."""
+
+SOUND_MATRIX_LIMIT = 10
+"""Beyond so many servers the matrix of a mesh in which every pair works says no more than the verdict does."""
 
 CAUSE_LIMIT, PROBLEM_LIMIT, CALL_LIMIT, PENDING_LIMIT, CLUSTER_LIMIT, REFUSAL_LIMIT, NOTE_LIMIT = 10, 6, 3, 3, 3, 3, 2
 """The lines of each section. With a line for what was cut, the costs and the verdict, they are fewer than 40."""
@@ -54,8 +63,9 @@ _LEGEND = {"x": "failed", "?": "untested", OUTSIDE: "not in this run"}
 
 def terminal(mesh: Mesh) -> list[str]:
     """All of it, line by line."""
-    lines = _matrix(mesh) if len(mesh.servers) <= MATRIX_LIMIT else []
-    return [*lines, *cost_lines(mesh), *findings(mesh)]
+    sound = mesh.count(OK) == mesh.expected
+    lines = _matrix(mesh) if len(mesh.servers) <= (SOUND_MATRIX_LIMIT if sound else MATRIX_LIMIT) else []
+    return [*lines, *cost_lines(mesh), *(with_options(line, mesh.options) for line in findings(mesh))]
 
 
 def cost_lines(mesh: Mesh) -> list[str]:

@@ -66,7 +66,7 @@
       cause: text(record[0]), title: text(record[1]), detail: filled(record[2]), remedy: filled(record[3]),
       tls: text(record[4], data.tls), served: text(record[5], data.serves[to]),
       client: text(record[6], data.presents[from]),
-      time: milliseconds < 0 ? "" : `${milliseconds} ms`,
+      time: milliseconds < 0 ? "" : `${milliseconds.toLocaleString("en")} ms`,
     };
   };
 
@@ -396,6 +396,31 @@
       at("pairs").scrollIntoView();
       body.focus({ preventScroll: true });
       at("cursor").scrollIntoView({ block: "nearest", inline: "nearest" });
+    });
+  }
+
+  // -- copying ------------------------------------------------------------------------------------------------
+
+  // A page that came over plain http may not use the clipboard; the selection of the text serves there as well.
+  const copy = async (code) => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      return true;
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(code);
+      const selection = window.getSelection();
+      selection.removeAllRanges();
+      selection.addRange(range);
+      return document.execCommand("copy");
+    }
+  };
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.hidden = false;
+    button.setAttribute("aria-label", `Copy the command ${button.previousElementSibling.textContent}`);
+    button.addEventListener("click", async () => {
+      button.textContent = (await copy(button.previousElementSibling)) ? "Copied" : "Selected";
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
     });
   }
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -262,3 +263,34 @@ def test_what_ended_the_part_of_a_server_is_said_also_where_the_run_ends_for_all
         run.failures.append("c distrusts certificates that the ledger does not know.")
         raise EsyncError("it could not be reached", "Bring it back", kind="offline", server="c")
     assert "c distrusts certificates" in "".join(capsys.readouterr())
+
+
+# -- the commands of a report ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({}, "-i hosts.yml"),
+        ({"become_ask_pass": True, "ask_vault_pass": True}, "-i hosts.yml --ask-become-pass --ask-vault-pass"),
+        ({"vault_password_files": ["{here}/pass word"]}, "-i hosts.yml --vault-password-file 'pass word'"),
+        ({"vault_ids": ["prod@prompt"]}, "-i hosts.yml --vault-id prod@prompt"),
+    ],
+)
+def test_commands_have_the_inventory_and_what_asks_for_passwords(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: Any, options: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled = {
+        key: [one.format(here=tmp_path) for one in value] if value != [] and isinstance(value, list) else value
+        for key, value in given.items()
+    }
+    monkeypatch.setattr(control.context, "CLIARGS", filled)
+    variables = {"ansible_inventory_sources": [f"{tmp_path}/hosts.yml"]}
+    assert control.command_options("esync", variables) == options
+
+
+def test_commands_name_a_group_that_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control.context, "CLIARGS", {})
+    variables = {"ansible_inventory_sources": ["/srv/eu.yml", "a,b,"]}
+    assert control.command_options("mesh", variables) == "-i /srv/eu.yml -i a,b, -e esync_group=mesh"

@@ -170,6 +170,13 @@ def test_hosts_outside_the_mesh_are_not_looked_at_unless_somebody_is_removed() -
     assert set(mesh(a={}, b={}, others=["d"], d={"esync_port": "many"}).settings) == {"a", "b"}
 
 
+def test_the_control_node_in_a_run_is_no_server_unless_it_is_removed_by_its_name() -> None:
+    bad = {"localhost": {"esync_directory": "{{ undefined }}"}}
+    assert mesh(a={"esync_remove": "d"}, b={"esync_remove": "d"}, others=["localhost"], **bad).leaving == ()
+    one = mesh(a={"esync_remove": "localhost"}, b={"esync_remove": "localhost"}, others=["localhost"], localhost={})
+    assert [server.name for server in one.leaving] == ["localhost"]
+
+
 def test_sets_are_destroyed_where_a_host_or_the_run_says_so() -> None:
     assert mesh(a={"esync_discard_existing": True}, b={}).discarding == ("a",)
     both = {"esync_discard_existing": "b"}

@@ -24,7 +24,7 @@ DOCS = Path(__file__).resolve().parents[5] / "docs"
 def test_every_format_of_the_registry_is_written_and_described(tmp_path: Path) -> None:
     write_reports(assemble(servers(*NAMES), all_ok(NAMES), "temporary"), tmp_path, NOW)
     assert (
-        {path.name for path in tmp_path.iterdir()}
+        {path.name for path in tmp_path.iterdir()} - {"history.json"}
         == set(REPORTS)
         == {*("mesh.json", "mesh.html", "mesh.xml", "mesh.prom")}
     )
@@ -44,6 +44,32 @@ def test_a_format_is_given_what_it_held_before_and_a_lone_surrogate_becomes_a_qu
     write_reports(works, tmp_path, NOW)
     write_reports(mesh, tmp_path, "2026-11-24T19:00:00Z")
     assert 'esync_last_verified_timestamp_seconds{server="a"} 1795460400' in (tmp_path / "mesh.prom").read_text()
+
+
+@pytest.mark.parametrize("damage", ["text", "fifo", "large"])
+def test_a_history_that_cannot_be_used_is_told_and_stays_as_it_is(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "history.json"
+    if damage == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_text("what somebody wrote" * (1 if damage == "text" else 400_000))
+    before = path.stat()
+    (note,) = write_reports(assemble(servers("a", "b"), all_ok("ab"), "temporary"), tmp_path, NOW)
+    assert str(path) in note
+    assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
+    assert json.loads((tmp_path / "mesh.json").read_text())["summary"]["ok"] == 2
+    assert 'id="history"' not in (tmp_path / "mesh.html").read_text()
+
+
+def test_every_run_is_added_to_the_history_and_the_page_shows_what_changed(tmp_path: Path) -> None:
+    works = assemble(servers("a", "b"), all_ok("ab"), "temporary")
+    broken = assemble(servers("a", "b"), {**all_ok("ab"), "a": [{"to": "b", "verdict": "failed"}]}, "temporary")
+    for mesh, now in ((works, NOW), (broken, "2026-11-24T02:00:00Z"), (broken, "2026-11-25T02:00:00Z")):
+        assert write_reports(mesh, tmp_path, now) == []
+    assert [run["began"]["count"] for run in json.loads((tmp_path / "history.json").read_text())["runs"]] == [0, 1, 0]
+    page = (tmp_path / "mesh.html").read_text()
+    assert '<p class="since">Since <time datetime="2026-11-24T02:00:00Z">2026-11-24 02:00</time> UTC</p>' in page
+    assert "began to fail" in page
 
 
 def test_a_folder_that_cannot_be_written_is_an_error() -> None:

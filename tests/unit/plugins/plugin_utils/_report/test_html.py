@@ -12,17 +12,21 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from clustered_mesh import with_clusters
 
+from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import PendingUpdate
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.builder import assemble
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.findings import FAULT, NOT_CHECKED, NOTE, Problem
+from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import DOCUMENTS
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.html import text as document
 from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import ReportServer
 
 NOW = "2026-11-23T19:00:00Z"
+ROOT = Path(__file__).resolve().parents[5]
 
 
 def mesh(names=("a", "b", "c"), decide=None, ends=None, pending=()):
@@ -96,11 +100,62 @@ def test_nothing_is_loaded_from_anywhere():
         assert tag not in ("link", "img", "iframe", "base", "object", "embed"), tag
         assert not {"src", "action", "srcset", "data", "poster", "style"} & set(attrs), attrs
         assert not [name for name in attrs if name.startswith("on")], attrs
-        assert attrs.get("href", "#").startswith("#")
-    assert set(re.findall(r"https?://[^\s\"']+", text)) == {"http://www.w3.org/2000/svg"}
+        # A link leads somewhere only when somebody follows it.
+        assert attrs.get("href", "#").startswith("#") or tag == "a"
+    others = {url for url in re.findall(r"https?://[^\s\"']+", text) if not url.startswith(DOCUMENTS)}
+    assert others == {"http://www.w3.org/2000/svg"}
     assert "url(" not in text
     assert "@import" not in text
     assert "innerHTML" not in text
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_cause_links_to_what_the_documents_say_of_it(cause):
+    def decide(source, target):
+        return {**refusing(source, target), "cause": cause}
+
+    page = Page(document(mesh(decide=decide), NOW))
+    links = {attrs["href"] for tag, attrs in page.elements if tag == "a"}
+    assert links == {f"{DOCUMENTS}diagnosis.md#{cause}"}
+    assert f"## `{cause}`\n" in (ROOT / "docs" / "diagnosis.md").read_text()
+    assert {attrs["rel"] for tag, attrs in page.elements if tag == "a"} == {"noopener noreferrer"}
+
+
+def test_the_links_lead_to_the_documents_of_the_collection():
+    galaxy = (ROOT / "galaxy.yml").read_text()
+    assert f"documentation: {DOCUMENTS.rstrip('/').replace('/blob/', '/tree/')}\n" in galaxy
+
+
+def test_a_command_is_that_of_this_run():
+    def decide(source, target):
+        remedy = CAUSES["endpoint_not_listening"].remedy
+        return {**refusing(source, target), "cause": "endpoint_not_listening", "remedy": remedy}
+
+    text = document(dataclasses.replace(mesh(decide=decide), options="-i 'my hosts.yml'", name="esync of <b>"), NOW)
+    assert "ansible-playbook -i &#x27;my hosts.yml&#x27; esync.mesh.repair</bdi></code><button" in text
+    assert "<bdi>esync of &lt;b&gt;</bdi>" in text
+
+
+def test_the_timeline_has_a_column_for_each_part_of_the_time_and_marks_what_is_near():
+    ends = {"a": "2026-11-20T19:00:00Z", "b": "2026-12-01T19:00:00Z", "c": "2027-11-20T19:00:00Z"}
+    text = document(mesh(ends=ends), NOW)
+    figure = text.partition('<figure id="timeline">')[2].partition("</figure>")[0]
+    assert re.findall(r'<rect class="(past|soon|later)".*?<title>(.*?)</title>', figure) == [
+        ("past", "a: 2026-11-20"),
+        ("soon", "b: 2026-12-01"),
+        ("later", "c: 2027-11-20"),
+    ]
+    assert 'aria-label="Certificates end from 2026-11-20 to 2027-11-20; 2 of 3 servers within 31 days"' in figure
+    many = mesh([f"s{number:04}" for number in range(1000)], ends={f"s{number:04}": NOW for number in range(1000)})
+    assert document(many, NOW).count("<rect class=") < 70
+    assert "<figure" not in document(mesh(), NOW)
+
+
+def test_large_numbers_have_one_form():
+    names = [f"s{number:02}" for number in range(40)]
+    text = document(mesh(names), NOW)
+    assert "<h1>1,560 of 1,560 pairs ok.</h1>" in text
+    assert "<title>1,560 of 1,560" in text
 
 
 HOSTILE = "</script><!--<script>&amp;\u2028\u2029\ud800'\"{{ 1 }}"

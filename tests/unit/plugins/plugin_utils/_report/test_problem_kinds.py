@@ -42,7 +42,7 @@ def test_a_row_says_what_how_bad_what_to_do_by_which_command_and_what_repair_doe
     assert row.cause[0].isupper() and not row.cause.endswith(".")
     assert row.remedy == FROM_HOST or (row.remedy[0].isupper() and not row.remedy.endswith("."))
     assert row.command == NO_COMMAND or row.command.startswith("ansible-playbook esync.mesh.")
-    assert set(re.findall(r"{(\w+)}", row.command)) <= {"server"}
+    assert set(re.findall(r"{(\w+)}", row.command)) <= {"server", "left"}
     assert row.severity in SEVERITIES
     assert row.subject in SUBJECTS
     assert row.repair in REPAIRS
