@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, rotating
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, retiring, rotating
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import (
     FETCH,
     HOLD,
@@ -166,12 +166,20 @@ ROTATION = (
         withdraw_shared,
         when=rotating.leaves_shared_keys,
         announce=rotating.retire_in_ledger,
+        conclude=rotating.note_withdrawn,
+    ),
+    Stage(
+        "Wait for callers that still present the previous certificates",
+        retiring.watch,
+        when=retiring.waits,
+        conclude=retiring.decide,
     ),
     Stage(
         "Retire the previous certificates",
-        rotating.retire,
+        lambda run: retiring.look_first(run, rotating.retire(run)),
         when=rotating.retires,
         announce=rotating.retire_in_ledger,
+        conclude=retiring.report,
     ),
     Stage(
         "Test that retired certificates are refused",
