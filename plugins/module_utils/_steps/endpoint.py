@@ -26,6 +26,14 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import 
 
 _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 
+WATCH: Dict[str, Any] = {
+    "retired": {"type": "list", "elements": "str", "default": []},
+    "since": {"type": "float", "default": 0},
+    "wait": {"type": "float", "default": 0},
+    "peer_ports": {"type": "list", "elements": "int", "default": []},
+}
+"""What is no setting of an endpoint, but said about the certificates that are about to be retired."""
+
 SPEC: Dict[str, Any] = {
     **SERVER,
     "driver": {"type": "str", "choices": list(ENDPOINTS), "default": "temporary"},
@@ -61,13 +69,8 @@ SPEC: Dict[str, Any] = {
         "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
     },
     "drain": {"type": "float", "default": 0},
-    "retired": {"type": "list", "elements": "str", "default": []},
-    "since": {"type": "float", "default": 0},
-    "wait": {"type": "float", "default": 0},
-    "peer_ports": {"type": "list", "elements": "int", "default": []},
+    **WATCH,
 }
-
-_OF_THE_WATCH = ("retired", "since", "wait", "peer_ports")
 
 _SERVES_NO_SITE = "serves_no_site"
 _PRESENT = "present"
@@ -142,7 +145,7 @@ def _watched(
 
 def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
     """The settings that the options ask for; what is empty is as the product has it."""
-    others = ("driver", "state", "sites", "withdrawn", *_OF_THE_WATCH)
+    others = ("driver", "state", "sites", "withdrawn", *WATCH)
     given = {name: value for name, value in options.items() if name not in others}
     for name in ("reload_command", "stop_command", "start_command"):
         given[name] = tuple(given[name])

@@ -168,12 +168,16 @@ ROTATION = (
         announce=rotating.retire_in_ledger,
         conclude=rotating.note_withdrawn,
     ),
-    Stage(
-        "Wait for callers that still present the previous certificates",
-        retiring.watch,
-        when=retiring.waits,
-        conclude=retiring.decide,
-    ),
+)
+
+WAIT = Stage(
+    "Wait for callers that still present the previous certificates",
+    retiring.watch,
+    when=retiring.waits,
+    conclude=retiring.decide,
+)
+
+RETIREMENT = (
     Stage(
         "Retire the previous certificates",
         lambda run: retiring.look_first(run, rotating.retire(run)),
@@ -225,6 +229,8 @@ REGENERATE = (
         conclude=rotating.demand_pairs,
     ),
     *ROTATION,
+    WAIT,
+    *RETIREMENT,
 )
 
 REMOVE = (
@@ -241,6 +247,7 @@ REMOVE = (
         conclude=rotating.demand_removed_refused,
     ),
     *ROTATION,
+    *RETIREMENT,
     Stage(
         "Plan the rotation that replaces what the removed servers hold",
         rotating.read_again,
@@ -248,6 +255,7 @@ REMOVE = (
         conclude=rotating.plan_second_rotation,
     ),
     *ROTATION,
+    *RETIREMENT,
     Stage(
         "Let the removed servers know the others once more", rotating.restore_removed_trust, when=rotating.is_on_removed
     ),
