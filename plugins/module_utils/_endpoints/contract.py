@@ -28,12 +28,12 @@ class Presented(NamedTuple):
     """A client certificate that was presented.
 
     :param certificate: its fingerprint, SHA-1, as products note it. :param caller: through which connection.
-    :param at: when its first request began, by the clock of this host; None: it is not known.
+    :param at: when its first request began, by the clock of this host; 0: that was not noted.
     """
 
     certificate: str
     caller: Caller
-    at: Optional[float]
+    at: float
 
 
 @dataclass(frozen=True)
@@ -237,9 +237,10 @@ class Endpoint(abc.ABC):
         """
         return {}
 
-    def presented(self) -> Optional[Sequence[Presented]]:
-        """The client certificates that were presented, the oldest first, as far back as the product has noted them.
+    def presented(self, since: float) -> Optional[Sequence[Presented]]:
+        """The client certificates that were presented, as far back as the product has noted them.
 
+        :param since: the time from which on they count.
         :returns: None: it does not note which certificate it was, so that one that is not used any more cannot be told
             from one that is.
         """

@@ -134,9 +134,11 @@ class NginxEndpoint(Endpoint):
             found[presented.caller] = presented.certificate in trusted
         return found
 
-    def presented(self) -> Optional[List[Presented]]:
+    def presented(self, since: float) -> Optional[List[Presented]]:
         path = nginx_configuration.connections_log(self.settings)
-        return list(_noted(path)) if path and path in (self._file.read() or "") else None
+        if not path or path not in (self._file.read() or ""):
+            return None
+        return [one for one in _noted(path) if one.at >= since]
 
     def undo(self, before: Observed, loaded: bool) -> None:
         if before.configuration is None:
@@ -251,7 +253,7 @@ def _noted(path: str) -> Iterator[Presented]:
                 certificate, address, port, called, end, took = (part.decode("ascii") for part in line.groups(b""))
                 with contextlib.suppress(ValueError):
                     caller = (int(called), connections.plain(address), int(port))
-                    yield Presented(certificate, caller, float(end) - float(took) if end else None)
+                    yield Presented(certificate, caller, float(end) - float(took) if end else 0.0)
 
 
 def _trusted(directory: str) -> FrozenSet[str]:

@@ -112,16 +112,16 @@ class _Found:
 
 
 def _found(endpoint: Endpoint, wanted: Watch) -> Optional[_Found]:
-    presented = endpoint.presented()
+    now = time.time()
+    presented = endpoint.presented(min(wanted.since, now - wanted.seconds))
     if presented is None:
         return None
     try:
         owners = _owners(endpoint.settings.directory)
     except (EsyncError, OSError):
         return None
-    retired = {key: owner for key, owner in owners.items() if owner[1] in wanted.retired}
-    now = time.time()
-    last = max((one.at for one in presented if one.certificate in retired and one.at is not None), default=0.0)
+    retired = {certificate for certificate, owner in owners.items() if owner[1] in wanted.retired}
+    last = max((one.at for one in presented if one.certificate in retired), default=0.0)
     # A clock that was set meanwhile makes nobody wait longer.
     quiet_in = min(wanted.seconds, max(0.0, last + wanted.seconds - now))
     return _Found(callers_of(presented, owners, wanted, now), quiet_in)
@@ -148,7 +148,7 @@ def callers_of(
     old: Dict[Tuple[str, str], List[Tuple[float, Presented]]] = {}
     renewed: Dict[Tuple[str, str], float] = {}
     for one in presented:
-        if one.at is None or one.at < wanted.since or one.certificate not in owners:
+        if one.at < wanted.since or one.certificate not in owners:
             continue
         owner, fingerprint = owners[one.certificate]
         caller = (owner, one.caller[1])

@@ -87,8 +87,8 @@ def test_who_presents_a_certificate_is_noted_with_the_time(rotated):
 def test_a_note_without_a_time_says_nothing_about_when(rotated):
     with open(rotated.host.root / "esync-mesh.connections.log", "a", encoding="ascii") as log:
         log.write(f"{rotated.fingerprint('b', hashlib.sha1)} 192.0.2.1 1234 {rotated.host.settings.port}\n")
-    assert [one.at for one in NginxEndpoint(rotated.host.settings).presented()] == [None]
-    assert rotated.callers() == []
+    assert [one.at for one in NginxEndpoint(rotated.host.settings).presented(0)] == [0]
+    assert rotated.callers(since=1) == []
 
 
 def test_an_answer_that_was_under_way_is_no_certificate_presented_later(rotated):
@@ -149,12 +149,12 @@ def test_an_endpoint_that_does_not_note_what_is_presented_takes_the_whole_time(r
     assert rotated.watch(1)[0] is None
     assert time.monotonic() - began >= 1
     for driver in (ExternalEndpoint, TemporaryEndpoint):
-        assert driver(rotated.host.settings).presented() is None
+        assert driver(rotated.host.settings).presented(0) is None
 
 
 def test_a_log_that_nginx_was_not_told_to_write_says_nothing(rotated):
     (rotated.host.root / "conf.d" / "esync-mesh.conf").write_text("")
-    assert NginxEndpoint(rotated.host.settings).presented() is None
+    assert NginxEndpoint(rotated.host.settings).presented(0) is None
 
 
 CALLER = """\
