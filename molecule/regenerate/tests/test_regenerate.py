@@ -341,11 +341,11 @@ def test_a_caller_that_caches_its_certificate_is_named_and_loses_requests_unless
                 rf"alpha presented its previous client certificate to [^:]*{name}[^:]* from {address('alpha')}",
                 result.output,
             ), result.output
-    assert f"that was python3 (process {pid})" in stopped.output
+    assert f"that was python3 (process {pid})" in stopped.output, stopped.output
     # The second run has only retired what the first one switched away from.
     assert currents() == before
     with CachedLoad(12) as load:
-        waited = succeed("regenerate", "-e", "esync_retire_timeout=20", "-e", "esync_retire_stragglers=stop")
+        waited = succeed("regenerate", "-e", "esync_retire_timeout=16", "-e", "esync_retire_stragglers=stop")
     assert load.failed() == []
     assert "presented" not in waited.output
     assert not set(before.values()) & set(currents().values())

@@ -27,7 +27,7 @@ CALLS = 200
 
 _POLL = 0.05
 _SHARE = 9
-"""How many times as long as a look at the connections takes nothing is done after it."""
+"""How many times as long as a look at the connections keeps the processor busy nothing is done after it."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class _Calls:
 
     def look(self) -> None:
         """Look at what is open now."""
-        began = time.monotonic()
+        began = time.process_time()
         now = frozenset(connections.open_connections(self._ports))
         new = {f"socket:[{one.inode}]": one for one in now - self._seen}
         self._seen = now
@@ -199,7 +199,7 @@ class _Calls:
             for name, process in processes.openers(new.keys()).items():
                 one = new[name]
                 self._found[one.local, one.port, one.peer_port] = str(process)
-        self._took = time.monotonic() - began
+        self._took = time.process_time() - began
 
     def pause(self, at_most: float) -> None:
         """Leave the processor to others for a while."""

@@ -278,7 +278,7 @@ _CALLER = record(
     longest_gap=number,
     renewed_ago=optional(number),
     connections=number,
-    calls=items(items(port, 2), 1000),
+    calls=items(items(port, 2), 200),
 )
 _CALL = record("address port called process", address=_IP_ADDRESS, port=port, called=port, process=text(100))
 
@@ -308,7 +308,7 @@ STEPS: Mapping[str, Shape] = {
             "ended spared seconds restarted", ended=number, spared=number, seconds=number, restarted=flag
         ),
         presented=optional(items(_CALLER, 10_000)),
-        calls=items(_CALL, 1000),
+        calls=items(_CALL, 200),
     ),
     "name_resolution_info": record("unresolved", changed=flag, unresolved=mapping(text(300), text(300))),
     "probe_listener": record(changed=flag, pid=number, address=text(100), port=number, fingerprint=fingerprint),
