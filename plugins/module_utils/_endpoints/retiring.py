@@ -25,6 +25,10 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force imp
 CALLS = 200
 """How many connections of a caller, and of this host, are returned at the most: the last ones."""
 
+LEAST = 15.0
+"""Seconds for which a host looks at what it calls before its wait may end early. Whom its own processes still present
+something to, its endpoint cannot know: it may be quiet here while they call others."""
+
 _POLL = 0.05
 _SHARE = 9
 """How many times as long as a look at the connections keeps the processor busy nothing is done after it."""
@@ -96,8 +100,8 @@ def watch(endpoint: Endpoint, wanted: Watch) -> Tuple[Optional[List[Caller]], Li
         calls.look()
         if time.monotonic() >= until:
             found = _found(endpoint, wanted)
-            quiet = found.quiet_in if found else wanted.seconds
-            until = min(began + wanted.seconds, time.monotonic() + quiet) if found else began + wanted.seconds
+            at_most = began + wanted.seconds
+            until = min(at_most, max(began + LEAST, time.monotonic() + found.quiet_in)) if found else at_most
             if time.monotonic() >= until:
                 return (found.callers if found else None), calls.found
         calls.pause(until - time.monotonic())

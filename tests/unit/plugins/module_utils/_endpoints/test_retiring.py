@@ -111,7 +111,8 @@ def test_an_answer_that_was_under_way_is_no_certificate_presented_later(rotated)
     assert len(rotated.callers()) == 1
 
 
-def test_the_wait_ends_when_nobody_has_presented_it_for_long_enough(rotated):
+def test_the_wait_ends_when_nobody_has_presented_it_for_long_enough(rotated, monkeypatch):
+    monkeypatch.setattr(retiring, "LEAST", 0.0)
     rotated.call("b")
     # Two seconds after that call, which is sooner than two seconds after the beginning.
     time.sleep(1)
@@ -122,6 +123,13 @@ def test_the_wait_ends_when_nobody_has_presented_it_for_long_enough(rotated):
     began = time.monotonic()
     rotated.watch(2)
     assert time.monotonic() - began < 1.8
+
+
+def test_where_nobody_calls_the_processes_that_call_others_are_looked_at_all_the_same(rotated):
+    began = time.monotonic()
+    found, _calls = rotated.watch(1)
+    assert found == []
+    assert time.monotonic() - began >= 1
 
 
 def test_the_wait_ends_in_any_case(rotated):
