@@ -176,6 +176,12 @@ WAIT = Stage(
     when=retiring.waits,
     conclude=retiring.decide,
 )
+KEEP_PREVIOUS = Stage(
+    "Keep the previous certificates, which are still presented",
+    rotating.keep_previous,
+    when=retiring.keeps,
+    conclude=retiring.end,
+)
 
 RETIREMENT = (
     Stage(
@@ -230,6 +236,7 @@ REGENERATE = (
     ),
     *ROTATION,
     WAIT,
+    KEEP_PREVIOUS,
     *RETIREMENT,
 )
 

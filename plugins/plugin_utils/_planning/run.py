@@ -179,6 +179,7 @@ class Run:
         rotation is over. :param pending: whether the rotation was begun by an earlier run.
     :param switched_at: since when nobody should present the previous certificates any more, by the clock of the control
         node, in seconds.
+    :param keeps_previous: whether the previous certificates are not retired, because somebody still presents them.
     :param ended: whether no further stage takes place.
     """
 
@@ -202,6 +203,7 @@ class Run:
     rotated: bool = False
     pending: bool = False
     switched_at: float = 0
+    keeps_previous: bool = False
     ended: bool = False
 
     def __post_init__(self) -> None:

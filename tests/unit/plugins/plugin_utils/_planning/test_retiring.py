@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import pending_updates_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.retiring import has_moved
 
 from .meshes import ALL, assert_settled, fresh, ok
@@ -117,6 +118,7 @@ def test_a_run_that_is_to_stop_keeps_both_and_the_next_one_goes_on(generation: A
         others = [one for one in model.hosts.values() if one is not host]
         assert trusted >= {facts["client"]["fingerprint"] for one in others for facts in one.generations.values()}
     assert (ok(run), model.works()) == (6, ALL)
+    assert pending_updates_of(run.names, model.ledger) == []
     renewed = {name: host.generations["current"]["id"] for name, host in model.hosts.items()}
     model.stragglers.clear()
     run, _seen = watched(model, retire_timeout=seconds, retire_stragglers="stop")
@@ -184,6 +186,10 @@ def test_a_change_of_the_trust_model_waits_too(generation: Any, before: str, aft
     assert {title for title, _host, _options in seen} == {WAITING}
     assert "are not retired" in run.failures[0]
     assert model.works() == ALL
+    assert all("previous" in host.generations for host in model.hosts.values())
+    old = {host.generations["previous"]["client"]["fingerprint"] for host in model.hosts.values()}
+    for host in model.hosts.values():
+        assert old & host.accepted
     model.stragglers.clear()
     run, _seen = watched(model, **options)
     assert_settled(model, run)
