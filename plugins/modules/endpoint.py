@@ -44,8 +44,10 @@ options:
       - V(forgotten) takes the note away, so that the next V(present) reloads; for a reload that turned out to have done
         nothing.
       - V(drained) ends the connections that O(spare) let go on, O(drain) seconds after the last reload.
+      - V(watched) changes nothing, waits until nobody presents the certificates in O(retired) any more, and returns who
+        did, RV(presented).
     type: str
-    choices: [present, absent, observed, forgotten, drained]
+    choices: [present, absent, observed, forgotten, drained, watched]
     default: present
   port:
     description: The eSync port.
@@ -174,6 +176,26 @@ options:
     description: With O(state=drained), how many seconds after the last reload connections may go on.
     type: float
     default: 0
+  retired:
+    description: With O(state=watched), the SHA-256 fingerprints of client certificates that are about to be retired.
+    type: list
+    elements: str
+    default: []
+  since:
+    description: With O(state=watched), from when on presented certificates count, in seconds of the clock of the host.
+    type: float
+    default: 0
+  wait:
+    description:
+      - With O(state=watched), wait until nobody has presented the certificates in O(retired) for so many seconds, and
+        so many seconds at the most. Where the product does not note what it is presented, exactly so many.
+    type: float
+    default: 0
+  peer_ports:
+    description: With O(state=watched), the ports of the endpoints that this host calls, for RV(calls).
+    type: list
+    elements: int
+    default: []
 attributes:
   check_mode:
     support: full
@@ -247,6 +269,54 @@ connections:
     restarted:
       description: Whether the endpoint had to be restarted for it, with all of its connections.
       type: bool
+presented:
+  description:
+    - The callers that presented one of the certificates in O(retired) since O(since).
+    - Null if the product does not note which certificate it is presented. nginx does, in C(esync-mesh.connections.log).
+  type: list
+  elements: dict
+  returned: with O(state=watched)
+  contains:
+    fingerprint:
+      description: That of the certificate, SHA-256.
+      type: str
+    address:
+      description: The address of the caller.
+      type: str
+    seconds_ago:
+      description: When the certificate came from there for the last time.
+      type: float
+    longest_gap:
+      description: The longest time between two connections with it, in seconds.
+      type: float
+    renewed_ago:
+      description: When another certificate of the same server came from there for the last time; null if none did.
+      type: float
+    connections:
+      description: How many connections were opened with it.
+      type: int
+    calls:
+      description: Of the last of these the port of the caller, and the port that was called.
+      type: list
+      elements: list
+calls:
+  description: Connections of this host to O(peer_ports) that were open when it was looked at them.
+  type: list
+  elements: dict
+  returned: with O(state=watched)
+  contains:
+    address:
+      description: The address of this end.
+      type: str
+    port:
+      description: The port of this end.
+      type: int
+    called:
+      description: The port of the other end.
+      type: int
+    process:
+      description: Which process opened it.
+      type: str
 """
 
 from ansible_collections.esync.mesh.plugins.module_utils._interpreter import require_python

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import subprocess
 import time
 from collections import Counter
@@ -306,6 +307,48 @@ def test_a_breach_leaves_the_pairs_of_the_others_alone() -> None:
     assert requests["new"]
     assert [line for line in failed if not line.startswith("alpha: ") and line.split()[2] != address("alpha")] == []
     assert old in {one["fingerprint"] for one in ledger("alpha")["distrusted"]}
+    settled()
+
+
+class CachedLoad(Load):
+    """A program on alpha that calls the others with a certificate that it holds in memory for some seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        others = " ".join(address(other) for other in members() if other != "alpha")
+        super().__init__({"alpha": f"python3 /usr/local/bin/cached.py {seconds} {others}"}, bool)
+
+    def failed(self) -> list[str]:
+        """The requests that failed, of those that were made."""
+        lines = self.lines()
+        assert lines
+        return [line for line in lines if line.split()[3:5] != ["200", "0"]]
+
+
+FOR_EVER = 10**6
+
+
+def test_a_caller_that_caches_its_certificate_is_named_and_loses_requests_unless_it_is_waited_for() -> None:
+    with CachedLoad(FOR_EVER) as load:
+        pid = connect("alpha").check_output("systemctl show --property MainPID --value load")
+        stopped = fail("regenerate", "-e", "esync_retire_timeout=3", "-e", "esync_retire_stragglers=stop")
+        assert load.failed() == []
+        before = currents()
+        retired = succeed("regenerate")
+        wait_until(lambda: bool(load.failed()))
+    for result in (stopped, retired):
+        for name in ("bravo", "charlie"):
+            assert re.search(
+                rf"alpha presented its previous client certificate to [^:]*{name}[^:]* from {address('alpha')}",
+                result.output,
+            ), result.output
+    assert f"that was python3 (process {pid})" in stopped.output, stopped.output
+    # The second run has only retired what the first one switched away from.
+    assert currents() == before
+    with CachedLoad(12) as load:
+        waited = succeed("regenerate", "-e", "esync_retire_timeout=16", "-e", "esync_retire_stragglers=stop")
+    assert load.failed() == []
+    assert "presented" not in waited.output
+    assert not set(before.values()) & set(currents().values())
     settled()
 
 

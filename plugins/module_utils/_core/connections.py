@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 import struct
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Collection, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.processes import tcp_sockets
 
@@ -51,12 +51,12 @@ class Connection(NamedTuple):
     inode: int
 
 
-def open_connections() -> List[Connection]:
-    """Those of this host that bytes can still go through (proc(5))."""
+def open_connections(to: Optional[Collection[int]] = None) -> List[Connection]:
+    """Those of this host that bytes can still go through (proc(5)). :param to: only those to one of these ports."""
     return [
         Connection(*_place(fields[1]), *_place(fields[2]), _FAMILIES[table], int(fields[9]))
         for table, fields in tcp_sockets()
-        if fields[3] in _OPEN
+        if fields[3] in _OPEN and (to is None or int(fields[2].rpartition(":")[2], 16) in to)
     ]
 
 

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ENDPOINTS
@@ -31,7 +31,7 @@ _SAID = 600
 
 @dataclass(frozen=True)
 class PortHolder:
-    """A process that listens on a port."""
+    """A process that listens on a port, or has a connection open."""
 
     pid: int
     command: str
@@ -42,20 +42,33 @@ class PortHolder:
 
 def holders(port: int) -> List[PortHolder]:
     """The processes that listen on a port, as far as /proc may be read (proc(5))."""
-    found = []
-    for pid in sorted({pid for pid, _inode in listeners(port)}):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
-            found.append(PortHolder(pid, stream.read().strip()))
-    return found
+    found = [_process(pid) for pid in sorted({pid for pid, _socket in listeners(port)})]
+    return [one for one in found if one]
+
+
+def _process(pid: int) -> Optional[PortHolder]:
+    """A process, without its arguments; None if it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
+        return PortHolder(pid, stream.read().strip())
+    return None
 
 
 def listeners(port: int) -> FrozenSet[Tuple[int, str]]:
     """The sockets that listen on a port, each with a process that has it open: the process, and the socket's name."""
-    sockets = _sockets(port)
+    return _having_open(_sockets(port))
+
+
+def openers(sockets: AbstractSet[str]) -> Dict[str, PortHolder]:
+    """Which process has each of these sockets open, as far as /proc may be read. :param sockets: ``socket:[INODE]``."""
+    found = {name: _process(pid) for pid, name in sorted(_having_open(sockets), reverse=True)}
+    return {name: process for name, process in found.items() if process}
+
+
+def _having_open(sockets: AbstractSet[str]) -> FrozenSet[Tuple[int, str]]:
     found: Set[Tuple[int, str]] = set()
     for pid in _processes() if sockets else []:
         with contextlib.suppress(OSError):
-            found.update((pid, name) for name in sockets.intersection(open_files(pid)))
+            found.update((pid, name) for name in sockets & set(open_files(pid)))
     return frozenset(found)
 
 

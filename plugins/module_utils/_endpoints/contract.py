@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, Mapping, Optional, Sequence, Tuple
+from typing import ClassVar, FrozenSet, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -22,6 +22,18 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places impor
 
 Caller = Tuple[int, str, int]
 """One connection: the port that was called, and the address and port of the caller (connections.plain)."""
+
+
+class Presented(NamedTuple):
+    """A client certificate that was presented.
+
+    :param certificate: its fingerprint, SHA-1, as products note it. :param caller: through which connection.
+    :param at: when its first request began, by the clock of this host; 0: that was not noted.
+    """
+
+    certificate: str
+    caller: Caller
+    at: float
 
 
 @dataclass(frozen=True)
@@ -224,6 +236,15 @@ class Endpoint(abc.ABC):
             is withdrawn only the address is known then.
         """
         return {}
+
+    def presented(self, since: float) -> Optional[Sequence[Presented]]:
+        """The client certificates that were presented, as far back as the product has noted them.
+
+        :param since: the time from which on they count.
+        :returns: None: it does not note which certificate it was, so that one that is not used any more cannot be told
+            from one that is.
+        """
+        return None
 
     @abc.abstractmethod
     def undo(self, before: Observed, loaded: bool) -> None:

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import os
 import re
+import ssl
 from dataclasses import dataclass
 from typing import List, Optional, Sequence
 
@@ -22,9 +23,12 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout, names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_file
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 
 _LINE = re.compile(r"[a-z]+: .+\Z")
+_PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_BUNDLE_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,15 @@ def current_fingerprint(directory: str) -> str:
     :raises EsyncError: kinds ``no_certificate``, ``damaged_file``.
     """
     return tls.read_credential(directory, names.CURRENT, names.SERVER).fingerprint
+
+
+def trusted_clients(directory: str) -> List[bytes]:
+    """The client certificates that are accepted, DER.
+
+    :raises OSError: the bundle cannot be read.
+    """
+    pem = read_file(os.path.join(directory, names.TRUSTED, "clients.pem"), _BUNDLE_LIMIT).decode("ascii", "replace")
+    return [ssl.PEM_cert_to_DER_cert(found) for found in _PEM.findall(pem)]
 
 
 # -- the note -------------------------------------------------------------------------------------------------

@@ -15,11 +15,10 @@ import hashlib
 import os
 import re
 import signal
-import ssl
 from functools import cached_property
-from typing import Dict, FrozenSet, Mapping, Optional, Sequence, Set
+from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set
 
-from ansible_collections.esync.mesh.plugins.module_utils._core import connections, names, processes
+from ansible_collections.esync.mesh.plugins.module_utils._core import connections, processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_end, read_file
@@ -33,11 +32,12 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
     Endpoint,
     EndpointSettings,
     Observed,
+    Presented,
     Product,
     configuration_refused,
     not_installed,
 )
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce, trusted_clients
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file import OurFile
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 
@@ -45,12 +45,13 @@ _MASTER = "nginx: master process"
 _MAIN_LIMIT = 1 << 20
 _WORKER = "nginx: worker process"
 _LEAVING = "is shutting down"
-_BUNDLE_LIMIT = 64 << 20
 
-_NOTED = re.compile(rb"^([0-9a-f]{40}) ([0-9a-fA-F.:]{2,45}) (\d{1,5}) (\d{1,5})$", re.MULTILINE)
-"""A line of the log of connections: SHA-1 of the caller's certificate, his address and port, the port he called."""
+_NOTED = re.compile(
+    rb"^([0-9a-f]{40}) ([0-9a-fA-F.:]{2,45}) (\d{1,5}) (\d{1,5})(?: (\d{1,12}\.\d{3}) (\d{1,9}\.\d{3}))?$", re.MULTILINE
+)
+"""A line of the log of connections: SHA-1 of the caller's certificate, his address and port, the port he called, when
+the line was written, and how long the request took until then; an older version noted no time."""
 _NOTED_LIMIT = 32 << 20
-_PEM = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class NginxEndpoint(Endpoint):
@@ -128,14 +129,16 @@ class NginxEndpoint(Endpoint):
                     found[one.port, one.peer, one.peer_port] = False
         path = nginx_configuration.connections_log(self.settings)
         trusted = _trusted(self.settings.directory) if path else frozenset()
-        for name in (f"{path}.1", path) if path else ():
-            with contextlib.suppress(OSError):
-                for line in _NOTED.finditer(read_end(name, _NOTED_LIMIT)):
-                    fingerprint, address, port, called = (part.decode("ascii") for part in line.groups())
-                    with contextlib.suppress(ValueError):
-                        # A port is used again and again, so the last line counts.
-                        found[int(called), connections.plain(address), int(port)] = fingerprint in trusted
+        for presented in _noted(path) if path else ():
+            # A port is used again and again, so the last line counts.
+            found[presented.caller] = presented.certificate in trusted
         return found
+
+    def presented(self, since: float) -> Optional[List[Presented]]:
+        path = nginx_configuration.connections_log(self.settings)
+        if not path or path not in (self._file.read() or ""):
+            return None
+        return [one for one in _noted(path) if one.at >= since]
 
     def undo(self, before: Observed, loaded: bool) -> None:
         if before.configuration is None:
@@ -242,11 +245,20 @@ def _sockets_of_leaving(master: Optional[int]) -> Optional[FrozenSet[str]]:
     return frozenset(found)
 
 
+def _noted(path: str) -> Iterator[Presented]:
+    """What stands in the log of connections, and in the one before it."""
+    for name in (f"{path}.1", path):
+        with contextlib.suppress(OSError):
+            for line in _NOTED.finditer(read_end(name, _NOTED_LIMIT)):
+                certificate, address, port, called, end, took = (part.decode("ascii") for part in line.groups(b""))
+                with contextlib.suppress(ValueError):
+                    caller = (int(called), connections.plain(address), int(port))
+                    yield Presented(certificate, caller, float(end) - float(took) if end else 0.0)
+
+
 def _trusted(directory: str) -> FrozenSet[str]:
     """The fingerprints of the client certificates in force, as nginx has them: SHA-1."""
-    pem = read_file(os.path.join(directory, names.TRUSTED, "clients.pem"), _BUNDLE_LIMIT).decode("ascii", "replace")
-    ders = [ssl.PEM_cert_to_DER_cert(found) for found in _PEM.findall(pem)]
-    return frozenset(hashlib.sha1(der).hexdigest() for der in ders)
+    return frozenset(hashlib.sha1(der).hexdigest() for der in trusted_clients(directory))
 
 
 def _is_replaced(master: int, before: FrozenSet[int]) -> bool:

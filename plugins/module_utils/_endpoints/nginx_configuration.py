@@ -23,8 +23,8 @@ log_format esync_mesh '$remote_addr - $esync_peer [$time_local] "$request" $stat
 """
 
 _CONNECTIONS = r"""
-# Who has opened which connection, once for each.
-log_format esync_connection '$ssl_client_fingerprint $remote_addr $remote_port $server_port';
+# Who has opened which connection, and when its first request began: at the first time, less the second.
+log_format esync_connection '$ssl_client_fingerprint $remote_addr $remote_port $server_port $msec $request_time';
 map $connection_requests $esync_is_first {
     default "";
     1 1;

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force, retiring
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, EndpointSettings, Site
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import served
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure import (
@@ -26,12 +26,20 @@ from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import 
 
 _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
 
+WATCH: Dict[str, Any] = {
+    "retired": {"type": "list", "elements": "str", "default": []},
+    "since": {"type": "float", "default": 0},
+    "wait": {"type": "float", "default": 0},
+    "peer_ports": {"type": "list", "elements": "int", "default": []},
+}
+"""What is no setting of an endpoint, but said about the certificates that are about to be retired."""
+
 SPEC: Dict[str, Any] = {
     **SERVER,
     "driver": {"type": "str", "choices": list(ENDPOINTS), "default": "temporary"},
     "state": {
         "type": "str",
-        "choices": ["present", "absent", "observed", "forgotten", "drained"],
+        "choices": ["present", "absent", "observed", "forgotten", "drained", "watched"],
         "default": "present",
     },
     "port": {"type": "int", "default": 8732},
@@ -61,6 +69,7 @@ SPEC: Dict[str, Any] = {
         "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
     },
     "drain": {"type": "float", "default": 0},
+    **WATCH,
 }
 
 _SERVES_NO_SITE = "serves_no_site"
@@ -73,8 +82,9 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
 
     :param options: by SPEC.
     :returns: ``changed``, ``reasons`` (why something was done, or would be), ``diff`` in diff mode if the
-        configuration differs, ``connections`` (ended, spared, seconds, restarted) if they were looked at, and when it
-        is only observed ``served`` and ``sites``, the certificates served now.
+        configuration differs, ``connections`` (ended, spared, seconds, restarted) if they were looked at, when it is
+        only observed ``served`` and ``sites``, the certificates served now, and when it is watched ``presented`` and
+        ``calls``.
     :raises EsyncError: kinds ``missing_dependency``, ``no_certificate``, ``bad_setting``, ``port_taken``,
         ``configuration_refused``, ``start_failed``, ``stop_failed``, ``reload_command_failed``,
         ``reload_refused``, ``connections_left``, or files that cannot be used.
@@ -82,6 +92,8 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     driver, settings, state = ENDPOINTS[options["driver"]], settings_of(options), options["state"]
     if state == "observed":
         return _observed(driver, settings)
+    if state == "watched":
+        return _watched(driver, settings, options, context.check)
     outcomes = _STATES[state](driver, settings, context.check)
     reasons = list(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
     result: Dict[str, Any] = {"changed": bool(reasons), "reasons": reasons}
@@ -111,9 +123,30 @@ def _served(settings: EndpointSettings) -> Dict[str, Any]:
     return {"served": None if sites else served(settings.port, settings.address), "sites": sites}
 
 
+def _watched(
+    driver: Type[Endpoint], settings: EndpointSettings, options: Mapping[str, Any], check: bool
+) -> Dict[str, Any]:
+    """Who still presents what is about to be retired, and what this host calls; it changes nothing."""
+    presented, calls = retiring.watch(
+        driver(settings),
+        retiring.Watch(
+            frozenset(options["retired"]),
+            options["since"],
+            0 if check else options["wait"],
+            frozenset(options["peer_ports"]),
+        ),
+    )
+    # What a service of the user's own is presented at his sites, nobody knows.
+    if driver is not ENDPOINTS["external"] and _shared_out(settings.sites)[1]:
+        presented = None
+    found = None if presented is None else [asdict(one) for one in presented]
+    return {"changed": False, "reasons": [], "presented": found, "calls": [asdict(one) for one in calls]}
+
+
 def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
     """The settings that the options ask for; what is empty is as the product has it."""
-    given = {name: value for name, value in options.items() if name not in ("driver", "state", "sites", "withdrawn")}
+    others = ("driver", "state", "sites", "withdrawn", *WATCH)
+    given = {name: value for name, value in options.items() if name not in others}
     for name in ("reload_command", "stop_command", "start_command"):
         given[name] = tuple(given[name])
     product = ENDPOINTS[options["driver"]].product

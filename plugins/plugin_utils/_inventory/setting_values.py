@@ -110,6 +110,7 @@ LEAST = {
     "esync_answer_timeout": 0.1,
     "esync_reload_jitter": 0,
     "esync_drain_seconds": 0,
+    "esync_retire_timeout": 0,
 }
 """By setting: the smallest number that makes sense."""
 

@@ -39,6 +39,8 @@ MESH_WIDE = (
     "esync_compromised",
     "esync_take_over_lock",
     "esync_announce_only",
+    "esync_retire_timeout",
+    "esync_retire_stragglers",
     "esync_remove",
     "esync_visit_timeout",
 )

@@ -218,6 +218,8 @@ def _absorb(run: Run, server: Server, result: Mapping[str, Any]) -> None:
         server.sent, server.told = None, []
     elif step == "endpoint":
         _absorb_connections(server, said.pop("connections", {}))
+        if tag == "watched":
+            server.watched = {"presented": said.get("presented"), "calls": said.get("calls") or []}
         if not tag:
             server.endpoint = said
             server.changed = False
@@ -301,7 +303,7 @@ def _planned(run: Run, stage: Stage, visits: Visits, last: bool) -> Plan:
     )
 
 
-_QUIET = ("observed", "drained")
+_QUIET = ("observed", "drained", "watched")
 """The states of the step endpoint in which nothing reloads."""
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, rotating
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import establishing, repairing, retiring, rotating
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.stages import (
     FETCH,
     HOLD,
@@ -166,12 +166,30 @@ ROTATION = (
         withdraw_shared,
         when=rotating.leaves_shared_keys,
         announce=rotating.retire_in_ledger,
+        conclude=rotating.note_withdrawn,
     ),
+)
+
+WAIT = Stage(
+    "Wait for callers that still present the previous certificates",
+    retiring.watch,
+    when=retiring.waits,
+    conclude=retiring.decide,
+)
+KEEP_PREVIOUS = Stage(
+    "Keep the previous certificates, which are still presented",
+    rotating.keep_previous,
+    when=retiring.keeps,
+    conclude=retiring.end,
+)
+
+RETIREMENT = (
     Stage(
         "Retire the previous certificates",
-        rotating.retire,
+        lambda run: retiring.look_first(run, rotating.retire(run)),
         when=rotating.retires,
         announce=rotating.retire_in_ledger,
+        conclude=retiring.report,
     ),
     Stage(
         "Test that retired certificates are refused",
@@ -217,6 +235,9 @@ REGENERATE = (
         conclude=rotating.demand_pairs,
     ),
     *ROTATION,
+    WAIT,
+    KEEP_PREVIOUS,
+    *RETIREMENT,
 )
 
 REMOVE = (
@@ -233,6 +254,7 @@ REMOVE = (
         conclude=rotating.demand_removed_refused,
     ),
     *ROTATION,
+    *RETIREMENT,
     Stage(
         "Plan the rotation that replaces what the removed servers hold",
         rotating.read_again,
@@ -240,6 +262,7 @@ REMOVE = (
         conclude=rotating.plan_second_rotation,
     ),
     *ROTATION,
+    *RETIREMENT,
     Stage(
         "Let the removed servers know the others once more", rotating.restore_removed_trust, when=rotating.is_on_removed
     ),

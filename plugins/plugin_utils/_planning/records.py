@@ -269,6 +269,19 @@ _PAIR = record(
     served_subject=optional(text(300)),
 )
 
+_IP_ADDRESS = matching(_ADDRESS, "an address")
+_CALLER = record(
+    "fingerprint address seconds_ago longest_gap renewed_ago connections calls",
+    fingerprint=fingerprint,
+    address=_IP_ADDRESS,
+    seconds_ago=number,
+    longest_gap=number,
+    renewed_ago=optional(number),
+    connections=number,
+    calls=items(items(port, 2), 200),
+)
+_CALL = record("address port called process", address=_IP_ADDRESS, port=port, called=port, process=text(100))
+
 _LINE = matching(re.compile(r"[A-Za-z0-9._-]{1,53} \w+ \(\w+\): [0-9a-f ]{79}\Z"), "a certificate's fingerprint")
 
 STEPS: Mapping[str, Shape] = {
@@ -294,6 +307,8 @@ STEPS: Mapping[str, Shape] = {
         connections=record(
             "ended spared seconds restarted", ended=number, spared=number, seconds=number, restarted=flag
         ),
+        presented=optional(items(_CALLER, 10_000)),
+        calls=items(_CALL, 200),
     ),
     "name_resolution_info": record("unresolved", changed=flag, unresolved=mapping(text(300), text(300))),
     "probe_listener": record(changed=flag, pid=number, address=text(100), port=number, fingerprint=fingerprint),
@@ -364,6 +379,8 @@ def _trust_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
 
 def _endpoint_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
     _within(list(found.get("sites") or ()), [str(site["name"]) for site in options.get("sites") or ()], "sites")
+    presented = {one["fingerprint"] for one in found.get("presented") or ()}
+    _within(list(presented), options.get("retired") or (), "certificates")
 
 
 def _shared_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, raise_all
@@ -339,6 +340,7 @@ def record_switch(run: Run) -> None:
         if server.state == OK:
             server.errors = []
     stages.record_sets(run, run.present)
+    run.switched_at = time.time()
 
 
 def test_current(run: Run) -> Visits:
@@ -422,6 +424,11 @@ def retires(run: Run) -> bool:
 def leaves_shared_keys(run: Run) -> bool:
     """Whether callers return to their own client sets."""
     return retires(run) and run.changes_model and run.model == PINNED
+
+
+def note_withdrawn(run: Run) -> None:
+    """From here on callers present their own client sets."""
+    run.switched_at = time.time()
 
 
 def retire_in_ledger(run: Run) -> None:

@@ -52,6 +52,8 @@ class Server:
     :param endpoint: what its endpoint has to take up, and serves, as the step ``endpoint`` observed.
     :param connections: ``ended``, how many were ended because the certificate that opened them is not trusted any more;
         ``spared``, how many others there were then; ``restarted``, how often the endpoint was restarted for it.
+    :param watched: who presented to it what is about to be retired, and what it called meanwhile, until that was
+        concluded.
     :param results: of its last test of the pairs. :param refusals: of what must be refused.
     :param calls: to clusters. :param external: to external peers.
     :param refused: of the test that it is refused, until that was concluded.
@@ -79,6 +81,7 @@ class Server:
     listening: bool = False
     endpoint: dict[str, Any] | None = None
     connections: dict[str, int] = field(default_factory=dict)
+    watched: dict[str, Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
@@ -176,6 +179,9 @@ class Run:
     :param tests_in_check_mode: whether visits read and test in check mode too.
     :param retiring: whether the retirement of the previous certificates has begun. :param rotated: whether the planned
         rotation is over. :param pending: whether the rotation was begun by an earlier run.
+    :param switched_at: since when nobody should present the previous certificates any more, by the clock of the control
+        node, in seconds.
+    :param keeps_previous: whether the previous certificates are not retired, because somebody still presents them.
     :param ended: whether no further stage takes place.
     """
 
@@ -198,6 +204,8 @@ class Run:
     retiring: bool = False
     rotated: bool = False
     pending: bool = False
+    switched_at: float = 0
+    keeps_previous: bool = False
     ended: bool = False
 
     def __post_init__(self) -> None:

@@ -205,6 +205,25 @@ def drained(server: Server) -> Step:
     return {**made, "tag": "drained"}
 
 
+def watched(run: Run, server: Server, retired: Sequence[str], seconds: float) -> Step:
+    """Look who still presents what is about to be retired, and wait for them so long. It changes nothing.
+
+    :param retired: the fingerprints of client certificates.
+    """
+    made = endpoint(server, "watched")
+    made["options"].update(
+        retired=list(retired),
+        since=run.switched_at + (server.clock_ahead or 0),
+        wait=seconds,
+        peer_ports=sorted({port for one in run.members if one is not server for port in _ports(one)}),
+    )
+    return {**made, "tag": "watched"}
+
+
+def _ports(server: Server) -> list[int]:
+    return [int(site["port"]) for site in server.sites] or [server.port]
+
+
 def can_restart(server: Server) -> bool:
     """Whether its endpoint can be stopped and started from here."""
     settings = server.settings
@@ -331,4 +350,6 @@ def waiting_seconds(steps: Iterable[Step]) -> float:
             total += (rounds + calls) * (2 * float(options["connect_timeout"]) + float(options["answer_timeout"]))
         elif one.get("step") == "endpoint" and one["options"]["state"] == "drained":
             total += float(one["options"]["drain"])
+        elif one.get("step") == "endpoint" and one["options"]["state"] == "watched":
+            total += float(one["options"]["wait"])
     return total

@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import ssl
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -67,7 +71,7 @@ def reasons(host: NginxHost, context: Context = DO, **options: Any) -> list[str]
 
 def test_every_setting_and_every_part_of_a_site_can_be_given() -> None:
     fields = {field.name for field in dataclasses.fields(EndpointSettings)}
-    assert set(endpoint.SPEC) == fields | {"driver", "state"}
+    assert set(endpoint.SPEC) == fields | {"driver", "state", *endpoint.WATCH}
     assert set(endpoint.SPEC["sites"]["options"]) == {field.name for field in dataclasses.fields(Site)}
     assert endpoint.SPEC["driver"]["choices"] == list(ENDPOINTS)
 
@@ -170,6 +174,26 @@ def test_an_external_service(host: NginxHost) -> None:
         assert reasons(host, **options, state="forgotten") == ["noted"]
         assert reasons(host, **options) == ["not_loaded"]
     assert os.listdir(host.root / "conf.d") == []
+
+
+def test_who_presents_what_is_retired(host: NginxHost) -> None:
+    log = host.root / "esync-mesh.connections.log"
+    host.settings = replace(host.settings, access_log=str(host.root / "access.log"))
+    host.configuration.write_text(f"access_log {log} esync_connection;")
+    pem = (host.root / "peers" / "b" / "client.crt").read_text()
+    one, other = (kind(ssl.PEM_cert_to_DER_cert(pem)).hexdigest() for kind in (hashlib.sha1, hashlib.sha256))
+    log.write_text(f"{one} 192.0.2.1 50000 8732 {time.time():.3f} 0.100\n")
+    options: Any = {"state": "watched", "access_log": host.settings.access_log, "retired": [other]}
+    found = run(host, **options)
+    assert (found["changed"], found["reasons"], found["calls"]) == (False, [], [])
+    assert [(caller["address"], caller["calls"]) for caller in found["presented"]] == [("192.0.2.1", ((50000, 8732),))]
+    assert run(host, **{**options, "retired": []})["presented"] == []
+    # A site whose service notes nothing.
+    sites = [{"name": "shop", "port": 8732}, {"name": "own", "port": 8733, "reload": ["true"]}]
+    assert run(host, sites=sites, **options)["presented"] is None
+    began = time.monotonic()
+    run(host, how(check=True), wait=60, **options)
+    assert time.monotonic() - began < 30
 
 
 def test_the_sites_of_an_external_service(host: NginxHost) -> None:

@@ -81,6 +81,8 @@ MESH: dict[str, Any] = {
     "esync_compromised": [],
     "esync_take_over_lock": False,
     "esync_announce_only": False,
+    "esync_retire_timeout": 0,
+    "esync_retire_stragglers": "retire",
     "esync_remove": [],
     "discarding": [],
 }
@@ -249,7 +251,11 @@ class Host:
 
 @dataclass
 class Model:
-    """Hosts, a ledger, and the operations run on them."""
+    """Hosts, a ledger, and the operations run on them.
+
+    :param stragglers: caller and called to what is particular about it, of those that still present a previous
+        certificate. :param mute: the servers whose endpoint does not note what is presented.
+    """
 
     make: Callable[[str, str, int], dict[str, Any]]
     names: Sequence[str]
@@ -264,6 +270,8 @@ class Model:
     titles: list[str] = field(default_factory=list)
     pems: dict[str, str] = field(default_factory=dict)
     connections: dict[str, Any] = field(default_factory=lambda: {**NO_CONNECTIONS})
+    stragglers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    mute: tuple[str, ...] = ()
     now: int = 0
 
     def __post_init__(self) -> None:
@@ -459,6 +467,8 @@ class Model:
         return {"changed": False, "results": [one for one in found if one], "refusals": ring, "clusters": []}
 
     def _endpoint(self, host: Host, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
+        if options["state"] == "watched":
+            return {"changed": False, "reasons": [], **self._watched(host, options)}
         assert host.resident, "only a resident endpoint has anything to take up"
         if options["state"] == "absent":
             if not check:
@@ -483,6 +493,37 @@ class Model:
         served = {"served": host.served, "sites": {}} if observed else {}
         ended = {} if observed or options["spare"] or not differs else {"connections": {**self.connections}}
         return {"changed": differs and not observed, "reasons": reasons, **served, **ended}
+
+    def _watched(self, host: Host, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Who presents what is about to be retired, each from a port that is the number of his place in the mesh."""
+        calls = [
+            {"address": f"192.0.2.{self.port_of(caller)}", "port": self.port_of(caller), "called": 8732, "process": who}
+            for (caller, _called), one in self.stragglers.items()
+            for who in [one.get("process")]
+            if who and caller == host.name
+        ]
+        if not host.resident or host.name in self.mute:
+            return {"presented": None, "calls": calls}
+        presented = [
+            {
+                "fingerprint": self.hosts[one.get("owner", caller)].generations[PREVIOUS][CLIENT]["fingerprint"],
+                "address": f"192.0.2.{self.port_of(caller)}",
+                "seconds_ago": 0.5,
+                "longest_gap": 1.0,
+                "renewed_ago": None,
+                "connections": 3,
+                "calls": [[self.port_of(caller), 8732]],
+                **{key: value for key, value in one.items() if key not in ("process", "owner")},
+            }
+            for (caller, called), one in self.stragglers.items()
+            if called == host.name
+        ]
+        assert {one["fingerprint"] for one in presented} <= set(options["retired"])
+        return {"presented": presented, "calls": calls}
+
+    def port_of(self, name: str) -> int:
+        """The port from which a server calls."""
+        return 1 + list(self.names).index(name)
 
     @property
     def fingerprint_of(self) -> dict[str, str]:

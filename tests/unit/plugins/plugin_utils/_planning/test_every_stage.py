@@ -58,6 +58,8 @@ def reach(generation: Any, monkeypatch: Any) -> set[tuple[str, int]]:
     monkeypatch.setattr(repairing, "plan_repair", lambda mesh, restartable: repair)
     nginx = fresh(generation, endpoint="nginx")()
     on(nginx, "gate")
+    nginx.stragglers["a", "b"] = {}
+    on(nginx, "regenerate", retire_timeout=1, retire_stragglers="stop")
     model = fresh(generation)()
     for operation, options in (
         ("establish", {"discard": ["a"]}),

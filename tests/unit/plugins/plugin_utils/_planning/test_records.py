@@ -50,6 +50,15 @@ SET = {
     "readable": True,
     "clock_skew": None,
 }
+CALLER: Mapping[str, Any] = {
+    "fingerprint": FINGERPRINT,
+    "address": "192.0.2.1",
+    "seconds_ago": 0.5,
+    "longest_gap": 3.0,
+    "renewed_ago": None,
+    "connections": 2,
+    "calls": [[50000, 8732], [50001, 8732]],
+}
 REPLIES: Mapping[str, Any] = {
     "certificate_set": {key: SET[key] for key in SET if key not in ("problems", "modes", "readable", "clock_skew")},
     "certificate_info": SET,
@@ -59,7 +68,14 @@ REPLIES: Mapping[str, Any] = {
         "added": ["b_SyncServer.cer"],
         "removed": [],
     },
-    "endpoint": {"changed": False, "reasons": ["x"], "served": FINGERPRINT, "sites": {"shop": None}},
+    "endpoint": {
+        "changed": False,
+        "reasons": ["x"],
+        "served": FINGERPRINT,
+        "sites": {"shop": None},
+        "presented": [CALLER],
+        "calls": [{"address": "::1", "port": 50000, "called": 8732, "process": "python3 (process 4711)"}],
+    },
     "name_resolution_info": {"changed": False, "unresolved": {"b.example": "Name or service not known"}},
     "probe_listener": {"changed": True, "pid": 12, "address": "::", "port": 8732, "fingerprint": FINGERPRINT},
     "peer_probe": {
@@ -89,7 +105,7 @@ def reply_of(*names: str, **changes: Any) -> dict[str, Any]:
 # What each step was sent, as far as what it returns is held against it.
 SENT: Mapping[str, Any] = {
     "peer_trust": {"entries": [ENTRY]},
-    "endpoint": {"sites": [{"name": "shop"}]},
+    "endpoint": {"sites": [{"name": "shop"}], "retired": [FINGERPRINT]},
     "peer_probe": {
         "peers": [{"name": "b", "site": None}, {"name": "c", "site": None}],
         "refusals": ["b"],
@@ -208,6 +224,8 @@ def test_nothing_is_there_twice() -> None:
         ("peer_probe", ("results", 0, "to")),
         ("peer_probe", ("results", 0, "verdict")),
         ("peer_probe", ("refusals", 0, "present")),
+        ("endpoint", ("presented", 0, "renewed_ago")),
+        ("endpoint", ("calls", 0, "process")),
         ("exchange_folder_info", ("sets", 0, "port")),
     ],
 )
@@ -218,6 +236,14 @@ def test_what_later_stages_need_has_to_be_there(name: str, path: Any) -> None:
         place = place[key]
     del place[path[-1]]
     assert refused(reply, name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"fingerprint": "0" * 64}, {"address": "a b"}, {"calls": [["50000", 8732]]}, {"seconds_ago": float("nan")}],
+)
+def test_who_presents_what_is_retired_is_of_what_was_asked_for(changes: Any) -> None:
+    assert refused(reply_of("endpoint", presented=[{**CALLER, **changes}]), "endpoint")
 
 
 def test_a_verdict_without_words_has_empty_ones() -> None:
@@ -266,7 +292,7 @@ def test_keys_that_are_no_texts() -> None:
     assert refused(reply_of("endpoint", sites={1: None}), "endpoint")
     assert refused(reply_of("certificate_info", modes={None: {"found": "1", "wanted": "2"}}), "certificate_info")
     [found], _errors = parse(reply_of("endpoint", **{"sites": {}}) | {1: 2, None: 3}, "endpoint")
-    assert set(found) == {"step", "changed", "reasons", "served", "sites"}
+    assert set(found) == {"step", *REPLIES["endpoint"]}
 
 
 def test_diffs_are_texts_and_nothing_else() -> None:
