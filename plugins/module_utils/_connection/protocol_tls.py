@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the esync.mesh contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Any service that begins with TLS, of whose own protocol nothing is known: the handshake is the proof.
+
+With TLS 1.2 the service ends the handshake only after it has accepted the caller's certificate (RFC 5246, section
+7.3). With TLS 1.3 a refusal follows what the caller takes for the end of the handshake (RFC 8446, section 4.4.2.4), so
+a service that offers nothing else is asked to say goodbye: it refuses before it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+
+from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
+from ansible_collections.esync.mesh.plugins.module_utils._connection.protocols import Call, Protocol, Reply
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import TLS
+
+# The beginning of a record that bears an alert (RFC 8446, section 5.1).
+_ALERT = b"\x15\x03"
+# What some services answer at once, and others not at all.
+_NOTHING = b"\r\n\r\n"
+
+
+class Tls(Protocol):
+    """Bytes of the application are not exchanged, because nobody knows what to say."""
+
+    name = TLS
+    by_handshake = True
+
+    def begin(self, connection: socket.socket) -> None:
+        """TLS begins with the first byte."""
+
+    def ask(self, connection: ssl.SSLSocket, call: Call) -> Reply:
+        if connection.version() != "TLSv1.3":
+            return Reply()
+        connection.settimeout(call.seconds)
+        try:
+            connection.unwrap()
+        except ssl.SSLError as error:
+            if tls.alert_of(error):
+                raise
+            # A service that speaks first had let the caller in.
+            return Reply(cut="APPLICATION_DATA" not in tls.reason_of(error))
+        except (ValueError, OSError) as error:
+            if isinstance(error, socket.timeout):
+                raise
+            return Reply(cut=True)
+        return Reply()
+
+    def answers_in_plain(self, connection: socket.socket, call: Call) -> bool:
+        connection.settimeout(call.seconds)
+        with contextlib.suppress(BrokenPipeError):
+            connection.sendall(_NOTHING)
+        answer = connection.recv(1024)
+        return bool(answer) and answer[:2] != _ALERT
