@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import ESYNC_PORT, HTTP
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ESYNC_PORT, HTTP, SERVICES
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.attached import AttachedServices
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, EndpointSettings, Site
@@ -100,9 +100,11 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     outcomes = _STATES[state](driver, settings, context.check)
     reasons = list(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
     result: Dict[str, Any] = {"changed": bool(reasons), "reasons": reasons}
-    for outcome in outcomes:
-        if context.diff and outcome.before != outcome.after:
-            result["diff"] = difference(settings.configuration, outcome.before, outcome.after)
+    differing = [outcome for outcome in outcomes if outcome.before != outcome.after]
+    if context.diff and differing:
+        path = ", ".join(outcome.path for outcome in differing)
+        before, after = ("".join(getattr(one, side) for one in differing) for side in ("before", "after"))
+        result["diff"] = difference(path, before, after)
     looked = [asdict(outcome.ended) for outcome in outcomes if outcome.ended]
     if looked:
         result["connections"] = {key: sum(one[key] for one in looked) for key in ("ended", "spared", "seconds")}
@@ -123,7 +125,7 @@ def _observed(driver: Type[Endpoint], settings: EndpointSettings) -> Dict[str, A
 def _served(settings: EndpointSettings) -> Dict[str, Any]:
     """The fingerprint of what is served now on the port, or at each of the sites; None if nothing is."""
     sites = {str(place.site): served(place, settings.address) for place in settings.places if place.site}
-    attached = replace(settings, sites=settings.services).places if settings.services else ()
+    attached = _attached(settings, settings.services).places if settings.services else ()
     services = {str(place.site): served(place, settings.address) for place in attached}
     if sites or _is_replaced(settings):
         return {"served": None, "sites": {**sites, **services}}
@@ -197,11 +199,15 @@ def _is_replaced(settings: EndpointSettings) -> bool:
 
 
 def _services(settings: EndpointSettings, check: bool) -> _Outcomes:
-    services = replace(settings, sites=settings.services)
-    outcomes = [bring_up(AttachedServices, services, check)] if settings.services else []
+    outcomes = [bring_up(AttachedServices, _attached(settings, settings.services), check)] if settings.services else []
     if not any(one.owner for one in settings.services):
-        outcomes.append(take_down(AttachedServices, replace(settings, sites=()), _NO_OWNER, check))
+        outcomes.append(take_down(AttachedServices, _attached(settings, ()), _NO_OWNER, check))
     return outcomes
+
+
+def _attached(settings: EndpointSettings, services: Tuple[Site, ...]) -> EndpointSettings:
+    """The settings of the attached services: they are its sites, and its configuration is the folder of the copies."""
+    return replace(settings, sites=services, configuration=f"{settings.directory}/{SERVICES}")
 
 
 def _shared_out(sites: Tuple[Site, ...]) -> Tuple[Tuple[Site, ...], Tuple[Site, ...]]:
@@ -209,8 +215,8 @@ def _shared_out(sites: Tuple[Site, ...]) -> Tuple[Tuple[Site, ...], Tuple[Site, 
 
 
 def _absent(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
-    services = replace(settings, sites=())
-    return [take_down(AttachedServices, services, _PRESENT, check), take_down(driver, settings, _PRESENT, check)]
+    services = take_down(AttachedServices, _attached(settings, ()), _PRESENT, check)
+    return [services, take_down(driver, settings, _PRESENT, check)]
 
 
 def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
@@ -227,7 +233,8 @@ def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool)
 
 
 def _drained(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
-    attached = [drain(AttachedServices, replace(settings, sites=settings.services), check)] if settings.services else []
+    services = _attached(settings, settings.services)
+    attached = [drain(AttachedServices, services, check)] if settings.services else []
     return [drain(driver, settings, check), *attached]
 
 

@@ -178,4 +178,8 @@ def test_a_site_as_the_role_gets_it():
         "root": None,
         "upstream": None,
         "reload": ["a", "b"],
+        "protocol": "http",
+        "attached": False,
+        "restarts": False,
+        "owner": None,
     }
