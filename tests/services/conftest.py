@@ -54,6 +54,8 @@ class Attached:
                 for one, port in zip(PRODUCTS, ports)
             }
             self.mesh.host_settings[name] = {"esync_services": [one.setting for one in self.services[name].values()]}
+        # An address of its own, so that it is known where it calls from.
+        self.mesh.host_settings["charlie"] |= {"esync_address": "127.0.0.3", "esync_listen_address": "127.0.0.3"}
         self.mesh.write()
 
     def stop(self) -> None:

@@ -76,12 +76,13 @@ class Postgresql(Product):
         assert made.returncode == 0, made.stderr
         with (data / "postgresql.conf").open("a") as stream:
             stream.write(
-                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{self.root}'\n"
+                f"port = {self.port}\nlisten_addresses = '127.0.0.1,127.0.0.3'\n"
+                f"unix_socket_directories = '{self.root}'\n"
                 f"ssl = on\nssl_cert_file = '{self.files}/server.crt'\nssl_key_file = '{self.files}/server.key'\n"
                 f"ssl_ca_file = '{self.files}/clients.pem'\nfsync = off\n"
             )
         (data / "pg_hba.conf").write_text(
-            "local all all trust\nhostssl all all 127.0.0.1/32 cert\nhostssl replication all 127.0.0.1/32 cert\n"
+            "local all all trust\nhostssl all all 127.0.0.0/8 cert\nhostssl replication all 127.0.0.0/8 cert\n"
         )
         control = f"{self.binaries}/pg_ctl -D {data} -s -w -l {self.root}/log"
         script.write_text(
@@ -123,7 +124,8 @@ class Redis(Product):
         configuration.write_text(
             "\n".join(
                 [
-                    f"port 0\ntls-port {self.port}\nbind 127.0.0.1\ntls-auth-clients yes\ntls-session-caching no",
+                    f"port 0\ntls-port {self.port}\nbind 127.0.0.1 127.0.0.3",
+                    "tls-auth-clients yes\ntls-session-caching no",
                     f"unixsocket {self.root}/socket\ndir {self.root}\nsave ''\ndaemonize yes\nlogfile {self.root}/log",
                     f"pidfile {self.root}/pid",
                     *settings,

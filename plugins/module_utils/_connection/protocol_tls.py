@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
+from typing import Any, Callable
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.protocols import Call, Protocol, Reply
@@ -37,18 +39,24 @@ class Tls(Protocol):
     def ask(self, connection: ssl.SSLSocket, call: Call) -> Reply:
         if connection.version() != "TLSv1.3":
             return Reply()
-        connection.settimeout(call.seconds)
-        try:
-            connection.unwrap()
-        except ssl.SSLError as error:
-            if tls.alert_of(error):
-                raise
-            # A service that speaks first had let the caller in.
-            return Reply(cut="APPLICATION_DATA" not in tls.reason_of(error))
-        except (ValueError, OSError) as error:
-            if isinstance(error, socket.timeout):
-                raise
-            return Reply(cut=True)
+        place = connection.getpeername()[:2]
+        # Some services serve one caller after the other.
+        connection.close()
+        with socket.create_connection(place, call.seconds) as raw:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            # Not as a socket: there OpenSSL can take an alert that has come already for the answer to a goodbye.
+            again = connection.context.wrap_bio(incoming, outgoing, server_hostname=connection.server_hostname)
+            end = time.monotonic() + call.seconds
+            try:
+                _exchange(again.do_handshake, raw, incoming, outgoing, end)
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    again.unwrap()
+                # Whatever it says inside TLS, it had let the caller in.
+                _exchange(lambda: again.read(1), raw, incoming, outgoing, end)
+            except ssl.SSLZeroReturnError:
+                return Reply()
+            except (ssl.SSLEOFError, ConnectionError):
+                return Reply(cut=True)
         return Reply()
 
     def answers_in_plain(self, connection: socket.socket, call: Call) -> bool:
@@ -57,3 +65,25 @@ class Tls(Protocol):
             connection.sendall(_NOTHING)
         answer = connection.recv(1024)
         return bool(answer) and answer[:2] != _ALERT
+
+
+def _exchange(
+    act: Callable[[], Any], raw: socket.socket, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, end: float
+) -> None:
+    """Do something in TLS, with as many bytes both ways as it takes. :param end: by the monotonic clock.
+
+    :raises OSError: also ssl.SSLError.
+    """
+    while True:
+        try:
+            act()
+            break
+        except ssl.SSLWantReadError:
+            raw.sendall(outgoing.read())
+        raw.settimeout(tls.seconds_left(end))
+        piece = raw.recv(16384)
+        if piece:
+            incoming.write(piece)
+        else:
+            incoming.write_eof()
+    raw.sendall(outgoing.read())
