@@ -15,7 +15,7 @@ import contextlib
 import socket
 import ssl
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.protocols import Call, Protocol, Reply
@@ -39,24 +39,24 @@ class Tls(Protocol):
     def ask(self, connection: ssl.SSLSocket, call: Call) -> Reply:
         if connection.version() != "TLSv1.3":
             return Reply()
-        place = connection.getpeername()[:2]
-        # Some services serve one caller after the other.
-        connection.close()
-        with socket.create_connection(place, call.seconds) as raw:
-            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            # Not as a socket: there OpenSSL can take an alert that has come already for the answer to a goodbye.
-            again = connection.context.wrap_bio(incoming, outgoing, server_hostname=connection.server_hostname)
-            end = time.monotonic() + call.seconds
-            try:
-                _exchange(again.do_handshake, raw, incoming, outgoing, end)
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    again.unwrap()
-                # Whatever it says inside TLS, it had let the caller in.
-                _exchange(lambda: again.read(1), raw, incoming, outgoing, end)
-            except ssl.SSLZeroReturnError:
+        try:
+            place = connection.getpeername()[:2]
+            # Some services serve one caller after the other.
+            connection.close()
+            with socket.create_connection(place, call.seconds) as raw:
+                _say_goodbye(raw, connection.context, connection.server_hostname, time.monotonic() + call.seconds)
+        except ssl.SSLZeroReturnError:
+            return Reply()
+        except ssl.SSLError as error:
+            if "APPLICATION_DATA" in tls.reason_of(error):
                 return Reply()
-            except (ssl.SSLEOFError, ConnectionError):
+            if isinstance(error, ssl.SSLEOFError):
                 return Reply(cut=True)
+            raise
+        except OSError as error:
+            if isinstance(error, socket.timeout):
+                raise
+            return Reply(cut=True)
         return Reply()
 
     def answers_in_plain(self, connection: socket.socket, call: Call) -> bool:
@@ -65,6 +65,21 @@ class Tls(Protocol):
             connection.sendall(_NOTHING)
         answer = connection.recv(1024)
         return bool(answer) and answer[:2] != _ALERT
+
+
+def _say_goodbye(raw: socket.socket, context: ssl.SSLContext, name: Optional[str], end: float) -> None:
+    """Do the handshake, say goodbye, and read what the service says then; whatever that is, it had let the caller in.
+
+    :param end: by the monotonic clock.
+    :raises OSError: also ssl.SSLZeroReturnError, if it says goodbye too, and another ssl.SSLError, if it refuses.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    # Not as a socket: there OpenSSL can take an alert that has come already for the answer to a goodbye.
+    secured = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    _exchange(secured.do_handshake, raw, incoming, outgoing, end)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        secured.unwrap()
+    _exchange(lambda: secured.read(1), raw, incoming, outgoing, end)
 
 
 def _exchange(

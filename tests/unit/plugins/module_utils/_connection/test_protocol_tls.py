@@ -57,8 +57,13 @@ def test_a_server_that_lets_everybody_in_is_not_taken_for_one_that_refuses(
 
 def test_a_server_that_greets_has_let_the_caller_in(mesh: Any, serve: Any) -> None:
     context = context_of(mesh, ssl.TLSVersion.TLSv1_3)
-    port = serve(lambda connection: context.wrap_socket(connection, server_side=True).sendall(b"220 hello\r\n"))
-    assert found(mesh, port)["verdict"] == "ok"
+
+    def greet(connection: socket.socket) -> None:
+        secured = context.wrap_socket(connection, server_side=True)
+        secured.sendall(b"220 hello\r\n")
+        secured.recv(1)
+
+    assert found(mesh, serve(greet))["verdict"] == "ok"
 
 
 def test_an_end_without_a_word_proves_nothing(mesh: Any, serve: Any) -> None:
