@@ -91,6 +91,37 @@ options:
         type: list
         elements: str
         default: []
+  services:
+    description:
+      - Services of the user's own beside O(driver). One whose port is O(port) takes its place.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The name of the service.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      server_name:
+        description: The DNS name by which it is requested.
+        type: str
+      reload:
+        description: The command that makes it take up new certificates.
+        type: list
+        elements: str
+        default: []
+      protocol:
+        description: What it speaks.
+        type: str
+        choices: [http, tls, postgresql]
+        default: http
+      owner:
+        description: The user that it runs as, if that cannot read our files; copies of them are given to this user.
+        type: str
   configuration:
     description:
       - The file that our configuration goes into; nginx must include it in its C(http) block.

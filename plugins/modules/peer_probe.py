@@ -49,6 +49,11 @@ options:
       server_name:
         description: The DNS name by which the site is requested; by default the peer's own.
         type: str
+      protocol:
+        description: What is spoken there.
+        type: str
+        choices: [http, tls, postgresql]
+        default: http
       host:
         description: Its name in the inventory; without effect.
         type: str

@@ -105,6 +105,13 @@ PARTS = {
         seconds=2700,
         takes=1300,
     ),
+    # The real servers that attached services are tried with.
+    "services": Part(
+        [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/services"]],
+        PYTEST,
+        packages=["tests/services/packages.txt"],
+        takes=250,
+    ),
     "distributions": Part(
         [[f"{BIN}/pytest", "-p", "no:cacheprovider", "-q", "tests/distributions"]],
         PYTEST,

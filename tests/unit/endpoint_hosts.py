@@ -82,6 +82,7 @@ def settings(directory: Path, port: int, **changes: Any) -> EndpointSettings:
         port=port,
         address=None,
         sites=(),
+        services=(),
         configuration="/nowhere/esync-mesh.conf",
         service="nginx",
         upstream="",
@@ -102,7 +103,8 @@ def settings(directory: Path, port: int, **changes: Any) -> EndpointSettings:
 
 def site(name: str, port: int, **more: Any) -> Site:
     """A site; what is not named is not there."""
-    return Site(name, port, **{"server_name": None, "root": None, "upstream": None, "reload": (), **more})
+    nothing = {"server_name": None, "root": None, "upstream": None, "reload": (), "protocol": "http", "owner": None}
+    return Site(name, port, **{**nothing, **more})
 
 
 @contextlib.contextmanager

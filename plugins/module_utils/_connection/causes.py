@@ -27,7 +27,13 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.evidence im
 from ansible_collections.esync.mesh.plugins.module_utils._core import json_text
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, CURRENT, SERVER, UNKNOWN
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CLIENT,
+    CURRENT,
+    ESYNC_PORT,
+    SERVER,
+    UNKNOWN,
+)
 
 __all__ = ["CAUSES", "Cause", "Diagnosis", "PairEvidence", "Validity", "short"]
 
@@ -329,7 +335,7 @@ def check_answer(pair: PairEvidence, body: bytes, product_version: Optional[str]
             f"Where {pair.server} looked for {pair.place} a server answered that calls itself {said['server'][:64]!r}.",
         )
     # Only endpoints of ours report a generation; services of other makes know nothing of sites.
-    if pair.site and "generation" in said and said.get("site") != pair.site:
+    if pair.site not in (None, ESYNC_PORT) and "generation" in said and said.get("site") != pair.site:
         site = said.get("site")
         what = f"its site {str(site)[:64]!r}" if site else "an endpoint that knows of no site"
         return _another_site(pair, f"{what} answered")

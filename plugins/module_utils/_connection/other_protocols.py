@@ -10,10 +10,10 @@ import contextlib
 import socket
 from typing import Any, Optional
 
+from ansible_collections.esync.mesh.plugins.module_utils._connection.protocol_postgresql import SSL_REQUEST
+
 _PATIENCE = 1.0
 _SHOWN = 60
-# SSLRequest, to which nothing but PostgreSQL answers with one letter (PostgreSQL documentation, 55.2.11).
-_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 def spoken_at(family: int, address: Any) -> Optional[str]:
@@ -29,7 +29,8 @@ def spoken_at(family: int, address: Any) -> Optional[str]:
             text = greeting.decode("latin-1").splitlines()[0][:_SHOWN]
             return f"it greets whoever connects with {''.join(one if one.isprintable() else '?' for one in text)!r}"
     with contextlib.suppress(OSError):
-        if _answer(family, address, _SSL_REQUEST) in (b"S", b"N"):
+        # Nothing but PostgreSQL answers it with one letter.
+        if _answer(family, address, SSL_REQUEST) in (b"S", b"N"):
             return "it speaks the protocol of PostgreSQL, which asks for TLS only after a message of its own"
     return None
 

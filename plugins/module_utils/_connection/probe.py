@@ -19,12 +19,19 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from ansible_collections.esync.mesh.plugins.module_utils._connection import causes as diagnosis
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import Diagnosis, PairEvidence
+from ansible_collections.esync.mesh.plugins.module_utils._connection.protocols import (
+    PROTOCOLS,
+    Call,
+    NotSpoken,
+    Protocol,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._connection.resolution import NotResolved, resolve
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CLIENT,
     CURRENT,
+    HTTP,
     PINNED,
     SERVER,
     SHARED_KEYS,
@@ -38,9 +45,6 @@ PRESENT = (*STATES, *MUST_BE_REFUSED, OWN_CLIENT)
 
 # What a site answers to a request for another name (RFC 9110, section 15.5.20).
 _MISDIRECTED = 421
-# What nginx answers, inside the encrypted connection, to a caller that it does not accept.
-_REFUSING = (400, 403, 495, 496)
-_ANSWER_LIMIT = 64 * 1024
 
 # How a balancer reports that no member is up.
 _NOBODY_THERE = ("endpoint_not_listening", "not_tls")
@@ -53,6 +57,7 @@ class Peer:
 
     :param expected: fingerprint to state of the server certificates that it may present.
     :param site: the site of it that is meant; None: it has none. :param server_name: by which it is requested.
+    :param protocol: a key of PROTOCOLS.
     :param members: if it is a cluster, whose address is its balancer's: server name to what may be expected of it.
     """
 
@@ -62,6 +67,7 @@ class Peer:
     expected: Mapping[str, str]
     site: Optional[str] = None
     server_name: Optional[str] = None
+    protocol: str = HTTP
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -230,13 +236,15 @@ def _cluster_result(cluster: Peer, outcomes: Sequence[ProbeOutcome]) -> Dict[str
 class _Caller:
     """What all connections share.
 
-    :param context: None to speak without TLS. :param presented: the fingerprint of what is presented.
+    :param context: None to speak without TLS. :param by_handshake: the same without TLS 1.3, if it is needed for a
+        protocol of which only the handshake can be proved. :param presented: the fingerprint of what is presented.
     :param known: whose a certificate is: fingerprint to ``NAME role state``.
     """
 
     settings: ProbeSettings
     context: Optional[ssl.SSLContext]
     own: Mapping[str, str]
+    by_handshake: Optional[ssl.SSLContext] = None
     presented: Optional[str] = None
     validity: Optional[Validity] = None
     rsa_bits: Optional[int] = None
@@ -257,19 +265,26 @@ class _Caller:
             cluster=peer.name if peer.members else "",
             members=peer.members,
         )
-        outcome = self._connection(pair, peer)
+        protocol = PROTOCOLS[peer.protocol]()
+        context = self.by_handshake if protocol.by_handshake else self.context
+        outcome = self._connection(pair, peer, protocol, context)
+        if protocol.by_handshake and outcome.finding and outcome.finding.cause == "tls_version_refused":
+            context = self.context
+            outcome = self._connection(pair, peer, protocol, context)
         # A service that is no HTTP server hangs up on the request, now and then before what it said has arrived.
         if outcome.cut and not self.settings.refused:
-            outcome = self._connection(pair, peer)
+            outcome = self._connection(pair, peer, protocol, context)
         return outcome
 
-    def _connection(self, pair: PairEvidence, peer: Peer) -> ProbeOutcome:
+    def _connection(
+        self, pair: PairEvidence, peer: Peer, protocol: Protocol, context: Optional[ssl.SSLContext]
+    ) -> ProbeOutcome:
         try:
             raw, family, address = self._connect(pair)
             with contextlib.closing(raw):
-                if self.context is None:
-                    return self._plain(raw, pair, peer)
-                return self._encrypted(raw, pair, peer, self.context, family, address)
+                if context is None:
+                    return self._plain(raw, pair, peer, protocol)
+                return self._encrypted(raw, pair, peer, protocol, context, family, address)
         except _Ended as ended:
             return ended.outcome
 
@@ -306,19 +321,32 @@ class _Caller:
                 problem = error
         raise _Ended(diagnosis.diagnose_connection(pair, problem, waited))
 
-    def _plain(self, raw: socket.socket, pair: PairEvidence, peer: Peer) -> ProbeOutcome:
+    def _plain(self, raw: socket.socket, pair: PairEvidence, peer: Peer, protocol: Protocol) -> ProbeOutcome:
         """Speak without TLS: whatever is not a proper answer is a refusal."""
         with contextlib.suppress(OSError):
-            status, body = tls.parse_answer(self._ask(raw, peer))
-            if status and status not in _REFUSING:
+            if protocol.answers_in_plain(raw, self._call_of(peer)):
                 return ProbeOutcome(None)
         return ProbeOutcome(self._refused(pair, "when it spoke without TLS", None), refusal=True)
 
     def _encrypted(
-        self, raw: socket.socket, pair: PairEvidence, peer: Peer, context: ssl.SSLContext, family: int, address: Any
+        self,
+        raw: socket.socket,
+        pair: PairEvidence,
+        peer: Peer,
+        protocol: Protocol,
+        context: ssl.SSLContext,
+        family: int,
+        address: Any,
     ) -> ProbeOutcome:
         started = time.monotonic()
-        secured = self._handshake(raw, pair, peer, context, family, address)
+        try:
+            protocol.begin(raw)
+        except NotSpoken as words:
+            raise _Ended(Diagnosis("not_tls", f"{pair.place} {words}.")) from None
+        except OSError as error:
+            timed_out = isinstance(error, socket.timeout)
+            raise _Ended(diagnosis.diagnose_cut_handshake(pair, self.settings.connect_timeout, timed_out)) from None
+        secured = self._handshake(raw, pair, peer, protocol, context, family, address)
         elapsed = round((time.monotonic() - started) * 1000, 1)
         with secured:
             served = tls.fingerprint_of(secured.getpeercert(binary_form=True) or b"")
@@ -328,18 +356,25 @@ class _Caller:
             finding = diagnosis.check_served(pair, served)
             refusal = False
             if finding is None:
-                finding, refusal = self._converse(secured, pair, peer)
+                finding, refusal = self._converse(secured, pair, peer, protocol)
         cut = refusal and finding is not None and finding.cause == "no_answer_after_handshake"
         return ProbeOutcome(finding, refusal, elapsed, version, served, peer=pair.peer, cut=cut)
 
     def _handshake(
-        self, raw: socket.socket, pair: PairEvidence, peer: Peer, context: ssl.SSLContext, family: int, address: Any
+        self,
+        raw: socket.socket,
+        pair: PairEvidence,
+        peer: Peer,
+        protocol: Protocol,
+        context: ssl.SSLContext,
+        family: int,
+        address: Any,
     ) -> ssl.SSLSocket:
         waited = self.settings.connect_timeout
         try:
             return context.wrap_socket(raw, server_hostname=peer.sni)
         except ssl.SSLCertVerificationError as error:
-            raise self._unverified(pair, peer, error.verify_code, family, address) from None
+            raise self._unverified(pair, peer, protocol, error.verify_code, family, address) from None
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
             if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.presented is None):
@@ -353,8 +388,10 @@ class _Caller:
         except OSError:
             raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
 
-    def _unverified(self, pair: PairEvidence, peer: Peer, code: int, family: int, address: Any) -> _Ended:
-        der = self._unaccepted(pair, peer, family, address)
+    def _unverified(
+        self, pair: PairEvidence, peer: Peer, protocol: Protocol, code: int, family: int, address: Any
+    ) -> _Ended:
+        der = self._unaccepted(pair, peer, protocol, family, address)
         served = tls.fingerprint_of(der) if der else None
         pair = diagnosis.answering(pair, served or "")
         validity = tls.validity_of(der) if der else None
@@ -363,14 +400,16 @@ class _Caller:
         finding = diagnosis.diagnose_unverified(pair, code, served, validity, now, own_not_yet)
         return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None, peer=pair.peer)
 
-    def _unaccepted(self, pair: PairEvidence, peer: Peer, family: int, address: Any) -> Optional[bytes]:
+    def _unaccepted(
+        self, pair: PairEvidence, peer: Peer, protocol: Protocol, family: int, address: Any
+    ) -> Optional[bytes]:
         """The certificate that OpenSSL did not accept, read over further connections; None if it is not known.
 
         A balancer may lead them to somebody else, so the one that is looked for is one with which something is wrong.
         """
         seen = []
         for _number in range(attempts_for(len(peer.members)) if peer.members else 1):
-            der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni)
+            der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni, protocol.begin)
             if der is None:
                 break
             fingerprint, validity, now = tls.fingerprint_of(der), tls.validity_of(der), _now()
@@ -380,11 +419,13 @@ class _Caller:
             seen.append(der)
         return seen[0] if len(set(seen)) == 1 else None
 
-    def _converse(self, secured: ssl.SSLSocket, pair: PairEvidence, peer: Peer) -> Tuple[Optional[Diagnosis], bool]:
+    def _converse(
+        self, secured: ssl.SSLSocket, pair: PairEvidence, peer: Peer, protocol: Protocol
+    ) -> Tuple[Optional[Diagnosis], bool]:
         """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""
         waited = self.settings.answer_timeout
         try:
-            answer = self._ask(secured, peer)
+            reply = protocol.ask(secured, self._call_of(peer))
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
             if alert:
@@ -395,14 +436,16 @@ class _Caller:
         except OSError:
             # Reset after the handshake: how some servers end what they do not accept.
             return self._cut(pair), True
-        if not answer:
+        if reply.cut and protocol.by_handshake:
+            # That it ends without a word is how some end what they do accept.
+            return diagnosis.diagnose_silence(pair, waited, timed_out=False), False
+        if reply.cut:
             return self._cut(pair), True
-        status, body = tls.parse_answer(answer)
-        if status in _REFUSING:
-            return self._refused(pair, f"with HTTP {status}", None), True
-        if status == _MISDIRECTED and pair.site:
+        if reply.refused:
+            return self._refused(pair, reply.refused, None), True
+        if reply.status == _MISDIRECTED and pair.site:
             return diagnosis.diagnose_misdirected(pair), False
-        return diagnosis.check_answer(pair, body, self.settings.product_version), False
+        return diagnosis.check_answer(pair, reply.body, self.settings.product_version), False
 
     def _cut(self, pair: PairEvidence) -> Diagnosis:
         if self.settings.refused:
@@ -412,41 +455,31 @@ class _Caller:
     def _refused(self, pair: PairEvidence, how: str, alert: Optional[str]) -> Diagnosis:
         return diagnosis.diagnose_refusal(pair, how, alert, self.presented, self.validity, _now(), self.rsa_bits)
 
-    def _ask(self, connection: socket.socket, peer: Peer) -> bytes:
-        connection.settimeout(self.settings.answer_timeout)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-            # A peer that refused and hung up before the request went out may still have said why.
-            cluster = peer.name if peer.members else ""
-            connection.sendall(tls.request_for(peer.server_name or peer.address, peer.port, cluster))
-        answer = b""
-        end = time.monotonic() + self.settings.answer_timeout
-        try:
-            while len(answer) < _ANSWER_LIMIT and not tls.is_complete(answer):
-                connection.settimeout(tls.seconds_left(end))
-                piece = connection.recv(16384)
-                if not piece:
-                    break
-                answer += piece
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            pass
-        except socket.timeout:
-            # A part of an answer is an answer, and some never say where theirs ends.
-            if not answer:
-                raise
-        return answer
+    def _call_of(self, peer: Peer) -> Call:
+        return Call(
+            self.settings.name,
+            peer.server_name or peer.address,
+            peer.port,
+            peer.name if peer.members else "",
+            self.presented is not None,
+            self.settings.answer_timeout,
+        )
 
 
 def _callers(peers: Sequence[Peer], settings: ProbeSettings) -> List[Union[_Caller, Diagnosis]]:
     """For each peer what it is called with, or why it cannot be."""
     alike = settings.trust_model != SHARED_KEYS or settings.present not in (*STATES, SAME_SUBJECT)
-    prepared = _prepared(settings, [None] if alike else [peer.name for peer in peers])
+    by_handshake = any(PROTOCOLS[peer.protocol]().by_handshake for peer in peers)
+    prepared = _prepared(settings, [None] if alike else [peer.name for peer in peers], by_handshake)
     return [prepared[None if alike else peer.name] for peer in peers]
 
 
 def _prepared(
-    settings: ProbeSettings, peers: Sequence[Optional[str]]
+    settings: ProbeSettings, peers: Sequence[Optional[str]], by_handshake: bool = False
 ) -> Dict[Optional[str], Union[_Caller, Diagnosis]]:
-    """What this server presents to each peer, or why its files cannot be used. :param peers: None for all alike.
+    """What this server presents to each peer, or why its files cannot be used.
+
+    :param peers: None for all alike. :param by_handshake: whether the handshake is all that can be proved of some.
 
     :raises EsyncError: something else than its files is wrong.
     """
@@ -458,7 +491,7 @@ def _prepared(
         try:
             if trust is None and settings.present != PLAIN:
                 trust = tls.read_trust(settings.directory)
-            prepared[peer] = _prepare(settings, own, trust, untrusted, peer)
+            prepared[peer] = _prepare(settings, own, trust, untrusted, peer, by_handshake)
         except EsyncError as error:
             finding = diagnosis.diagnose_own_files(settings.name, error)
             if finding is None:
@@ -473,6 +506,7 @@ def _prepare(
     trust: Optional[tls.LoadedTrust],
     untrusted: tls.Untrusted,
     peer: Optional[str],
+    by_handshake: bool,
 ) -> _Caller:
     """What this server presents to all of its peers, or to one of them if it depends on the peer.
 
@@ -484,12 +518,25 @@ def _prepare(
     known = {entry.fingerprint: f"{entry.peer} {entry.role} {entry.state}" for entry in trust.entries}
     known.update(settings.known)
     context = tls.client_context(trust)
+    handshake = tls.client_context(trust) if by_handshake else None
+    if handshake:
+        handshake.maximum_version = ssl.TLSVersion.TLSv1_2
     if settings.present == NONE:
-        return _Caller(settings, context, own, known=known)
+        return _Caller(settings, context, own, handshake, known=known)
     credential = _credential(settings, untrusted, peer)
-    tls.load_credential(context, credential)
+    for one in filter(None, (context, handshake)):
+        tls.load_credential(one, credential)
     der = credential.der
-    return _Caller(settings, context, own, credential.fingerprint, tls.validity_of(der), tls.rsa_bits_of(der), known)
+    return _Caller(
+        settings,
+        context,
+        own,
+        handshake,
+        credential.fingerprint,
+        tls.validity_of(der),
+        tls.rsa_bits_of(der),
+        known,
+    )
 
 
 def _credential(settings: ProbeSettings, untrusted: tls.Untrusted, peer: Optional[str]) -> tls.Credential:

@@ -19,7 +19,7 @@ import ssl
 import tempfile
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import json_text, layout
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import Validity
@@ -396,13 +396,19 @@ def alert_of(error: ssl.SSLError) -> Optional[str]:
 # -- reading a served certificate -----------------------------------------------------------------------------
 
 
-def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -> Optional[bytes]:
+def read_served(
+    address: Any,
+    family: int,
+    timeout: float,
+    sni: Optional[str],
+    begin: Optional[Callable[[socket.socket], None]] = None,
+) -> Optional[bytes]:
     """The certificate that an endpoint serves, DER, for the diagnosis only.
 
     Nothing is verified, so nothing is presented: the connection has no client certificate, and sends no byte.
     A peer of TLS 1.2 that demands a certificate ends the handshake, but has presented its own in clear by then.
 
-    :param address: for connect(). :param timeout: seconds for all of it.
+    :param address: for connect(). :param timeout: seconds for all of it. :param begin: says what precedes TLS.
     :returns: ``None`` if it could not be read.
     """
     context = _client()
@@ -415,6 +421,8 @@ def read_served(address: Any, family: int, timeout: float, sni: Optional[str]) -
         with socket.socket(family, socket.SOCK_STREAM) as raw:
             raw.settimeout(timeout)
             raw.connect(address)
+            if begin:
+                begin(raw)
             while True:
                 try:
                     tls.do_handshake()

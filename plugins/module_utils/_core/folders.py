@@ -215,10 +215,10 @@ class Folder:
         with _telling(self.path, "list the folder"):
             return sorted(os.listdir(self._descriptor))
 
-    def read(self, name: str, limit: int = 1 << 20) -> bytes:
+    def read(self, name: str, limit: int = 1 << 20, uid: Optional[int] = None) -> bytes:
         """The content of a regular file that belongs to the right user.
 
-        :param limit: bytes; a larger file is refused before it is read.
+        :param limit: bytes; a larger file is refused before it is read. :param uid: of the user, if it is another one.
         :raises EsyncError: kinds ``missing_file``, ``not_a_file``, ``wrong_owner``, ``too_large``, ``no_permission``.
         """
         path = self._path(name)
@@ -231,7 +231,7 @@ class Folder:
             with open(descriptor, "rb", buffering=0) as stream:
                 status = os.fstat(descriptor)
                 _check_regular(status, path)
-                _check_owner(status, self.owner, path)
+                _check_owner(status, self.owner if uid is None else uid, path)
                 data = bytearray()
                 while len(data) <= limit:
                     piece = stream.read(limit + 1 - len(data))
@@ -267,10 +267,10 @@ class Folder:
 
     # -- changing ---------------------------------------------------------------------------------------------
 
-    def write(self, name: str, data: bytes, mode: int, gid: Optional[int] = None) -> None:
+    def write(self, name: str, data: bytes, mode: int, gid: Optional[int] = None, uid: Optional[int] = None) -> None:
         """Write a file atomically: it appears complete, durable, and with its final mode, or not at all.
 
-        :param gid: the group to give it to; the mode is widened only after that.
+        :param gid: the group to give it to; the mode is widened only after that. :param uid: the user to give it to.
         :raises EsyncError: kinds ``no_space``, ``read_only``, ``not_a_file``, ``io_error``, ...; nothing is left then.
         """
         path = self._path(name)
@@ -295,6 +295,8 @@ class Folder:
                             "what was read back is not what was written", "Check the disk", kind="io_error", path=path
                         )
                     _set_mode(descriptor, mode, gid)
+                    if uid is not None:
+                        os.fchown(descriptor, uid, -1)
                     os.fsync(descriptor)
                 os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except BaseException:

@@ -23,6 +23,7 @@ REMOTE = "remote"
 TRUSTED = "trusted"
 SHARED = "handed"
 HANDED_OVER = "handed-over"
+SERVICES = "services"
 HANDED_BEFORE = "handed-before"
 PINNED = "pinned"
 SHARED_KEYS = "shared_keys"
@@ -33,6 +34,13 @@ while a mesh goes from one to the other."""
 
 ENDPOINTS = ("temporary", "nginx", "haproxy", "stunnel", "external")
 """The names of the drivers that _endpoints/registry.py has; here, so that who only names one compiles none."""
+
+HTTP, TLS, POSTGRESQL = "http", "tls", "postgresql"
+PROTOCOLS = (HTTP, TLS, POSTGRESQL)
+"""The names of the protocols that _connection/protocols.py has."""
+
+ESYNC_PORT = "esync"
+"""What the endpoint on the eSync port is called where a server has attached services besides; no site is called so."""
 
 UNKNOWN = "-"
 """Who calls, where the certificate does not identify it; no server name looks like it."""

@@ -17,6 +17,7 @@ from typing import ClassVar, FrozenSet, Mapping, NamedTuple, Optional, Sequence,
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import HTTP
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 
@@ -46,6 +47,8 @@ class Site:
     :param root: the folder whose files are served; None: none is.
     :param upstream: the URL that requests are passed to; None: that of the endpoint.
     :param reload: the command that makes a service of the user's own, which serves the site, read its files again.
+    :param protocol: what is spoken there, a key of PROTOCOLS.
+    :param owner: the user that gets files of its own to read, if the service is an attached one; None: it needs none.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Site:
     root: Optional[str]
     upstream: Optional[str]
     reload: Tuple[str, ...]
+    protocol: str
+    owner: Optional[str]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class EndpointSettings:
     :param directory: the directory of the mesh.
     :param port: the eSync port; it counts if there are no sites.
     :param address: where peers connect to; looked at if nothing listens on the loopback addresses.
-    :param sites: what is served in the place of the port.
+    :param sites: what is served in the place of the port. :param services: what the user runs besides.
     :param configuration: the file that the configuration goes into.
     :param service: the name of the product's unit, where systemd runs.
     :param upstream: the URL that requests are passed to; empty: they are not.
@@ -86,6 +91,7 @@ class EndpointSettings:
     port: int
     address: Optional[str]
     sites: Tuple[Site, ...]
+    services: Tuple[Site, ...]
     configuration: str
     service: str
     upstream: str
@@ -104,13 +110,13 @@ class EndpointSettings:
     @property
     def places(self) -> Tuple[Place, ...]:
         """Everything that is served."""
-        sites = tuple(Place(site.port, site.name, site.server_name) for site in self.sites)
+        sites = tuple(Place(site.port, site.name, site.server_name, site.protocol) for site in self.sites)
         return sites or (Place(self.port),)
 
     @property
     def all_sites(self) -> Tuple[Site, ...]:
         """Its sites; without any, one without a name that has the eSync port for itself."""
-        return self.sites or (Site("", self.port, None, None, None, ()),)
+        return self.sites or (Site("", self.port, None, None, None, (), HTTP, None),)
 
     def upstream_of(self, site: Site) -> str:
         """The URL that the requests of a site are passed to; empty: they are not."""

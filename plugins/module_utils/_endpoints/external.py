@@ -51,7 +51,7 @@ class ExternalEndpoint(Endpoint):
         self._run(self.settings.start_command)
 
     def served(self, place: Place) -> Optional[str]:
-        return places.served(place.port, self.settings.address, server_name=place.server_name)
+        return places.served(place, self.settings.address)
 
     def undo(self, before: Observed, loaded: bool) -> None:
         """What a command of the user's did is not known."""

@@ -93,7 +93,7 @@ class HaproxyEndpoint(Endpoint):
         self._service.restart()
 
     def served(self, place: Place) -> Optional[str]:
-        return places.served(place.port, server_name=place.server_name)
+        return places.served(place)
 
     def undo(self, before: Observed, loaded: bool) -> None:
         self._service.undo(before, loaded)

@@ -117,7 +117,7 @@ class NginxEndpoint(Endpoint):
         self._start()
 
     def served(self, place: Place) -> Optional[str]:
-        return places.served(place.port, server_name=place.server_name)
+        return places.served(place)
 
     def trusted_callers(self, calls: Sequence[Connection]) -> Mapping[Caller, bool]:
         found: Dict[Caller, bool] = {}

@@ -17,6 +17,8 @@ from typing import Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.other_protocols import spoken_at
+from ansible_collections.esync.mesh.plugins.module_utils._connection.protocols import PROTOCOLS
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import HTTP
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -28,30 +30,29 @@ class Place:
     """Where something of this server is served: a port, and of a site the name by which it is requested.
 
     :param site: the name of the site; None: the server has none. :param server_name: a DNS name.
+    :param protocol: a key of PROTOCOLS.
     """
 
     port: int
     site: Optional[str] = None
     server_name: Optional[str] = None
+    protocol: str = HTTP
 
     def __str__(self) -> str:
         name = f" ({self.server_name})" if self.server_name else ""
         return f"site {self.site}, port {self.port}{name}" if self.site else f"port {self.port}"
 
 
-def served(
-    port: int, address: Optional[str] = None, timeout: float = 2, server_name: Optional[str] = None
-) -> Optional[str]:
-    """The fingerprint of the certificate that this host serves on a port now; None if none is.
+def served(place: Place, address: Optional[str] = None, timeout: float = 2) -> Optional[str]:
+    """The fingerprint of the certificate that this host serves at a place now; None if none is.
 
     Looked for on this host itself first, because the address that peers use may lead to a load balancer.
-
-    :param server_name: the name to ask for, where several certificates can be served on the port.
     """
-    for place in (*LOOPBACK, address):
+    begin = PROTOCOLS[place.protocol]().begin
+    for host in (*LOOPBACK, address):
         with contextlib.suppress(OSError, UnicodeError):
-            for family, _kind, _protocol, _name, where in socket.getaddrinfo(place, port, type=socket.SOCK_STREAM):
-                der = tls.read_served(where, family, timeout, server_name) if place else None
+            for family, _kind, _protocol, _name, where in socket.getaddrinfo(host, place.port, type=socket.SOCK_STREAM):
+                der = tls.read_served(where, family, timeout, place.server_name, begin) if host else None
                 if der:
                     return tls.fingerprint_of(der)
     return None

@@ -45,13 +45,14 @@ class EndpointOutcome:
 
     :param reasons: why; empty if nothing was.
     :param before: the configuration that was there.
-    :param after: the one that is there now.
+    :param after: the one that is there now. :param path: where it lies.
     :param ended: what became of open connections; None: they were not looked at.
     """
 
     reasons: Tuple[str, ...]
     before: str
     after: str
+    path: str = ""
     ended: Optional[Ended] = None
 
 
@@ -112,7 +113,7 @@ def take_down(driver: Type[Endpoint], settings: EndpointSettings, reason: str, c
                 stack.enter_context(base)
                 stack.enter_context(locked(base))
             _unload(endpoint, base, before)
-    return EndpointOutcome((reason,), before.configuration, "")
+    return EndpointOutcome((reason,), before.configuration, "", settings.configuration)
 
 
 # -- up -------------------------------------------------------------------------------------------------------
@@ -134,19 +135,19 @@ class _Plan:
 
 def _plan(endpoint: Endpoint, base: Optional[Folder], check: bool) -> _Plan:
     observed = endpoint.observe()
-    before = observed.configuration or ""
+    before, path = observed.configuration or "", endpoint.settings.configuration
     try:
         in_force = notes.read_in_force(endpoint.settings.directory)
     except EsyncError as error:
         # A step before this one repairs it, but not in check mode.
         if not check or error.kind != "damaged_file":
             raise
-        return _Plan(EndpointOutcome((NOT_LOADED,), before, before), observed, None, "")
+        return _Plan(EndpointOutcome((NOT_LOADED,), before, before, path), observed, None, "")
     values.check_product(endpoint.name, endpoint.product, endpoint.settings)
     text = endpoint.render(in_force)
     note = notes.note_of(endpoint.name, in_force, [site.name for site in endpoint.settings.sites], text)
     reasons = _reasons(endpoint, observed, in_force, text, notes.is_noted(base, note))
-    return _Plan(EndpointOutcome(tuple(reasons), before, text), observed, in_force.certificate, note)
+    return _Plan(EndpointOutcome(tuple(reasons), before, text, path), observed, in_force.certificate, note)
 
 
 def _reasons(endpoint: Endpoint, observed: Observed, in_force: InForce, text: str, noted: bool) -> List[str]:
@@ -224,8 +225,9 @@ def _prove(endpoint: Endpoint, place: Place, plan: _Plan) -> None:
     if spoken:
         raise EsyncError(
             f"what listens on {place} does not begin with TLS: {spoken}",
-            "Set esync_endpoint to stunnel, haproxy or nginx, and let the service use the same files on a port of "
-            "its own (docs/endpoint.md, what a service of your own must do); or correct esync_port",
+            "If it is PostgreSQL, attach it with protocol: postgresql in esync_services (docs/services.md). Otherwise "
+            "set esync_endpoint to stunnel, haproxy or nginx, and let the service use the same files on a port of its "
+            "own; or correct the port",
             kind="not_tls",
             server=settings.name,
         )

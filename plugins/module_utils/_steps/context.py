@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Dict
 
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import HTTP, PROTOCOLS
+
 SERVER: Dict[str, Any] = {
     "directory": {"type": "path", "default": "/etc/esync"},
     "name": {"type": "str", "required": True},
@@ -21,6 +23,9 @@ SITE: Dict[str, Any] = {
     "server_name": {"type": "str"},
 }
 """Where a site is served, as modules that look at it take it."""
+
+PROTOCOL: Dict[str, Any] = {"type": "str", "choices": list(PROTOCOLS), "default": HTTP}
+"""What is spoken there."""
 
 WEB_ROOTS: Dict[str, Any] = {
     "web_roots": {"type": "list", "elements": "path", "default": ["/var/www", "/srv/www"]},

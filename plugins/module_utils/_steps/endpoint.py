@@ -11,7 +11,9 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple, Type
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.folders import Folder
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ESYNC_PORT, HTTP, SERVICES
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import in_force, retiring
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.attached import AttachedServices
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint, EndpointSettings, Site
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import served
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure import (
@@ -21,7 +23,13 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.procedure im
     take_down,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context, difference
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import (
+    PROTOCOL,
+    SERVER,
+    SITE,
+    Context,
+    difference,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._store.run_lock import locked
 
 _WORDS: Dict[str, Any] = {"type": "list", "elements": "str", "default": []}
@@ -50,6 +58,12 @@ SPEC: Dict[str, Any] = {
         "default": [],
         "options": {**SITE, "root": {"type": "path"}, "upstream": {"type": "str"}, "reload": _WORDS},
     },
+    "services": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {**SITE, "reload": _WORDS, "protocol": PROTOCOL, "owner": {"type": "str"}},
+    },
     "configuration": {"type": "path"},
     "service": {"type": "str"},
     "upstream": {"type": "str", "default": ""},
@@ -73,6 +87,7 @@ SPEC: Dict[str, Any] = {
 }
 
 _SERVES_NO_SITE = "serves_no_site"
+_NO_OWNER = "no_service_needs_copies"
 _PRESENT = "present"
 _NOTED = "noted"
 
@@ -97,9 +112,11 @@ def run(options: Mapping[str, Any], context: Context) -> Dict[str, Any]:
     outcomes = _STATES[state](driver, settings, context.check)
     reasons = list(dict.fromkeys(reason for outcome in outcomes for reason in outcome.reasons))
     result: Dict[str, Any] = {"changed": bool(reasons), "reasons": reasons}
-    for outcome in outcomes:
-        if context.diff and outcome.before != outcome.after:
-            result["diff"] = difference(settings.configuration, outcome.before, outcome.after)
+    differing = [outcome for outcome in outcomes if outcome.before != outcome.after]
+    if context.diff and differing:
+        path = ", ".join(outcome.path for outcome in differing)
+        before, after = ("".join(getattr(one, side) for one in differing) for side in ("before", "after"))
+        result["diff"] = difference(path, before, after)
     looked = [asdict(outcome.ended) for outcome in outcomes if outcome.ended]
     if looked:
         result["connections"] = {key: sum(one[key] for one in looked) for key in ("ended", "spared", "seconds")}
@@ -119,8 +136,13 @@ def _observed(driver: Type[Endpoint], settings: EndpointSettings) -> Dict[str, A
 
 def _served(settings: EndpointSettings) -> Dict[str, Any]:
     """The fingerprint of what is served now on the port, or at each of the sites; None if nothing is."""
-    sites = {site.name: served(site.port, settings.address, server_name=site.server_name) for site in settings.sites}
-    return {"served": None if sites else served(settings.port, settings.address), "sites": sites}
+    sites = {str(place.site): served(place, settings.address) for place in settings.places if place.site}
+    attached = _attached(settings, settings.services).places if settings.services else ()
+    services = {str(place.site): served(place, settings.address) for place in attached}
+    if sites or _is_replaced(settings):
+        return {"served": None, "sites": {**sites, **services}}
+    own = served(settings.places[0], settings.address)
+    return {"served": own, "sites": {ESYNC_PORT: own, **services} if services else {}}
 
 
 def _watched(
@@ -136,8 +158,8 @@ def _watched(
             frozenset(options["peer_ports"]),
         ),
     )
-    # What a service of the user's own is presented at his sites, nobody knows.
-    if driver is not ENDPOINTS["external"] and _shared_out(settings.sites)[1]:
+    # What a service of the user's own is presented, nobody knows.
+    if settings.services or (driver is not ENDPOINTS["external"] and _shared_out(settings.sites)[1]):
         presented = None
     found = None if presented is None else [asdict(one) for one in presented]
     return {"changed": False, "reasons": [], "presented": found, "calls": [asdict(one) for one in calls]}
@@ -145,8 +167,8 @@ def _watched(
 
 def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
     """The settings that the options ask for; what is empty is as the product has it."""
-    others = ("driver", "state", "sites", "withdrawn", *WATCH)
-    given = {name: value for name, value in options.items() if name not in others}
+    apart = ("driver", "state", "sites", "services", "withdrawn", *WATCH)
+    given = {name: value for name, value in options.items() if name not in apart}
     for name in ("reload_command", "stop_command", "start_command"):
         given[name] = tuple(given[name])
     product = ENDPOINTS[options["driver"]].product
@@ -154,6 +176,7 @@ def settings_of(options: Mapping[str, Any]) -> EndpointSettings:
         given[name] = given[name] or getattr(product, name)
     return EndpointSettings(
         sites=tuple(_site_of(site) for site in options["sites"]),
+        services=tuple(_site_of(service) for service in options["services"]),
         withdrawn=tuple((one["address"], one["port"]) for one in options["withdrawn"]),
         **given,
     )
@@ -165,9 +188,11 @@ def _site_of(site: Mapping[str, Any]) -> Site:
         port=site["port"],
         # nginx compares it with a name in lower case.
         server_name=site["server_name"].lower() if site["server_name"] else None,
-        root=site["root"],
-        upstream=site["upstream"],
+        root=site.get("root"),
+        upstream=site.get("upstream"),
         reload=tuple(site["reload"]),
+        protocol=site.get("protocol", HTTP),
+        owner=site.get("owner"),
     )
 
 
@@ -177,10 +202,16 @@ _Outcomes = List[EndpointOutcome]
 
 
 def _present(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
+    return [*_endpoint(driver, settings, check), *_services(settings, check)]
+
+
+def _endpoint(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
     """Sites with a command of their own are served by a service of the user's, the others by the driver."""
     if not driver.is_resident:
         return []
     external = ENDPOINTS["external"]
+    if _is_replaced(settings):
+        return [take_down(driver, settings, _SERVES_NO_SITE, check)] if driver is not external else []
     if driver is external:
         return [bring_up(driver, settings, check)]
     own, others = _shared_out(settings.sites)
@@ -194,12 +225,30 @@ def _present(driver: Type[Endpoint], settings: EndpointSettings, check: bool) ->
     return outcomes
 
 
+def _is_replaced(settings: EndpointSettings) -> bool:
+    """Whether an attached service listens on the eSync port, in the place of the endpoint."""
+    return not settings.sites and any(one.port == settings.port for one in settings.services)
+
+
+def _services(settings: EndpointSettings, check: bool) -> _Outcomes:
+    outcomes = [bring_up(AttachedServices, _attached(settings, settings.services), check)] if settings.services else []
+    if not any(one.owner for one in settings.services):
+        outcomes.append(take_down(AttachedServices, _attached(settings, ()), _NO_OWNER, check))
+    return outcomes
+
+
+def _attached(settings: EndpointSettings, services: Tuple[Site, ...]) -> EndpointSettings:
+    """The settings of the attached services: they are its sites, and its configuration is the folder of the copies."""
+    return replace(settings, sites=services, configuration=f"{settings.directory}/{SERVICES}")
+
+
 def _shared_out(sites: Tuple[Site, ...]) -> Tuple[Tuple[Site, ...], Tuple[Site, ...]]:
     return tuple(site for site in sites if not site.reload), tuple(site for site in sites if site.reload)
 
 
 def _absent(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
-    return [take_down(driver, settings, _PRESENT, check)]
+    services = take_down(AttachedServices, _attached(settings, ()), _PRESENT, check)
+    return [services, take_down(driver, settings, _PRESENT, check)]
 
 
 def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
@@ -216,7 +265,9 @@ def _forgotten(_driver: Type[Endpoint], settings: EndpointSettings, check: bool)
 
 
 def _drained(driver: Type[Endpoint], settings: EndpointSettings, check: bool) -> _Outcomes:
-    return [drain(driver, settings, check)]
+    services = _attached(settings, settings.services)
+    attached = [drain(AttachedServices, services, check)] if settings.services else []
+    return [drain(driver, settings, check), *attached]
 
 
 _STATES: Dict[str, Callable[[Type[Endpoint], EndpointSettings, bool], _Outcomes]] = {

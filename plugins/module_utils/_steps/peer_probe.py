@@ -18,7 +18,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.probe impor
 )
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import read_trust
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, Context
+from ansible_collections.esync.mesh.plugins.module_utils._steps.context import PROTOCOL, SERVER, Context
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import servers_in
 
 SPEC: Dict[str, Any] = {
@@ -35,6 +35,7 @@ SPEC: Dict[str, Any] = {
             "host": {"type": "str"},
             "site": {"type": "str"},
             "server_name": {"type": "str"},
+            "protocol": PROTOCOL,
         },
     },
     "present": {"type": "str", "choices": list(PRESENT), "default": "current"},
@@ -110,6 +111,7 @@ def _peers(given: Sequence[Mapping[str, Any]], directory: str) -> Sequence[Peer]
             expected=trusted.get(peer["name"], {}) if peer["expected"] is None else peer["expected"],
             site=peer["site"],
             server_name=peer["server_name"],
+            protocol=peer["protocol"],
         )
         for peer in given
     ]

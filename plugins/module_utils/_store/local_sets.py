@@ -206,7 +206,7 @@ def is_ours(name: str) -> bool:
 OURS = frozenset(
     [
         *(*names.STATES, names.GENERATIONS, names.REMOTE, names.TRUSTED),
-        *(names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE),
+        *(names.SHARED, names.HANDED_OVER, names.HANDED_BEFORE, names.SERVICES),
         *(layout.ROTATION, layout.LOADED, layout.LISTENER),
     ]
 )

@@ -65,6 +65,7 @@ class Member:
     :param default_address: whether the address is only where Ansible finds it, because nobody set another.
     :param sites: its web sites; none: it has one endpoint, on its port.
     :param requested: the names of those that certificates apply to; None for all.
+    :param services: what its user runs besides, or in the place of its endpoint.
     :param endpoint: what listens there, as esync_endpoint says.
     :param trust_model: ``pinned`` or ``shared_keys``. :param formats: of its sets' files.
     :param passphrase: a digest of its passphrase for ``.pfx`` files that only serves to compare it with the others';
@@ -82,6 +83,7 @@ class Member:
     default_address: bool = False
     sites: tuple[Site, ...] = ()
     requested: tuple[str, ...] | None = None
+    services: tuple[Site, ...] = ()
     endpoint: str = "temporary"
     trust_model: str = PINNED
     formats: tuple[str, ...] = ("pfx",)
@@ -92,6 +94,11 @@ class Member:
     def chosen(self) -> tuple[Site, ...]:
         """The sites that certificates apply to."""
         return websites.chosen(self.sites, self.requested)
+
+    @property
+    def places(self) -> tuple[Site, ...]:
+        """Where it is called; empty: on its port only."""
+        return websites.places(self.chosen, self.services, self.port)
 
 
 def clusters_of(members: Iterable[Member]) -> list[Cluster]:
@@ -214,6 +221,7 @@ def _alone(member: Member) -> Iterable[EsyncError]:
                 path=member.directory,
             )
     yield from websites.validate(member.host, member.sites, member.requested, member.directory, member.endpoint)
+    yield from websites.validate_services(member.host, member.sites, member.services)
 
 
 def _together(members: Sequence[Member]) -> Iterable[EsyncError]:
@@ -325,7 +333,7 @@ def _names(members: Sequence[Member]) -> str:
 
 def _ports(member: Member) -> list[int]:
     """Where it listens."""
-    return sorted({site.port for site in member.sites} or {member.port})
+    return sorted({*({site.port for site in member.sites} or {member.port}), *(one.port for one in member.services)})
 
 
 def _clustered(members: Sequence[Member]) -> Iterable[EsyncError]:

@@ -106,6 +106,7 @@ def _member(host: str, settings: Mapping[str, Any], reader: Reader, salt: bytes)
         web_roots=tuple(settings["esync_web_roots"]),
         sites=sites.read(host, settings["esync_endpoint_sites"], settings["esync_port"]),
         requested=sites.requested(settings["esync_site"]),
+        services=sites.read_services(host, settings["esync_services"]),
         endpoint=str(settings["esync_endpoint"]),
         machine=how if how in ("local", "ansible.builtin.local") else " ".join([str(address), *reached]),
         trust_model=model,
@@ -145,7 +146,7 @@ def member_facts(member: Member) -> dict[str, Any]:
         "directory": member.directory,
         # Of a server with sites nothing listens on esync_port, unless that is the port of one of them.
         "port": chosen[0]["port"] if chosen else member.port,
-        "sites": chosen,
+        "sites": [site.facts() for site in member.places],
         "cluster": cluster and {"name": cluster.name, "address": cluster.address, "port": cluster.port},
     }
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +15,13 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import problems
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import ESYNC_PORT, HTTP, problems
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import path_problem, url_problem
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest, words_of
 
 ALL = "all"
 KEYS = ("name", "port", "server_name", "root", "upstream", "reload")
+_RESERVED = {ALL: "stands for all sites", ESYNC_PORT: "stands for the endpoint on the eSync port"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Site:
     :param port: 1 to 65535. :param server_name: the DNS name by which it is requested, where sites share a port.
     :param root: the folder that is served. :param upstream: where requests are passed to.
     :param reload: the command that makes a service of the user's own, which serves it, take up new certificates.
+    :param protocol: what is spoken there, a key of PROTOCOLS.
+    :param attached: whether it is no site but an attached service. :param restarts: whether its command restarts it.
+    :param owner: the user that gets files of its own to read.
     """
 
     name: str
@@ -37,6 +42,10 @@ class Site:
     root: str | None = None
     upstream: str | None = None
     reload: tuple[str, ...] = ()
+    protocol: str = HTTP
+    attached: bool = False
+    restarts: bool = False
+    owner: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """The site as the role gets it."""
@@ -52,6 +61,71 @@ def read(host: str, value: Any, port: int) -> tuple[Site, ...]:
     if not isinstance(value, (list, tuple)):
         raise _bad(host, "esync_endpoint_sites is no list of sites")
     return tuple(_read_one(host, index, site, port) for index, site in enumerate(value, 1))
+
+
+def read_services(host: str, value: Sequence[Mapping[str, Any]]) -> tuple[Site, ...]:
+    """The attached services of a host. :param value: the value of esync_services, typed.
+
+    :raises EsyncError: kind ``bad_service``; names and ports are validated later, all together.
+    """
+    found = []
+    for given in value:
+        name = str(given["name"])
+        commands = {key: tuple(given.get(key) or ()) for key in ("reload", "restart")}
+        if all(commands.values()):
+            raise _bad_service(host, f"the service {name} has both reload and restart, and can have one")
+        for key, command in commands.items():
+            if command and len(command[0].split()) > 1:
+                meant = ", ".join(" ".join(command).split())
+                raise _bad_service(host, f"{key} of the service {name} is a list of words such as [{meant}]")
+        found.append(
+            Site(
+                name,
+                given["port"],
+                reload=commands["reload"] or commands["restart"],
+                protocol=str(given["protocol"]),
+                attached=True,
+                restarts=bool(commands["restart"]),
+                owner=given.get("owner") or None,
+            )
+        )
+    return tuple(found)
+
+
+def places(sites: Sequence[Site], services: Sequence[Site], port: int) -> tuple[Site, ...]:
+    """Where a server is called. :param sites: those that certificates apply to. :param port: the eSync port.
+
+    :returns: empty: on the eSync port only.
+    """
+    if not services:
+        return tuple(sites)
+    own = () if sites or any(one.port == port for one in services) else (Site(ESYNC_PORT, port),)
+    return (*sites, *own, *services)
+
+
+def validate_services(host: str, sites: Sequence[Site], services: Sequence[Site]) -> Iterator[EsyncError]:
+    """What is wrong with the attached services of one server."""
+    for one in services:
+        for problem in problems(one.name):
+            yield _bad_service(host, f"{one.name!r} is no name of a service: {problem}")
+        if one.name.lower() in _RESERVED:
+            yield _bad_service(host, f"{one.name} {_RESERVED[one.name.lower()]} and cannot be the name of a service")
+        if not 1 <= one.port <= 65535:
+            yield _bad_service(host, f"the service {one.name}: {one.port} is no port")
+        if one.owner and not _USER.match(one.owner):
+            yield _bad_service(host, f"the service {one.name}: {one.owner!r} is no name of a user")
+        others = [other for other in (*sites, *services) if other is not one]
+        if any(other.name.lower() == one.name.lower() for other in others):
+            yield _bad_service(host, f"another site or service has the name {one.name} (whatever the case), too")
+        if any(other.port == one.port for other in others):
+            yield _bad_service(host, f"another site or service has the port {one.port} of the service {one.name}, too")
+
+
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?\Z")
+
+
+def _bad_service(host: str, cause: str) -> EsyncError:
+    return EsyncError(cause, "Correct esync_services of this host", kind="bad_service", server=host)
 
 
 def _read_one(host: str, index: int, site: Any, port: int) -> Site:
@@ -145,8 +219,8 @@ def unknown_to_all(mesh: Mapping[str, tuple[Sequence[Site], Sequence[str] | None
 def _problems(site: Site, directory: str, endpoint: str) -> Iterator[str]:
     for problem in problems(site.name):
         yield f"that is no name of a site: {problem}"
-    if site.name.lower() == ALL:
-        yield f"{ALL} stands for all sites and cannot be the name of one"
+    if site.name.lower() in _RESERVED:
+        yield f"{site.name.lower()} {_RESERVED[site.name.lower()]} and cannot be the name of one"
     if not 1 <= site.port <= 65535:
         yield f"{site.port} is no port"
     if site.server_name and sni_of(site.server_name) is None:

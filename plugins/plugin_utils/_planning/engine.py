@@ -183,7 +183,7 @@ def _note_what_is_not_loaded(run: Run, visited: Mapping[str, Visited]) -> None:
                 wrong.update({pair["to"]: True for pair in failed if pair.get("cause") in NOT_LOADED})
     for name, not_loaded in wrong.items():
         record = run.ledger.get(name)
-        if record and name in run.servers and run.servers[name].resident and record.not_loaded != not_loaded:
+        if record and name in run.servers and run.servers[name].serves and record.not_loaded != not_loaded:
             run.record(replace(record, not_loaded=not_loaded))
 
 
@@ -316,6 +316,9 @@ def _batch(run: Run, visits: Visits) -> int:
     ]
     if not reloading or run.check:
         return 0
+    if any(site["restarts"] for name in reloading for site in run.servers[name].sites):
+        # While a service restarts, what it serves is down: never at two servers at once.
+        return 1
     wanted = str(run.mesh["esync_reload_batch"]).strip()
     if wanted.endswith("%"):
         return max(1, int(wanted[:-1]) * len(run.present) // 100)

@@ -85,9 +85,9 @@ def generate(run: Run) -> Visits:
             resolving = steps.name_resolution_info(server, {*addresses.values()})
             made = [resolving, {**made[0], "when": {"resolved": True}}]
         settled = {"unchanged": True, "trust": steps.trust_of(run, server, known=False).digest}
-        if server.resident:
+        if server.serves:
             made.append(steps.endpoint(server, "observed", when=settled))
-        elif not run.check and run.counterparts(server):
+        if not server.resident and not run.check and run.counterparts(server):
             made.append(steps.probe_listener(run, server, when=settled))
         return made
 
@@ -215,7 +215,7 @@ def read(run: Run) -> Visits:
 
     def reading(server: Server) -> list[Step]:
         # What it serves by its own word tells apart why others could not reach it, or met something else.
-        observed = [steps.endpoint(server, "observed")] if server.resident else []
+        observed = [steps.endpoint(server, "observed")] if server.serves else []
         return [steps.certificate_info(server), *_tested_at_once(run, server), *observed]
 
     return stages.visits_of(run, run.present, reading)
@@ -228,7 +228,7 @@ def examine(run: Run) -> Visits:
         server.errors = []
         tested = [{**one, "when": {"readable": True}} for one in _tested_at_once(run, server)]
         # Last, so that the pairs are tested also where something is wrong with the endpoint's own files.
-        observed = [steps.endpoint(server, "observed")] if server.resident else []
+        observed = [steps.endpoint(server, "observed")] if server.serves else []
         return [steps.certificate_info(server, deep=True), *tested, *observed]
 
     return stages.visits_of(run, run.present, examined)

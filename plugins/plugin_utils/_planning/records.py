@@ -17,7 +17,14 @@ from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.certificate import FINGERPRINT
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CLIENT, ROLES, SERVER, STATES, problems
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CLIENT,
+    ESYNC_PORT,
+    ROLES,
+    SERVER,
+    STATES,
+    problems,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import distrust_from
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.shared_sets import entries_from as shared_entries
@@ -378,9 +385,10 @@ def _trust_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
 
 
 def _endpoint_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
-    _within(list(found.get("sites") or ()), [str(site["name"]) for site in options.get("sites") or ()], "sites")
     presented = {one["fingerprint"] for one in found.get("presented") or ()}
     _within(list(presented), options.get("retired") or (), "certificates")
+    asked = [str(site["name"]) for key in ("sites", "services") for site in options.get(key) or ()]
+    _within(list(found.get("sites") or ()), [ESYNC_PORT, *asked], "sites")
 
 
 def _shared_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:

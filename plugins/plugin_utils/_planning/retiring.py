@@ -52,7 +52,7 @@ def waits(run: Run) -> bool:
 
 def watch(run: Run) -> Visits:
     """Let each server wait, all at the same time, until nobody presents the previous certificates any more."""
-    if not any(one.resident for one in run.present):
+    if not any(one.serves for one in run.present):
         return {}  # nobody is called between two runs
     return stages.visits_of(run, run.present, lambda server: _watched(run, server, _seconds(run)))
 
@@ -60,7 +60,7 @@ def watch(run: Run) -> Visits:
 def decide(run: Run) -> None:
     """Stop if somebody still presents them and that was asked for; the mesh accepts both then."""
     seconds = _seconds(run)
-    silent = [one for one in run.present if one.resident and one.watched and one.watched["presented"] is None]
+    silent = [one for one in run.present if one.serves and one.watched and one.watched["presented"] is None]
     found = _taken(run)
     if silent:
         run.notes.append(
@@ -95,7 +95,7 @@ def look_first(run: Run, visits: Visits) -> Visits:
     if waits(run) or not _is_watched(run):
         return visits
     for server in run.present:
-        if server.resident and server.name in visits:
+        if server.serves and server.name in visits:
             visits[server.name] = [*_watched(run, server, 0), *visits[server.name]]
     return visits
 

@@ -470,7 +470,7 @@ def destroy(run: Run) -> Visits:
 
     def retired(server: Server) -> list[Step]:
         server.listening = False
-        made = [steps.drained(server)] if server.resident else []
+        made = [steps.drained(server)] if server.serves else []
         made += [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
         return [*made, *stages.listener_steps(run, server)]
 
@@ -621,7 +621,7 @@ def destroy_removed(run: Run) -> Visits:
     """Destroy the removed servers' own files; the members listen for the last test."""
 
     def destroyed(server: Server) -> list[Step]:
-        made = [steps.endpoint(server, "absent")] if server.resident else []
+        made = [steps.endpoint(server, "absent")] if server.serves else []
         return [*made, steps.destroyed_set(server)]
 
     for server in run.present:

@@ -41,7 +41,8 @@ class Server:
     """One server, as the inventory describes it and as this run found it.
 
     :param member: False for a server that is being removed.
-    :param sites: those that the certificates apply to. :param settings: the role's variables, but no secret one.
+    :param sites: where it is called, the sites that the certificates apply to and attached services; none: on its port
+        only. :param settings: the role's variables, but no secret one.
     :param state: ``ok``, ``unreachable``, ``failed`` or ``not_in_run``.
     :param read: what certificate_set or certificate_info last returned.
     :param changed: whether anything that its endpoint uses changed since the endpoint took it up.
@@ -98,6 +99,11 @@ class Server:
     def resident(self) -> bool:
         """Whether its endpoint is there also while nothing is tested."""
         return bool(self.settings["esync_endpoint"] != TEMPORARY)
+
+    @property
+    def serves(self) -> bool:
+        """Whether anything of it has to load what changed: its endpoint, or a service that is attached to it."""
+        return self.resident or any(site["attached"] for site in self.sites)
 
     @property
     def away(self) -> bool:

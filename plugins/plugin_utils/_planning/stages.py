@@ -253,7 +253,7 @@ def endpoint_steps(run: Run, server: Server, restart: bool = False, spare: bool 
     # What the last test has shown counts for more than what the host has noted of its last reload.
     not_loaded = record is not None and record.not_loaded
     differs = server.changed or observed is None or bool(observed.get("reasons")) or not_loaded
-    if not (server.resident and server.read.get("generations") and (differs or restart)):
+    if not (server.serves and server.read.get("generations") and (differs or restart)):
         return []
     forgotten = [steps.endpoint(server, "forgotten")] if not_loaded else []
     # Who loses all trust in this visit; everybody else's connections are known by their certificates only.

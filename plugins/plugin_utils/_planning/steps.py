@@ -11,7 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.names import CURRENT, NEXT, PINNED, STATES
+from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
+    CURRENT,
+    ESYNC_PORT,
+    HTTP,
+    NEXT,
+    PINNED,
+    STATES,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, servers_in
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, read_generations
@@ -181,7 +188,16 @@ def endpoint(
         state=state,
         port=settings["esync_port"],
         address=server.address,
-        sites=[{key: value for key, value in site.items() if value} for site in server.sites],
+        sites=[
+            {key: value for key, value in site.items() if value and key != "protocol"}
+            for site in server.sites
+            if not site["attached"] and site["name"] != ESYNC_PORT
+        ],
+        services=[
+            {key: site[key] for key in ("name", "port", "reload", "protocol", "owner") if site[key]}
+            for site in server.sites
+            if site["attached"]
+        ],
         configuration=settings["esync_endpoint_configuration"],
         service=settings["esync_endpoint_service"],
         upstream=settings["esync_endpoint_upstream"],
@@ -228,7 +244,7 @@ def can_restart(server: Server) -> bool:
     """Whether its endpoint can be stopped and started from here."""
     settings = server.settings
     own = settings["esync_stop_command"] and settings["esync_start_command"]
-    return bool(server.resident and (settings["esync_endpoint"] != EXTERNAL or own))
+    return bool(server.serves and (settings["esync_endpoint"] != EXTERNAL or own))
 
 
 def probe_listener(run: Run, server: Server, serve: str = CURRENT, when: Any = None) -> Step:
@@ -263,11 +279,12 @@ def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable
             "port": site["port"],
             "site": site["name"],
             "server_name": site["server_name"],
+            "protocol": site["protocol"],
             "expected": expected.get(peer.name),
         }
         for peer in run.members
         if peer.name in names and peer.name != server.name
-        for site in peer.sites or [{"name": None, "port": peer.port, "server_name": None}]
+        for site in peer.sites or [{"name": None, "port": peer.port, "server_name": None, "protocol": HTTP}]
     ]
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.esync.mesh.plugins.module_utils._connection import probe, tls
+from ansible_collections.esync.mesh.plugins.module_utils._connection import probe, protocols, tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.causes import CAUSES, TOO_WEAK
 from ansible_collections.esync.mesh.plugins.module_utils._core import names
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -1103,7 +1103,7 @@ class Dripping:
 
 def test_a_peer_that_sends_a_byte_now_and_then_gets_no_more_time(mesh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls, "is_complete", lambda _answer: False)
-    settings = probe.ProbeSettings("alpha", str(mesh.root / "alpha"), answer_timeout=0.3)
     began = time.monotonic()
-    assert set(probe._Caller(settings, None, {})._ask(Dripping(), mesh.peer("bravo", 1))) == set(b"x")
+    call = protocols.Call("alpha", "bravo", 1, "", True, 0.3)
+    assert set(protocols.Http().ask(Dripping(), call).body) == set(b"x")  # type: ignore[arg-type]
     assert time.monotonic() - began < 2

@@ -47,7 +47,7 @@ def test_it_is_started_and_then_nothing_differs(host):
     assert outcome.reasons == ("configuration_differs", "not_loaded", "not_running")
     assert (outcome.before, outcome.after) == ("", host.configuration.read_text())
     assert stat.S_IMODE(host.configuration.stat().st_mode) == 0o644
-    assert places.served(host.settings.port) == host.fingerprint
+    assert places.served(places.Place(host.settings.port)) == host.fingerprint
     assert host.note.startswith("nginx: trust ")
     assert present(host).reasons == ()
     assert host.reloads == 0
@@ -59,7 +59,7 @@ def test_a_new_certificate_is_taken_up_by_a_reload(host):
     new = host.renew()
     # Its fingerprint is in the configuration, for the health answer.
     assert present(host).reasons == ("configuration_differs", "not_loaded", "another_certificate_served")
-    assert places.served(host.settings.port) == new
+    assert places.served(places.Place(host.settings.port)) == new
     assert (host.master, host.reloads) == (master, 1)
     assert present(host).reasons == ()
 
@@ -106,7 +106,7 @@ def test_a_refused_configuration_leaves_the_old_one(host, installed_before):
     assert error.path == str(host.configuration)
     if installed_before:
         assert host.configuration.read_text() == before
-        assert places.served(host.settings.port) == host.fingerprint
+        assert places.served(places.Place(host.settings.port)) == host.fingerprint
         assert present(host).reasons == ()
     else:
         assert os.listdir(host.root / "conf.d") == []
@@ -206,7 +206,7 @@ def test_an_endpoint_that_a_test_left_is_ended(host):
             assert older.wait(10) == -signal.SIGTERM
         finally:
             older.kill()
-    assert places.served(port) == host.fingerprint
+    assert places.served(places.Place(port)) == host.fingerprint
     assert not os.path.exists(path)
 
 
@@ -261,7 +261,7 @@ def test_our_file_is_taken_out_and_nginx_goes_on(host):
     master = host.master
     assert absent(host, check=True).reasons == ("present",)
     assert host.configuration.exists()
-    assert absent(host) == procedure.EndpointOutcome(("present",), before, "")
+    assert absent(host) == procedure.EndpointOutcome(("present",), before, "", str(host.configuration))
     assert os.listdir(host.root / "conf.d") == ["other.conf"]
     assert (host.root / "served.conf").read_text() == "other\n"
     assert not host.note
@@ -315,12 +315,12 @@ def test_the_life_of_a_real_endpoint(real_host):
     assert real_host.ask(["GET /esync/health HTTP/1.1", "Host: a"], peer="c")[0] == 200
     new = real_host.renew()
     assert "another_certificate_served" in present(real_host).reasons
-    assert places.served(real_host.settings.port) == new
+    assert places.served(places.Place(real_host.settings.port)) == new
     assert real_host.master == master
     assert present(real_host, restart=True).reasons == ("restart_asked_for",)
     assert real_host.master not in (None, master)
     absent(real_host)
-    assert places.served(real_host.settings.port) is None
+    assert places.served(places.Place(real_host.settings.port)) is None
     assert real_host.master
 
 

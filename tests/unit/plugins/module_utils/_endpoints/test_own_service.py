@@ -43,7 +43,7 @@ def test_its_life(host):
     assert host.present(check=True).reasons == FIRST
     assert not host.configuration.exists()
     assert host.present().reasons == FIRST
-    assert places.served(host.settings.port) == host.fingerprint
+    assert places.served(places.Place(host.settings.port)) == host.fingerprint
     assert host.ask(REQUEST)[0] == 200
     assert host.note.startswith(f"{host.driver.name}: trust ")
     assert host.present().reasons == ()
@@ -53,7 +53,7 @@ def test_its_life(host):
     assert host.ask(REQUEST, peer="c")[0] == 200
     new = host.renew()
     assert "another_certificate_served" in host.present().reasons
-    assert places.served(host.settings.port) == new
+    assert places.served(places.Place(host.settings.port)) == new
     assert host.main == main
     assert host.present(restart=True).reasons == ("restart_asked_for",)
     assert host.main not in (None, main)
@@ -114,7 +114,7 @@ def test_a_reload_that_does_nothing_is_noticed(host):
         os.kill(host.main, signal.SIGCONT)
     # It does now what it was told in the meantime, and the port may be closed for a moment.
     assert processes.wait_until(lambda: not processes.listeners(host.settings.port) <= before_it_goes_on, 10)
-    assert processes.wait_until(lambda: places.served(host.settings.port) == host.fingerprint, 10)
+    assert processes.wait_until(lambda: places.served(places.Place(host.settings.port)) == host.fingerprint, 10)
     assert host.present().reasons == ("not_loaded",)
     assert host.ask(REQUEST, peer="c")[0] == 200
 
@@ -176,11 +176,11 @@ def test_sites_have_ports_of_their_own(host):
     ports = [free_port(), free_port()]
     sites = tuple(site(f"site{port}", port) for port in ports)
     host.present(sites=sites)
-    assert [places.served(port) for port in ports] == [host.fingerprint] * 2
-    assert places.served(host.settings.port) is None
+    assert [places.served(places.Place(port)) for port in ports] == [host.fingerprint] * 2
+    assert places.served(places.Place(host.settings.port)) is None
     assert [host.ask(REQUEST, port=port)[0] for port in ports] == [200, 200]
     host.present(sites=sites[:1])
-    assert [places.served(port) for port in ports] == [host.fingerprint, None]
+    assert [places.served(places.Place(port)) for port in ports] == [host.fingerprint, None]
 
 
 @both

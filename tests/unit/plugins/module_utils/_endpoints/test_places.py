@@ -18,17 +18,17 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints import place
 def test_the_served_certificate_is_read_also_where_one_is_demanded(directory, version, demand):
     fingerprint = make_certificate(directory / "current")
     with serving(directory / "current", version, demand) as port:
-        assert places.served(port) == fingerprint
+        assert places.served(places.Place(port)) == fingerprint
 
 
 def test_nothing_is_served_where_nobody_listens():
-    assert places.served(free_port(), "127.0.0.1") is None
+    assert places.served(places.Place(free_port()), "127.0.0.1") is None
 
 
 def test_what_is_not_tls_serves_nothing():
     with socket.create_server(("127.0.0.1", 0)) as server:
         # It takes the connection, and never says anything.
-        assert places.served(server.getsockname()[1], timeout=0.2) is None
+        assert places.served(places.Place(server.getsockname()[1]), timeout=0.2) is None
 
 
 def test_a_site_is_asked_for_by_its_name(directory):
@@ -41,8 +41,8 @@ def test_a_site_is_asked_for_by_its_name(directory):
 
     context.sni_callback = note
     with serving(directory / "current", context=context) as port:
-        assert places.served(port, server_name="shop.example") == fingerprint
-        assert places.served(port) == fingerprint
+        assert places.served(places.Place(port, None, "shop.example")) == fingerprint
+        assert places.served(places.Place(port)) == fingerprint
     assert asked == ["shop.example", None]
 
 

@@ -95,10 +95,10 @@ def failure(act, *arguments):
 def test_the_order_of_a_first_run_and_then_nothing_differs(driver, asked):
     outcome = procedure.bring_up(driver, asked)
     assert (outcome.ended.ended, outcome.ended.restarted) == (0, False)
-    expected = procedure.EndpointOutcome(("configuration_differs", "not_loaded"), "", "new")
+    expected = procedure.EndpointOutcome(("configuration_differs", "not_loaded"), "", "new", asked.configuration)
     assert replace(outcome, ended=None) == expected
     assert driver.calls == UP
-    assert procedure.bring_up(driver, asked) == procedure.EndpointOutcome((), "new", "new")
+    assert procedure.bring_up(driver, asked) == procedure.EndpointOutcome((), "new", "new", asked.configuration)
     assert driver.calls == UP
 
 
@@ -164,7 +164,7 @@ def test_check_only_looks(driver, asked, directory):
     assert procedure.take_down(driver, asked, "present", check=True).reasons == ("present",)
     (directory / "current" / "server.crt").write_text("damaged")
     damaged = procedure.bring_up(driver, asked, check=True)
-    assert damaged == procedure.EndpointOutcome(("not_loaded",), "old", "old")
+    assert damaged == procedure.EndpointOutcome(("not_loaded",), "old", "old", asked.configuration)
     assert driver.calls == []
     assert failure(procedure.bring_up, driver, asked).kind == "damaged_file"
 
@@ -193,7 +193,7 @@ def test_taking_it_down(driver, asked):
     procedure.bring_up(driver, asked)
     driver.calls.clear()
     outcome = procedure.take_down(driver, asked, "present")
-    assert outcome == procedure.EndpointOutcome(("present",), "new", "")
+    assert outcome == procedure.EndpointOutcome(("present",), "new", "", asked.configuration)
     assert driver.calls == ["remove with a note", "validate with a note", "reload"]
     assert not os.path.exists(os.path.join(asked.directory, "endpoint.loaded"))
     assert procedure.take_down(driver, asked, "present") == procedure.NOTHING

@@ -72,7 +72,8 @@ def reasons(host: NginxHost, context: Context = DO, **options: Any) -> list[str]
 def test_every_setting_and_every_part_of_a_site_can_be_given() -> None:
     fields = {field.name for field in dataclasses.fields(EndpointSettings)}
     assert set(endpoint.SPEC) == fields | {"driver", "state", *endpoint.WATCH}
-    assert set(endpoint.SPEC["sites"]["options"]) == {field.name for field in dataclasses.fields(Site)}
+    parts = {*endpoint.SPEC["sites"]["options"], *endpoint.SPEC["services"]["options"]}
+    assert parts == {field.name for field in dataclasses.fields(Site)}
     assert endpoint.SPEC["driver"]["choices"] == list(ENDPOINTS)
 
 

@@ -178,4 +178,67 @@ def test_a_site_as_the_role_gets_it():
         "root": None,
         "upstream": None,
         "reload": ["a", "b"],
+        "protocol": "http",
+        "attached": False,
+        "restarts": False,
+        "owner": None,
     }
+
+
+# -- attached services --
+
+
+def service(**given: Any) -> Site:
+    whole = {"name": "db", "port": 5432, "protocol": "postgresql", "reload": None, "restart": None, "owner": None}
+    [found] = sites.read_services("a", [{**whole, **given}])
+    return found
+
+
+def test_services_as_the_inventory_has_them():
+    assert service() == Site("db", 5432, protocol="postgresql", attached=True)
+    restarted = service(restart=["systemctl", "restart", "db"], owner="postgres")
+    assert (restarted.reload, restarted.restarts, restarted.owner) == (("systemctl", "restart", "db"), True, "postgres")
+    assert service(reload=["true"]).restarts is False
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"reload": ["true"], "restart": ["true"]}, "both reload and restart"),
+        ({"reload": ["systemctl reload db"]}, "a list of words such as [systemctl, reload, db]"),
+    ],
+)
+def test_what_is_no_service(given, said):
+    with pytest.raises(EsyncError) as caught:
+        service(**given)
+    assert caught.value.kind == "bad_service"
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": "-"}, "no name of a service"),
+        ({"name": "Esync"}, "stands for the endpoint on the eSync port"),
+        ({"name": "ALL"}, "stands for all sites"),
+        ({"port": 0}, "0 is no port"),
+        ({"owner": "a b"}, "no name of a user"),
+        ({"owner": "-x"}, "no name of a user"),
+        ({"name": "SHOP"}, "has the name SHOP"),
+        ({"port": 8443}, "has the port 8443"),
+    ],
+)
+def test_what_a_service_cannot_be(given, said):
+    errors = list(sites.validate_services("a", (SHOP,), (service(**given),)))
+    assert [said in error.cause for error in errors] == [True]
+    assert list(sites.validate_services("a", (SHOP,), (service(), service(name="x", port=1)))) == []
+
+
+def test_where_a_server_is_called():
+    database = service()
+    assert sites.places((), (), 8732) == ()
+    assert sites.places(BOTH, (), 8732) == BOTH
+    assert sites.places(BOTH, (database,), 8732) == (*BOTH, database)
+    assert sites.places((), (database,), 8732) == (Site("esync", 8732), database)
+    in_its_place = service(port=8732)
+    assert sites.places((), (in_its_place,), 8732) == (in_its_place,)

@@ -13,6 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SECRETS, STEPS
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC as VISIT
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 
@@ -98,8 +99,8 @@ def test_the_names_in_certificates_do_not_depend_on_the_site_that_is_chosen(esta
 def test_a_peer_with_sites_is_called_on_each(established: Model) -> None:
     run = established.start("verify")
     run.servers["b"].sites = [
-        {"name": "shop", "port": 1, "server_name": "shop.example"},
-        {"name": "news", "port": 2, "server_name": None},
+        Site("shop", 1, "shop.example").facts(),
+        Site("news", 2).facts(),
     ]
     found = steps.peers_of(run, run.servers["a"], ["b", "c"], ())
     assert [(one["name"], one["site"], one["port"]) for one in found] == [
