@@ -147,7 +147,7 @@ def error_kinds() -> str:
 
 
 def _kind(kind: str, says: list[str]) -> str:
-    command = KINDS[kind].command.format(server="NAME") if kind in KINDS else ""
+    command = KINDS[kind].command.format(server="NAME", left="NAME") if kind in KINDS else ""
     lines = [f"- {text}" for text in says] if len(says) > 1 else says
     return f"\n## `{kind}`\n\n" + "\n".join(lines) + (f"\n\nCommand: `{command}`\n" if command else "\n")
 
