@@ -146,11 +146,13 @@ def visited(
     installer: dict[str, Any] | None = None,
     packages: Any = ("extra",),
     manager: str = "packager",
+    piped: bool = False,
 ) -> Any:
     """What comes back from a visit to a host with this Python, and what Ansible printed.
 
     :param installer: what the package manager of the host answers; None: nothing is installed.
     :param packages: esync_dependencies. :param manager: the module of the package manager.
+    :param piped: with pipelining, as in the role.
     """
     (folder / "library").mkdir()
     # Written for whatever Python the host has: it needs nothing of Ansible's.
@@ -164,7 +166,17 @@ def visited(
         {"name": "Choose", "ansible.builtin.set_fact": {"pkg_mgr": manager, "cacheable": True}},
         {"name": "Visit", "esync.mesh.visit": {"plan": "the_plan"}, "register": "r_it", "ignore_errors": True},
     ]
-    return run_play(folder, tasks, {"a": {"ansible_python_interpreter": python}}, vars={"the_plan": visit})
+    host = {"ansible_python_interpreter": python, "ansible_pipelining": piped}
+    return run_play(folder, tasks, {"a": host}, vars={"the_plan": visit})
+
+
+def test_a_module_that_is_piped_is_read_at_once(tmp_path: Path) -> None:
+    noted = tmp_path / "noted"
+    python = interpreter(tmp_path, f'printf "%s\\n" "$*" >>{noted}', f'exec {sys.executable} "$@"')
+    [step] = visited(tmp_path, python, piped=True).results["a"]["r_it"]["steps"]
+    assert step["step"] == READ["step"]
+    # With no argument Python would read its program from its input by itself, which takes ten times as long.
+    assert noted.read_text().splitlines() == ["-c import sys; exec(sys.stdin.buffer.read())"]
 
 
 def test_an_old_python_is_named_with_its_version(tmp_path: Path) -> None:
