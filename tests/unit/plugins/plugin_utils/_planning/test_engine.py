@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import engine
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.engine import Visited, advance, begin, conclude
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.operations import OPERATIONS
 
@@ -32,6 +34,14 @@ def test_few_endpoints_reload_at_the_same_moment(generation: Any, batch: Any, ho
     model.stages(run, lambda run, plan: found.update({plan.title: plan.batch}))
     assert found["Switch every server to its next certificates"] == hosts
     assert found["Test every pair with the new certificates"] == 0
+
+
+def test_a_service_that_is_restarted_is_down_at_one_server_at_a_time(established: Model) -> None:
+    run = established._through_json(established.start("regenerate", reload_batch="100%"))
+    database = Site("db", 5432, reload=("systemctl", "restart", "db"), attached=True, restarts=True)
+    run.servers["b"].sites = [database.facts()]
+    reload = [{"step": "endpoint", "options": {"state": "present"}}]
+    assert [engine._batch(run, dict.fromkeys(names, reload)) for names in ("abc", "ac")] == [1, 3]
 
 
 def test_who_failed_before_the_run_is_a_failed_server_and_who_waits_for_another_batch_is_not(model: Model) -> None:
