@@ -125,7 +125,7 @@ class Redis(Product):
             "\n".join(
                 [
                     f"port 0\ntls-port {self.port}\nbind 127.0.0.1 127.0.0.3",
-                    "tls-auth-clients yes\ntls-session-caching no",
+                    "tls-auth-clients yes\ntls-session-caching no\nprotected-mode no",
                     f"unixsocket {self.root}/socket\ndir {self.root}\nsave ''\ndaemonize yes\nlogfile {self.root}/log",
                     f"pidfile {self.root}/pid",
                     *settings,
