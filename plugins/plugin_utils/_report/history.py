@@ -203,14 +203,6 @@ def _history(data: Any) -> History:
     return History(tuple(map(_run, _list(data["runs"], RUN_LIMIT))), certificates, failing, data["failing_complete"])
 
 
-_FIELDS: Mapping[str, Callable[[Any], Any]] = {
-    "at": lambda value: _time(value),
-    "operation": lambda value: _text(value),
-    **dict.fromkeys(("servers", "ok", "failed", "untested", "not_in_run"), lambda value: _count(value)),
-    **dict.fromkeys(("began", "recovered", "replaced", "added", "removed"), lambda value: _read_change(value)),
-}
-
-
 def _run(data: Any) -> PastRun:
     return PastRun(**{name: read(data[name]) for name, read in _FIELDS.items()})
 
@@ -243,6 +235,16 @@ def _time(value: Any) -> str:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 1 << 40:
+    # True and false are integers, too.
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1 << 40:
         raise ValueError("no number")
     return value
+
+
+_FIELDS: Mapping[str, Callable[[Any], Any]] = {
+    "at": _time,
+    "operation": _text,
+    **dict.fromkeys(("servers", "ok", "failed", "untested", "not_in_run"), _count),
+    **dict.fromkeys(("began", "recovered", "replaced", "added", "removed"), _read_change),
+}
+"""What the file has of a run, and how each of it is read."""
