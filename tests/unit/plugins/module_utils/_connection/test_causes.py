@@ -287,6 +287,8 @@ def test_another_site_answers(said: Any, words: Any) -> None:
     if found:
         assert words in found.detail and "bravo [shop] (" in found.detail
         assert "esync_endpoint_sites" in found.remedy
+    # Beside attached services, the endpoint on the eSync port is called as if it were a site.
+    assert diagnosis.check_answer(dataclasses.replace(PAIR, site="esync"), json.dumps(said).encode(), None) is None
     # A server that has no sites by the inventory, as an external peer has none for us, may have some all the same.
     assert diagnosis.check_answer(PAIR, json.dumps({**said, "site": "shop"}).encode(), None) is None
 
