@@ -171,7 +171,11 @@ class _Running:
 
     def _act(self, action: Any, host: str, options: dict[str, Any]) -> dict[str, Any]:
         task = SimpleNamespace(
-            check_mode=False, diff=True, get_play=lambda: SimpleNamespace(strategy="linear"), args={}, action="x"
+            check_mode=False,
+            diff=True,
+            get_play=lambda: SimpleNamespace(strategy="linear", get_path=str),
+            args={},
+            action="x",
         )
         connection = SimpleNamespace(_play_context=SimpleNamespace(no_log=False))
         made = action(task, connection, SimpleNamespace(no_log=False), self.node.loader, None, None)
