@@ -79,9 +79,7 @@ def test_a_key_that_is_lost_costs_no_sound_one_unless_the_server_is_named(mesh: 
     result = mesh.fail("repair")
     assert "Not repaired: b: damaged_file." in plan(result.output)
     assert "would destroy what is left: current client." in plan(result.output)
-    inventory = mesh.root / "hosts.json"
-    command = rf"ansible-playbook esync\.mesh\.establish -i \S*{inventory.name} -e esync_discard_existing=b"
-    assert re.search(command, plan(result.output))
+    assert "ansible-playbook -i hosts.json esync.mesh.establish -e esync_discard_existing=b" in plan(result.output)
     assert mesh.snapshot() == files
 
 
