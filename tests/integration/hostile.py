@@ -177,7 +177,7 @@ def _control_files(mesh: Mesh) -> list[str]:
 _OURS = ("hosts", "ledger", "report", "tmp", "remote-tmp", ".ansible")
 """Where files may change: the last three are Ansible's own."""
 
-_REPORT = frozenset(f"report/mesh.{end}" for end in ("json", "html", "xml", "prom"))
+_REPORT = frozenset([*(f"report/mesh.{end}" for end in ("json", "html", "xml", "prom")), "report/history.json"])
 
 
 @dataclass(frozen=True)
