@@ -71,6 +71,11 @@ class Peer:
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
+    def spoken(self) -> Protocol:
+        """The protocol itself."""
+        return PROTOCOLS[self.protocol]()
+
+    @property
     def sni(self) -> Optional[str]:
         """The name to ask for in the handshake."""
         return tls.sni_of(self.server_name or self.name)
@@ -265,26 +270,24 @@ class _Caller:
             cluster=peer.name if peer.members else "",
             members=peer.members,
         )
-        protocol = PROTOCOLS[peer.protocol]()
-        context = self.by_handshake if protocol.by_handshake else self.context
-        outcome = self._connection(pair, peer, protocol, context)
-        if protocol.by_handshake and outcome.finding and outcome.finding.cause == "tls_version_refused":
+        by_handshake = peer.spoken.by_handshake
+        context = self.by_handshake if by_handshake else self.context
+        outcome = self._connection(pair, peer, context)
+        if by_handshake and outcome.finding and outcome.finding.cause == "tls_version_refused":
             context = self.context
-            outcome = self._connection(pair, peer, protocol, context)
+            outcome = self._connection(pair, peer, context)
         # A service that is no HTTP server hangs up on the request, now and then before what it said has arrived.
         if outcome.cut and not self.settings.refused:
-            outcome = self._connection(pair, peer, protocol, context)
+            outcome = self._connection(pair, peer, context)
         return outcome
 
-    def _connection(
-        self, pair: PairEvidence, peer: Peer, protocol: Protocol, context: Optional[ssl.SSLContext]
-    ) -> ProbeOutcome:
+    def _connection(self, pair: PairEvidence, peer: Peer, context: Optional[ssl.SSLContext]) -> ProbeOutcome:
         try:
             raw, family, address = self._connect(pair)
             with contextlib.closing(raw):
                 if context is None:
-                    return self._plain(raw, pair, peer, protocol)
-                return self._encrypted(raw, pair, peer, protocol, context, family, address)
+                    return self._plain(raw, pair, peer)
+                return self._encrypted(raw, pair, peer, context, family, address)
         except _Ended as ended:
             return ended.outcome
 
@@ -321,32 +324,25 @@ class _Caller:
                 problem = error
         raise _Ended(diagnosis.diagnose_connection(pair, problem, waited))
 
-    def _plain(self, raw: socket.socket, pair: PairEvidence, peer: Peer, protocol: Protocol) -> ProbeOutcome:
+    def _plain(self, raw: socket.socket, pair: PairEvidence, peer: Peer) -> ProbeOutcome:
         """Speak without TLS: whatever is not a proper answer is a refusal."""
         with contextlib.suppress(OSError):
-            if protocol.answers_in_plain(raw, self._call_of(peer)):
+            if peer.spoken.answers_in_plain(raw, self._call_of(peer)):
                 return ProbeOutcome(None)
         return ProbeOutcome(self._refused(pair, "when it spoke without TLS", None), refusal=True)
 
     def _encrypted(
-        self,
-        raw: socket.socket,
-        pair: PairEvidence,
-        peer: Peer,
-        protocol: Protocol,
-        context: ssl.SSLContext,
-        family: int,
-        address: Any,
+        self, raw: socket.socket, pair: PairEvidence, peer: Peer, context: ssl.SSLContext, family: int, address: Any
     ) -> ProbeOutcome:
         started = time.monotonic()
         try:
-            protocol.begin(raw)
+            peer.spoken.begin(raw)
         except NotSpoken as words:
             raise _Ended(Diagnosis("not_tls", f"{pair.place} {words}.")) from None
         except OSError as error:
             timed_out = isinstance(error, socket.timeout)
             raise _Ended(diagnosis.diagnose_cut_handshake(pair, self.settings.connect_timeout, timed_out)) from None
-        secured = self._handshake(raw, pair, peer, protocol, context, family, address)
+        secured = self._handshake(raw, pair, peer, context, family, address)
         elapsed = round((time.monotonic() - started) * 1000, 1)
         with secured:
             served = tls.fingerprint_of(secured.getpeercert(binary_form=True) or b"")
@@ -356,25 +352,18 @@ class _Caller:
             finding = diagnosis.check_served(pair, served)
             refusal = False
             if finding is None:
-                finding, refusal = self._converse(secured, pair, peer, protocol)
+                finding, refusal = self._converse(secured, pair, peer)
         cut = refusal and finding is not None and finding.cause == "no_answer_after_handshake"
         return ProbeOutcome(finding, refusal, elapsed, version, served, peer=pair.peer, cut=cut)
 
     def _handshake(
-        self,
-        raw: socket.socket,
-        pair: PairEvidence,
-        peer: Peer,
-        protocol: Protocol,
-        context: ssl.SSLContext,
-        family: int,
-        address: Any,
+        self, raw: socket.socket, pair: PairEvidence, peer: Peer, context: ssl.SSLContext, family: int, address: Any
     ) -> ssl.SSLSocket:
         waited = self.settings.connect_timeout
         try:
             return context.wrap_socket(raw, server_hostname=peer.sni)
         except ssl.SSLCertVerificationError as error:
-            raise self._unverified(pair, peer, protocol, error.verify_code, family, address) from None
+            raise self._unverified(pair, peer, error.verify_code, family, address) from None
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
             if alert in diagnosis.CERTIFICATE_ALERTS or (alert == "handshake_failure" and self.presented is None):
@@ -388,10 +377,8 @@ class _Caller:
         except OSError:
             raise _Ended(diagnosis.diagnose_cut_handshake(pair, waited, timed_out=False)) from None
 
-    def _unverified(
-        self, pair: PairEvidence, peer: Peer, protocol: Protocol, code: int, family: int, address: Any
-    ) -> _Ended:
-        der = self._unaccepted(pair, peer, protocol, family, address)
+    def _unverified(self, pair: PairEvidence, peer: Peer, code: int, family: int, address: Any) -> _Ended:
+        der = self._unaccepted(pair, peer, family, address)
         served = tls.fingerprint_of(der) if der else None
         pair = diagnosis.answering(pair, served or "")
         validity = tls.validity_of(der) if der else None
@@ -400,16 +387,14 @@ class _Caller:
         finding = diagnosis.diagnose_unverified(pair, code, served, validity, now, own_not_yet)
         return _Ended(finding, served=served, subject=tls.subject_of(der) if der else None, peer=pair.peer)
 
-    def _unaccepted(
-        self, pair: PairEvidence, peer: Peer, protocol: Protocol, family: int, address: Any
-    ) -> Optional[bytes]:
+    def _unaccepted(self, pair: PairEvidence, peer: Peer, family: int, address: Any) -> Optional[bytes]:
         """The certificate that OpenSSL did not accept, read over further connections; None if it is not known.
 
         A balancer may lead them to somebody else, so the one that is looked for is one with which something is wrong.
         """
         seen = []
         for _number in range(attempts_for(len(peer.members)) if peer.members else 1):
-            der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni, protocol.begin)
+            der = tls.read_served(address, family, self.settings.connect_timeout, peer.sni, peer.spoken.begin)
             if der is None:
                 break
             fingerprint, validity, now = tls.fingerprint_of(der), tls.validity_of(der), _now()
@@ -419,13 +404,11 @@ class _Caller:
             seen.append(der)
         return seen[0] if len(set(seen)) == 1 else None
 
-    def _converse(
-        self, secured: ssl.SSLSocket, pair: PairEvidence, peer: Peer, protocol: Protocol
-    ) -> Tuple[Optional[Diagnosis], bool]:
+    def _converse(self, secured: ssl.SSLSocket, pair: PairEvidence, peer: Peer) -> Tuple[Optional[Diagnosis], bool]:
         """Exchange bytes both ways. With TLS 1.3 a refusal shows only here."""
         waited = self.settings.answer_timeout
         try:
-            reply = protocol.ask(secured, self._call_of(peer))
+            reply = peer.spoken.ask(secured, self._call_of(peer))
         except ssl.SSLError as error:
             alert = tls.alert_of(error)
             if alert:
@@ -436,7 +419,7 @@ class _Caller:
         except OSError:
             # Reset after the handshake: how some servers end what they do not accept.
             return self._cut(pair), True
-        if reply.cut and protocol.by_handshake:
+        if reply.cut and peer.spoken.by_handshake:
             # That it ends without a word is how some end what they do accept.
             return diagnosis.diagnose_silence(pair, waited, timed_out=False), False
         if reply.cut:
@@ -469,7 +452,7 @@ class _Caller:
 def _callers(peers: Sequence[Peer], settings: ProbeSettings) -> List[Union[_Caller, Diagnosis]]:
     """For each peer what it is called with, or why it cannot be."""
     alike = settings.trust_model != SHARED_KEYS or settings.present not in (*STATES, SAME_SUBJECT)
-    by_handshake = any(PROTOCOLS[peer.protocol]().by_handshake for peer in peers)
+    by_handshake = any(peer.spoken.by_handshake for peer in peers)
     prepared = _prepared(settings, [None] if alike else [peer.name for peer in peers], by_handshake)
     return [prepared[None if alike else peer.name] for peer in peers]
 

@@ -15,7 +15,7 @@ import contextlib
 import socket
 import ssl
 import time
-from typing import Any, Callable, Optional
+from typing import Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._connection.protocols import Call, Protocol, Reply
@@ -73,32 +73,10 @@ def _say_goodbye(raw: socket.socket, context: ssl.SSLContext, name: Optional[str
     :param end: by the monotonic clock.
     :raises OSError: also ssl.SSLZeroReturnError, if it says goodbye too, and another ssl.SSLError, if it refuses.
     """
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming, outgoing, seen = ssl.MemoryBIO(), ssl.MemoryBIO(), bytearray()
     # Not as a socket: there OpenSSL can take an alert that has come already for the answer to a goodbye.
     secured = context.wrap_bio(incoming, outgoing, server_hostname=name)
-    _exchange(secured.do_handshake, raw, incoming, outgoing, end)
+    tls.exchange(secured.do_handshake, raw, incoming, outgoing, end, seen)
     with contextlib.suppress(ssl.SSLWantReadError):
         secured.unwrap()
-    _exchange(lambda: secured.read(1), raw, incoming, outgoing, end)
-
-
-def _exchange(
-    act: Callable[[], Any], raw: socket.socket, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, end: float
-) -> None:
-    """Do something in TLS, with as many bytes both ways as it takes. :param end: by the monotonic clock.
-
-    :raises OSError: also ssl.SSLError.
-    """
-    while True:
-        try:
-            act()
-            break
-        except ssl.SSLWantReadError:
-            raw.sendall(outgoing.read())
-        raw.settimeout(tls.seconds_left(end))
-        piece = raw.recv(16384)
-        if piece:
-            incoming.write(piece)
-        else:
-            incoming.write_eof()
-    raw.sendall(outgoing.read())
+    tls.exchange(lambda: secured.read(1), raw, incoming, outgoing, end, seen)

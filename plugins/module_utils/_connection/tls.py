@@ -423,21 +423,38 @@ def read_served(
             raw.connect(address)
             if begin:
                 begin(raw)
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    raw.sendall(outgoing.read())
-                raw.settimeout(seconds_left(end))
-                piece = raw.recv(16384)
-                if not piece or len(seen) > 1 << 20:
-                    return certificate_in(bytes(seen))
-                seen += piece
-                incoming.write(piece)
+            exchange(tls.do_handshake, raw, incoming, outgoing, end, seen)
         return tls.getpeercert(binary_form=True)
     except (OSError, ValueError):
         return certificate_in(bytes(seen))
+
+
+def exchange(
+    act: Callable[[], Any],
+    raw: socket.socket,
+    incoming: ssl.MemoryBIO,
+    outgoing: ssl.MemoryBIO,
+    end: float,
+    seen: bytearray,
+) -> None:
+    """Do something in TLS over memory, with as many bytes both ways as it takes.
+
+    :param end: by the monotonic clock. :param seen: where what comes is kept; 1 MiB of it is the end, as a hang-up is.
+    :raises OSError: also socket.timeout and ssl.SSLError.
+    """
+    while True:
+        try:
+            act()
+            return
+        except ssl.SSLWantReadError:
+            raw.sendall(outgoing.read())
+        raw.settimeout(seconds_left(end))
+        piece = raw.recv(16384)
+        if piece and len(seen) <= 1 << 20:
+            seen += piece
+            incoming.write(piece)
+        else:
+            incoming.write_eof()
 
 
 def seconds_left(end: float) -> float:
