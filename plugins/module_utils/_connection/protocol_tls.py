@@ -76,7 +76,7 @@ def _say_goodbye(raw: socket.socket, context: ssl.SSLContext, name: Optional[str
     incoming, outgoing, seen = ssl.MemoryBIO(), ssl.MemoryBIO(), bytearray()
     # Not as a socket: there OpenSSL can take an alert that has come already for the answer to a goodbye.
     secured = context.wrap_bio(incoming, outgoing, server_hostname=name)
-    tls.exchange(secured.do_handshake, raw, incoming, outgoing, end, seen)
+    tls.drive(secured.do_handshake, raw, incoming, outgoing, end, seen)
     with contextlib.suppress(ssl.SSLWantReadError):
         secured.unwrap()
-    tls.exchange(lambda: secured.read(1), raw, incoming, outgoing, end, seen)
+    tls.drive(lambda: secured.read(1), raw, incoming, outgoing, end, seen)

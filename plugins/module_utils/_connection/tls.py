@@ -423,13 +423,13 @@ def read_served(
             raw.connect(address)
             if begin:
                 begin(raw)
-            exchange(tls.do_handshake, raw, incoming, outgoing, end, seen)
+            drive(tls.do_handshake, raw, incoming, outgoing, end, seen)
         return tls.getpeercert(binary_form=True)
     except (OSError, ValueError):
         return certificate_in(bytes(seen))
 
 
-def exchange(
+def drive(
     act: Callable[[], Any],
     raw: socket.socket,
     incoming: ssl.MemoryBIO,

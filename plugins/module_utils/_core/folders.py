@@ -190,6 +190,13 @@ class Folder:
             raise
         return folder
 
+    def ensure_child(self, name: str, mode: int, gid: Optional[int] = None) -> Folder:
+        """Open a folder inside this one; make it first, with this mode, if there is nothing of its name.
+
+        :raises EsyncError: as :meth:`child` and :meth:`make_child`.
+        """
+        return self.make_child(name, mode, gid) if self.status(name) is None else self.child(name)
+
     # -- looking ----------------------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import pwd
 import stat
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._core import layout
@@ -23,6 +23,10 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract imp
 _LIMIT = 16 << 20
 _OLD = "old"
 """The second name of a key that is being replaced, until it is overwritten."""
+_NAMES = tuple(
+    # A certificate and its key are written right after each other, so that the pair changes within a moment.
+    [f"{role}s.pem" for role in ROLES] + [f"{role}.{suffix}" for role in ROLES for suffix in layout.PEM_FILES]
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,8 @@ class Copies:
 
     def wanted(self) -> str:
         """What there should be, a line for each file; empty: nothing."""
-        return "".join(
-            self._line(one.name, name, one.owner) for one in self.services if one.owner for name in sorted(_names())
-        )
+        owned = sorted((one.name, one.owner) for one in self.services if one.owner)
+        return "".join(_line(service, name, owner) for service, owner in owned for name in sorted(_NAMES))
 
     def found(self) -> str:
         """What there is, in the same words for what is as it should be; empty: nothing."""
@@ -50,8 +53,12 @@ class Copies:
         with base:
             if base.status(SERVICES) is None:
                 return ""
+            sources: Dict[str, bytes] = {}
+            # What they are made from may be missing or damaged: then none is as it should be.
+            with contextlib.suppress(EsyncError, OSError):
+                sources = self._sources()
             with base.child(SERVICES) as folder:
-                lines = [self._found(folder, name) for name in folder.entries()]
+                lines = [self._found(folder, name, sources) for name in folder.entries()]
         return "".join(lines) or f"{SERVICES}: empty\n"
 
     def write(self) -> None:
@@ -63,22 +70,22 @@ class Copies:
         if not owned:
             return
         sources = self._sources()
-        with Folder.open(self.directory) as base, _made(base, SERVICES) as folder:
+        # The folders are ours, so that a service cannot put anything in the place of a file.
+        with Folder.open(self.directory) as base, base.ensure_child(SERVICES, layout.BASE_MODE) as folder:
             for name in folder.entries():
                 if name not in owned:
                     folder.remove_tree(name, wipe=True)
             for service, uid in owned.items():
-                with _made(folder, service) as own:
+                with folder.ensure_child(service, layout.BASE_MODE) as own:
                     for name in own.entries():
-                        if name not in sources:
+                        if name not in _NAMES:
                             own.remove_tree(name, wipe=True)
-                    # A key last, as is its certificate right before it: the pair changes within a moment.
-                    for name in sorted(sources, key=lambda one: (one in _pair_names(), one)):
+                    for name in _NAMES:
                         _replace(own, name, sources[name], uid)
 
     def remove(self) -> None:
         """Destroy all of them."""
-        with contextlib.suppress(FileNotFoundError), Folder.open(self.directory) as base:
+        with Folder.open(self.directory) as base:
             base.remove_tree(SERVICES, wipe=True)
 
     def _sources(self) -> Dict[str, bytes]:
@@ -90,30 +97,22 @@ class Copies:
             found[f"{role}.key"] = read_file(credential.key, _LIMIT)
         return found
 
-    def _found(self, folder: Folder, service: str) -> str:
+    def _found(self, folder: Folder, service: str, sources: Mapping[str, bytes]) -> str:
         site: Optional[Site] = next((one for one in self.services if one.name == service and one.owner), None)
         if site is None:
             return f"{service}: belongs to no service\n"
         with contextlib.suppress(EsyncError, OSError):
-            sources, uid = self._sources(), _uid_of(site, self.server)
+            uid = _uid_of(site, self.server)
             with folder.child(service) as own:
                 return "".join(
-                    self._line(service, name, site.owner if _is_right(own, name, sources.get(name), uid) else None)
-                    for name in sorted({*sources, *own.entries()})
+                    _line(service, name, site.owner if _is_right(own, name, sources.get(name), uid) else None)
+                    for name in sorted({*_NAMES, *own.entries()})
                 )
         return f"{service}: cannot be read\n"
 
-    @staticmethod
-    def _line(service: str, name: str, owner: Optional[str]) -> str:
-        return f"{service}/{name}: {f'current, of {owner}' if owner else 'differs'}\n"
 
-
-def _names() -> Tuple[str, ...]:
-    return tuple(name for role in ROLES for name in (f"{role}.crt", f"{role}.key", f"{role}s.pem"))
-
-
-def _pair_names() -> Tuple[str, ...]:
-    return tuple(name for name in _names() if not name.endswith(".pem"))
+def _line(service: str, name: str, owner: Optional[str]) -> str:
+    return f"{service}/{name}: {f'current, of {owner}' if owner else 'differs'}\n"
 
 
 def _mode_of(name: str) -> int:
@@ -130,13 +129,6 @@ def _uid_of(service: Site, server: str) -> int:
             kind="bad_setting",
             server=server,
         ) from None
-
-
-def _made(folder: Folder, name: str) -> Folder:
-    """A folder inside another one. It is ours, so that the service cannot put anything in the place of a file."""
-    if folder.status(name) is None:
-        return folder.make_child(name, layout.BASE_MODE)
-    return folder.child(name)
 
 
 def _is_right(folder: Folder, name: str, wanted: Optional[bytes], uid: int) -> bool:

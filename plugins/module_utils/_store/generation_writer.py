@@ -53,9 +53,7 @@ class GenerationWriter:
         identity = f"{self.now.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(4)}"
         if rotation:
             identity = f"{identity}-{rotation}"
-        if base.status(names.GENERATIONS) is None:
-            base.make_child(names.GENERATIONS, layout.GENERATIONS_MODE).close()
-        with base.child(names.GENERATIONS) as generations:
+        with base.ensure_child(names.GENERATIONS, layout.GENERATIONS_MODE) as generations:
             unfinished = temporary_name()
             try:
                 with generations.make_child(

@@ -251,8 +251,6 @@ def _write(
     gid: Optional[int],
 ) -> None:
     in_force = {(base.link_target(name) or "").rpartition("/")[2] for name in (names.HANDED_OVER, names.HANDED_BEFORE)}
-    if base.status(names.SHARED) is None:
-        base.make_child(names.SHARED, layout.folder_mode(gid), gid).close()
     rows = [
         {
             **vars(entry),
@@ -262,7 +260,7 @@ def _write(
         }
         for entry in wanted
     ]
-    with base.child(names.SHARED) as top:
+    with base.ensure_child(names.SHARED, layout.folder_mode(gid), gid) as top:
         top.set_mode(layout.folder_mode(gid), gid)
         # Callers use what is in force until the link is switched.
         indexed.clear(top, keep=in_force, wipe=True)

@@ -184,9 +184,7 @@ def _write(
     remembered: Sequence[Distrust],
 ) -> None:
     in_force = (base.link_target(names.TRUSTED) or "").rpartition("/")[2]
-    if base.status(names.REMOTE) is None:
-        base.make_child(names.REMOTE, 0o755).close()
-    with base.child(names.REMOTE) as top:
+    with base.ensure_child(names.REMOTE, 0o755) as top:
         top.set_mode(0o755)
         # Services read what is in force, damaged or not, until the link is switched.
         indexed.clear(top, keep={in_force})

@@ -297,6 +297,18 @@ def test_what_belongs_to_somebody_else_is_refused(tmp_path: Path, folder: Folder
         folder.link_target("link")
 
 
+def test_a_folder_inside_is_made_once(folder: Folder) -> None:
+    with folder.ensure_child("inside", 0o711) as made:
+        made.write("kept", b"x", 0o600)
+    # Its mode is that of whoever made it.
+    with folder.ensure_child("inside", 0o755) as found:
+        assert (found.entries(), stat.S_IMODE(found.status().st_mode)) == (["kept"], 0o711)
+    folder.write("file", b"", 0o600)
+    with pytest.raises(EsyncError) as caught:
+        folder.ensure_child("file", 0o755)
+    assert caught.value.kind == "not_a_folder"
+
+
 def test_child_refuses_links_and_files(folder: Folder) -> None:
     folder.make_child("sub", 0o700).close()
     folder.set_link("link", "sub")

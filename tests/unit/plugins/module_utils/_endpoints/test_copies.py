@@ -49,6 +49,12 @@ def test_who_has_an_owner_gets_six_files(filled: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == (0o600 if name.endswith(".key") else 0o644)
 
 
+def test_the_order_in_the_inventory_means_nothing(filled: Path) -> None:
+    some = copies(filled, second=ME, first=ME)
+    some.write()
+    assert some.found() == some.wanted()
+
+
 def test_without_an_owner_there_is_nothing(filled: Path) -> None:
     some = copies(filled, cache=None)
     some.write()
