@@ -85,11 +85,12 @@ class Call:
     process: str
 
 
-def watch(endpoint: Endpoint, wanted: Watch) -> Tuple[Optional[List[Caller]], List[Call]]:
+def watch(endpoint: Optional[Endpoint], wanted: Watch) -> Tuple[Optional[List[Caller]], List[Call]]:
     """Look who presents what is about to be retired, until nobody did for a while.
 
     Where the endpoint does not note what is presented, the whole time passes.
 
+    :param endpoint: None: what is presented here is not known.
     :returns: the callers that presented it since then; None: the endpoint does not note it. And what this host called
         meanwhile.
     """
@@ -115,10 +116,10 @@ class _Found:
     quiet_in: float
 
 
-def _found(endpoint: Endpoint, wanted: Watch) -> Optional[_Found]:
+def _found(endpoint: Optional[Endpoint], wanted: Watch) -> Optional[_Found]:
     now = time.time()
-    presented = endpoint.presented(min(wanted.since, now - wanted.seconds))
-    if presented is None:
+    presented = endpoint.presented(min(wanted.since, now - wanted.seconds)) if endpoint else None
+    if endpoint is None or presented is None:
         return None
     try:
         owners = _owners(endpoint.settings.directory)
@@ -149,7 +150,7 @@ def callers_of(
     :param presented: as the endpoint has noted it. :param owners: SHA-1 fingerprint of each accepted certificate to its
         owner and its SHA-256 fingerprint. :param now: the time, by the same clock.
     """
-    old: Dict[Tuple[str, str], List[Tuple[float, Presented]]] = {}
+    old: Dict[Tuple[str, str], List[Presented]] = {}
     renewed: Dict[Tuple[str, str], float] = {}
     for one in presented:
         if one.at < wanted.since or one.certificate not in owners:
@@ -157,17 +158,17 @@ def callers_of(
         owner, fingerprint = owners[one.certificate]
         caller = (owner, one.caller[1])
         if fingerprint in wanted.retired:
-            old.setdefault(caller, []).append((one.at, one))
+            old.setdefault(caller, []).append(one)
         else:
             renewed[caller] = max(one.at, renewed.get(caller, 0.0))
     found = []
     for caller, uses in sorted(old.items()):
-        uses.sort(key=lambda use: use[0])
-        times = [at for at, _one in uses]
-        calls = list(dict.fromkeys((one.caller[2], one.caller[0]) for _at, one in uses))
+        uses.sort(key=lambda use: use.at)
+        times = [one.at for one in uses]
+        calls = list(dict.fromkeys((one.caller[2], one.caller[0]) for one in uses))
         found.append(
             Caller(
-                fingerprint=owners[uses[-1][1].certificate][1],
+                fingerprint=owners[uses[-1].certificate][1],
                 address=caller[1],
                 seconds_ago=max(0.0, now - times[-1]),
                 longest_gap=max((later - earlier for earlier, later in zip(times, times[1:])), default=0.0),

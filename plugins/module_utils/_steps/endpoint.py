@@ -149,8 +149,10 @@ def _watched(
     driver: Type[Endpoint], settings: EndpointSettings, options: Mapping[str, Any], check: bool
 ) -> Dict[str, Any]:
     """Who still presents what is about to be retired, and what this host calls; it changes nothing."""
+    # What a service of the user's own is presented, nobody knows.
+    unknown = settings.services or (driver is not ENDPOINTS["external"] and _shared_out(settings.sites)[1])
     presented, calls = retiring.watch(
-        driver(settings),
+        None if unknown else driver(settings),
         retiring.Watch(
             frozenset(options["retired"]),
             options["since"],
@@ -158,9 +160,6 @@ def _watched(
             frozenset(options["peer_ports"]),
         ),
     )
-    # What a service of the user's own is presented, nobody knows.
-    if settings.services or (driver is not ENDPOINTS["external"] and _shared_out(settings.sites)[1]):
-        presented = None
     found = None if presented is None else [asdict(one) for one in presented]
     return {"changed": False, "reasons": [], "presented": found, "calls": [asdict(one) for one in calls]}
 

@@ -21,7 +21,7 @@ from endpoint_hosts import NginxHost, free_port, make_certificate, serving
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import systemd
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import retiring, systemd
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.registry import ENDPOINTS
 from ansible_collections.esync.mesh.plugins.module_utils._steps import endpoint
@@ -195,6 +195,26 @@ def test_who_presents_what_is_retired(host: NginxHost) -> None:
     began = time.monotonic()
     run(host, how(check=True), wait=60, **options)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"sites": [{"name": "shop", "port": 8732}, {"name": "own", "port": 8733, "reload": ["true"]}]},
+        {"services": [{"name": "db", "port": 5432}]},
+    ],
+)
+def test_where_something_notes_nothing_the_whole_time_passes(
+    host: NginxHost, monkeypatch: pytest.MonkeyPatch, beside: Any
+) -> None:
+    monkeypatch.setattr(retiring, "LEAST", 0.0)
+    host.configuration.write_text(f"access_log {host.root}/esync-mesh.connections.log esync_connection;")
+    options: Any = {"state": "watched", "access_log": str(host.root / "access.log"), "wait": 1}
+    # nginx itself has been quiet for long enough.
+    assert run(host, **options)["presented"] == []
+    began = time.monotonic()
+    assert run(host, **options, **beside)["presented"] is None
+    assert time.monotonic() - began >= 1
 
 
 def test_the_sites_of_an_external_service(host: NginxHost) -> None:
