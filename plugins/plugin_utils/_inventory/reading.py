@@ -137,15 +137,14 @@ def _cluster(host: str, said: Mapping[str, Any], port: int) -> Cluster | None:
 
 def member_facts(member: Member) -> dict[str, Any]:
     """A member as the mesh_members module returns it."""
-    chosen = [site.facts() for site in member.chosen]
-    cluster = member.cluster
+    chosen, cluster = member.chosen, member.cluster
     return {
         "host": member.host,
         "name": member.name,
         "address": member.address,
         "directory": member.directory,
         # Of a server with sites nothing listens on esync_port, unless that is the port of one of them.
-        "port": chosen[0]["port"] if chosen else member.port,
+        "port": chosen[0].port if chosen else member.port,
         "sites": [site.facts() for site in member.places],
         "cluster": cluster and {"name": cluster.name, "address": cluster.address, "port": cluster.port},
     }

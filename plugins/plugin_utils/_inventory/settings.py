@@ -149,7 +149,7 @@ class Reader:
         :raises EsyncError: kind ``bad_variable``: a command as for a shell, which would be the name of one program.
         """
         words = words_of(text)
-        if name in COMMANDS and words and len(words[0].split()) > 1:
+        if name in COMMANDS and is_command_line(words):
             meant = ", ".join(text.split())
             raise unreadable(
                 host, name, f"it is a list of words, or a text with commas such as {meant!r}, not a command line"
@@ -244,6 +244,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at the known name that is nearest, as the end of a sentence; empty if none is near."""
     near = _close(name, known, 0.6)
     return f" (is {near[0]} meant?)" if near else ""
+
+
+def is_command_line(words: Sequence[str]) -> bool:
+    """Whether what should be the words of a command is a line as for a shell: it would be the name of one program."""
+    return bool(words) and len(words[0].split()) > 1
 
 
 def words_of(text: str) -> list[str]:

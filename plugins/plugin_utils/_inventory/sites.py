@@ -17,7 +17,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import ESYNC_PORT, HTTP, problems
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.values import path_problem, url_problem
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import nearest, words_of
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import is_command_line, nearest, words_of
 
 ALL = "all"
 KEYS = ("name", "port", "server_name", "root", "upstream", "reload")
@@ -75,7 +75,7 @@ def read_services(host: str, value: Sequence[Mapping[str, Any]]) -> tuple[Site, 
         if all(commands.values()):
             raise _bad_service(host, f"the service {name} has both reload and restart, and can have one")
         for key, command in commands.items():
-            if command and len(command[0].split()) > 1:
+            if is_command_line(command):
                 meant = ", ".join(" ".join(command).split())
                 raise _bad_service(host, f"{key} of the service {name} is a list of words such as [{meant}]")
         found.append(
@@ -106,12 +106,8 @@ def places(sites: Sequence[Site], services: Sequence[Site], port: int) -> tuple[
 def validate_services(host: str, sites: Sequence[Site], services: Sequence[Site]) -> Iterator[EsyncError]:
     """What is wrong with the attached services of one server."""
     for one in services:
-        for problem in problems(one.name):
-            yield _bad_service(host, f"{one.name!r} is no name of a service: {problem}")
-        if one.name.lower() in _RESERVED:
-            yield _bad_service(host, f"{one.name} {_RESERVED[one.name.lower()]} and cannot be the name of a service")
-        if not 1 <= one.port <= 65535:
-            yield _bad_service(host, f"the service {one.name}: {one.port} is no port")
+        for problem in _common_problems(one, "service"):
+            yield _bad_service(host, f"the service {one.name!r}: {problem}")
         if one.owner and not _USER.match(one.owner):
             yield _bad_service(host, f"the service {one.name}: {one.owner!r} is no name of a user")
         others = [other for other in (*sites, *services) if other is not one]
@@ -217,12 +213,7 @@ def unknown_to_all(mesh: Mapping[str, tuple[Sequence[Site], Sequence[str] | None
 
 
 def _problems(site: Site, directory: str, endpoint: str) -> Iterator[str]:
-    for problem in problems(site.name):
-        yield f"that is no name of a site: {problem}"
-    if site.name.lower() in _RESERVED:
-        yield f"{site.name.lower()} {_RESERVED[site.name.lower()]} and cannot be the name of one"
-    if not 1 <= site.port <= 65535:
-        yield f"{site.port} is no port"
+    yield from _common_problems(site, "site")
     if site.server_name and sni_of(site.server_name) is None:
         yield f"its server_name {site.server_name!r} is no DNS name"
     if site.root and site.upstream:
@@ -234,6 +225,16 @@ def _problems(site: Site, directory: str, endpoint: str) -> Iterator[str]:
         yield upstream
     if site.root:
         yield from _root_problems(site.root, directory)
+
+
+def _common_problems(place: Site, what: str) -> Iterator[str]:
+    """What is wrong with the name and the port of a site or a service. :param what: which of them it is."""
+    for problem in problems(place.name):
+        yield f"that is no name of a {what}: {problem}"
+    if place.name.lower() in _RESERVED:
+        yield f"{place.name.lower()} {_RESERVED[place.name.lower()]} and cannot be the name of one"
+    if not 1 <= place.port <= 65535:
+        yield f"{place.port} is no port"
 
 
 def _root_problems(root: str, directory: str) -> Iterator[str]:

@@ -43,7 +43,7 @@ def warn(run: Run) -> None:
     if not here:
         run.say(f"Not in this run: {', '.join(named)}. Nothing is destroyed.")
         return
-    places = {one.name: max(len(one.sites), 1) for one in run.members}
+    places = {one.name: len(one.places) for one in run.members}
     every = sum(places.values()) * (len(places) - 1)
     kept = {name: count for name, count in places.items() if name not in here}
     down = every - sum(kept.values()) * max(len(kept) - 1, 0)

@@ -27,6 +27,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
 from ansible_collections.esync.mesh.plugins.module_utils._store.distrust import Distrust, distrust_from
 from ansible_collections.esync.mesh.plugins.module_utils._store.indexed_folder import digest_of
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, entries_from
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.rotation import LockHolder, RotationPlan
 
@@ -99,6 +100,11 @@ class Server:
     def resident(self) -> bool:
         """Whether its endpoint is there also while nothing is tested."""
         return bool(self.settings["esync_endpoint"] != TEMPORARY)
+
+    @property
+    def places(self) -> list[dict[str, Any]]:
+        """Where it is called, at least one."""
+        return self.sites or [Site("", self.port).facts() | {"name": None}]
 
     @property
     def serves(self) -> bool:

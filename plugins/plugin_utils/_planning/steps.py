@@ -14,12 +14,12 @@ from typing import Any
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import (
     CURRENT,
     ESYNC_PORT,
-    HTTP,
     NEXT,
     PINNED,
     STATES,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._store.trust_folder import TrustEntry, servers_in
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import KEYS
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.pending import external_peers_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._ledger.records import LedgerRecord, read_generations
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import (
@@ -189,7 +189,7 @@ def endpoint(
         port=settings["esync_port"],
         address=server.address,
         sites=[
-            {key: value for key, value in site.items() if value and key != "protocol"}
+            {key: site[key] for key in KEYS if site[key]}
             for site in server.sites
             if not site["attached"] and site["name"] != ESYNC_PORT
         ],
@@ -231,13 +231,9 @@ def watched(run: Run, server: Server, retired: Sequence[str], seconds: float) ->
         retired=list(retired),
         since=run.switched_at + (server.clock_ahead or 0),
         wait=seconds,
-        peer_ports=sorted({port for one in run.members if one is not server for port in _ports(one)}),
+        peer_ports=sorted({int(site["port"]) for one in run.members if one is not server for site in one.places}),
     )
     return {**made, "tag": "watched"}
-
-
-def _ports(server: Server) -> list[int]:
-    return [int(site["port"]) for site in server.sites] or [server.port]
 
 
 def can_restart(server: Server) -> bool:
@@ -284,7 +280,7 @@ def peers_of(run: Run, server: Server, names: Collection[str], entries: Iterable
         }
         for peer in run.members
         if peer.name in names and peer.name != server.name
-        for site in peer.sites or [{"name": None, "port": peer.port, "server_name": None, "protocol": HTTP}]
+        for site in peer.places
     ]
 
 

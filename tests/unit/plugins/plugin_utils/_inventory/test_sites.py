@@ -219,7 +219,7 @@ def test_what_is_no_service(given, said):
     ("given", "said"),
     [
         ({"name": "-"}, "no name of a service"),
-        ({"name": "Esync"}, "stands for the endpoint on the eSync port"),
+        ({"name": "Esync"}, "esync stands for the endpoint on the eSync port"),
         ({"name": "ALL"}, "stands for all sites"),
         ({"port": 0}, "0 is no port"),
         ({"owner": "a b"}, "no name of a user"),
