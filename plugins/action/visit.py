@@ -37,6 +37,7 @@ from ansible_collections.esync.mesh.plugins.module_utils._interpreter import (
     why_too_old,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC
+from ansible_collections.esync.mesh.plugins.plugin_utils import _shapes as shapes
 from ansible_collections.esync.mesh.plugins.plugin_utils._action import Action, plain
 from ansible_collections.esync.mesh.plugins.plugin_utils._control import plan_of
 from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.settings import PREFIX, SECRET, unreadable
@@ -178,7 +179,7 @@ class ActionModule(Action):
             # Encrypted private keys on their way: nobody is to see them all the same.
             result["_ansible_no_log"] = True
         warned = reply.get("warnings")
-        warnings = [records.text()(_said(one)[:2000]) for one in (warned if isinstance(warned, list) else ())[:20]]
+        warnings = [shapes.text()(_said(one)[:2000]) for one in (warned if isinstance(warned, list) else ())[:20]]
         if warnings:
             result["warnings"] = warnings
         refused = gate.refusal(name, steps, found)
@@ -260,7 +261,7 @@ class ActionModule(Action):
         except AnsibleActionFail as error:
             # The module of a package manager may be in a collection that is not here (zypper).
             done = {"failed": True, "msg": str(error)}
-        return records.text(400)(str(done.get("msg") or "no reason given")[:400]) if done.get("failed") else ""
+        return shapes.text(400)(str(done.get("msg") or "no reason given")[:400]) if done.get("failed") else ""
 
     def _refuse_old_python(self, name: str, reply: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         """Ask for the version of the Python on a host that could not even compile what was sent; costs a call then.
@@ -441,7 +442,7 @@ def _understood(
         last = str(reply.get("module_stderr") or "").strip().rpartition("\n")[2]
         # From ansible-core 2.19 on there is no message beside what was raised.
         text = str(reply.get("msg") or _said(reply.get("exception") or "").rpartition("\n")[2])
-        said = "" if secret else f": {records.text()(' '.join((text[:1000], last[:500])).strip())}"
+        said = "" if secret else f": {shapes.text()(' '.join((text[:1000], last[:500])).strip())}"
         raise EsyncError(
             f"the module ended without a result{said}",
             "Run again; if it comes back, see that Python and cryptography work on the host",

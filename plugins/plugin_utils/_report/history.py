@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +24,16 @@ from ansible_collections.esync.mesh.plugins.plugin_utils._report.model import (
     UNTESTED,
     Mesh,
 )
+from ansible_collections.esync.mesh.plugins.plugin_utils._shapes import (
+    flag,
+    items,
+    mapping,
+    matching,
+    record,
+    text,
+    whole,
+)
+from ansible_collections.esync.mesh.plugins.plugin_utils._wording import pair_label
 
 FILE = "history.json"
 VERSION = 1
@@ -87,19 +97,13 @@ def after(before: History, mesh: Mesh, now: str) -> History:
     :param now: UTC.
     """
     wrong = [(pair.source, pair.target, pair.site or "") for pair in mesh.wrong]
-    # What was known of a pair that this run was not to test stays.
-    still = {key: before.failing[key] for key in _not_in_run(mesh, before.failing)}
     failing = {key: before.failing.get(key, now) for key in wrong}
-    known = {server.name for server in mesh.servers}
-    # A pair of a server that is no longer there did not recover.
-    gone = [key for key in before.failing if key not in failing and key not in still]
-    recovered = [_label(key) for key in gone if {key[0], key[1]} <= known]
-    # What is not remembered completely cannot be compared, and a first run has nothing to be compared with.
-    first = not before.runs
-    began = [_label(key) for key in wrong if key not in before.failing] if before.complete and not first else []
-    kept = {**failing, **still}
-    certificates = {name: mesh.certificates.get(name) or before.certificates.get(name, "") for name in known}
-    replaced = sorted(name for name, one in certificates.items() if before.certificates.get(name, one) not in ("", one))
+    # What was known of a pair that this run was not to test stays.
+    failing.update({key: before.failing[key] for key in _not_in_run(mesh, before.failing)})
+    certificates = {
+        server.name: mesh.certificates.get(server.name) or before.certificates.get(server.name, "")
+        for server in mesh.servers
+    }
     outside = mesh.pairs.count(OUTSIDE)
     run = PastRun(
         now,
@@ -109,18 +113,37 @@ def after(before: History, mesh: Mesh, now: str) -> History:
         mesh.count(FAILED),
         mesh.count(UNTESTED) - outside,
         outside,
-        _change(began),
-        _change(recovered),
-        _change(replaced),
-        _change([] if first else sorted(known - set(before.certificates))),
-        _change([] if first else sorted(set(before.certificates) - known)),
+        # A first run has nothing to be compared with.
+        **_changes(before, certificates, wrong, failing) if before.runs else {},
     )
     return History(
         (*before.runs, run)[-RUN_LIMIT:],
         certificates,
-        dict(list(kept.items())[:FAILING_LIMIT]),
-        len(kept) <= FAILING_LIMIT,
+        dict(list(failing.items())[:FAILING_LIMIT]),
+        len(failing) <= FAILING_LIMIT,
     )
+
+
+def _changes(
+    before: History, certificates: Mapping[str, str], wrong: Iterable[Key], failing: Collection[Key]
+) -> dict[str, Change]:
+    """What a run found that the one before did not.
+
+    :param certificates: as this run knows them. :param wrong: the pairs that failed. :param failing: with those that it
+        was not to test.
+    """
+    # What is not remembered completely cannot be compared.
+    began = [key for key in wrong if key not in before.failing] if before.complete else []
+    # A pair of a server that is no longer there did not recover.
+    recovered = [key for key in before.failing if key not in failing and {*key[:2]} <= certificates.keys()]
+    replaced = [name for name, one in certificates.items() if before.certificates.get(name, one) not in ("", one)]
+    return {
+        "began": _change([pair_label(*key) for key in began]),
+        "recovered": _change([pair_label(*key) for key in recovered]),
+        "replaced": _change(sorted(replaced)),
+        "added": _change(sorted(certificates.keys() - before.certificates.keys())),
+        "removed": _change(sorted(before.certificates.keys() - certificates.keys())),
+    }
 
 
 def _not_in_run(mesh: Mesh, keys: Iterable[Key]) -> list[Key]:
@@ -135,11 +158,6 @@ def _not_in_run(mesh: Mesh, keys: Iterable[Key]) -> list[Key]:
         if row is not None and place is not None and mesh.pairs.row(row)[place] == ord(OUTSIDE):
             found.append(key)
     return found
-
-
-def _label(key: Key) -> str:
-    source, target, site = key
-    return f"{source} -> {target} [{site}]" if site else f"{source} -> {target}"
 
 
 def _change(names: list[str]) -> Change:
@@ -171,6 +189,28 @@ def _dump(value: Any) -> str:
 
 # -- reading, with the suspicion that every file of the control node deserves -------------------------------------
 
+_NAME = text(2 * _TEXT_LIMIT)
+_AT = matching(_TIME, "a time")
+_COUNT = whole(0, 1 << 40, "a count")
+_CHANGE = record("count names", count=_COUNT, names=items(_NAME, NAMED_LIMIT))
+_COUNTS = ("servers", "ok", "failed", "untested", "not_in_run")
+_CHANGES = ("began", "recovered", "replaced", "added", "removed")
+_RUN = record(
+    " ".join(("at", "operation", *_COUNTS, *_CHANGES)),
+    at=_AT,
+    operation=_NAME,
+    **dict.fromkeys(_COUNTS, _COUNT),
+    **dict.fromkeys(_CHANGES, _CHANGE),
+)
+_FILE = record(
+    "version runs certificates failing failing_complete",
+    version=whole(VERSION, VERSION, "this version"),
+    runs=items(_RUN, RUN_LIMIT),
+    certificates=mapping(_NAME, _NAME),
+    failing=items(record("since pairs", since=_AT, pairs=items(items(_NAME, 3), FAILING_LIMIT)), FAILING_LIMIT),
+    failing_complete=flag,
+)
+
 
 def parse(text: str | None, path: str) -> History:
     """What the file holds.
@@ -181,8 +221,8 @@ def parse(text: str | None, path: str) -> History:
     if text is None:
         return History()
     try:
-        return _history(json.loads(text))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return _history(_FILE(json.loads(text)))
+    except (ValueError, RecursionError):
         raise EsyncError(
             "it is no history of runs as this collection writes it, so this run is not added to it",
             "Correct it, or move it away to begin a new one; nothing else depends on it",
@@ -191,60 +231,16 @@ def parse(text: str | None, path: str) -> History:
         ) from None
 
 
-def _history(data: Any) -> History:
-    if data["version"] != VERSION:
-        raise ValueError("another version")
-    failing = {
-        _key(pair): _time(one["since"]) for one in _list(data["failing"], FAILING_LIMIT) for pair in _list(one["pairs"])
-    }
-    if len(failing) > FAILING_LIMIT or not isinstance(data["failing_complete"], bool):
+def _history(data: Mapping[str, Any]) -> History:
+    failing: dict[Key, str] = {}
+    for one in data["failing"]:
+        for source, target, site in one["pairs"]:
+            failing[source, target, site] = one["since"]
+    if len(failing) > FAILING_LIMIT:
         raise ValueError("too much")
-    certificates = {_text(name): _text(one) for name, one in dict(data["certificates"]).items()}
-    return History(tuple(map(_run, _list(data["runs"], RUN_LIMIT))), certificates, failing, data["failing_complete"])
+    return History(tuple(map(_run, data["runs"])), data["certificates"], failing, data["failing_complete"])
 
 
-def _run(data: Any) -> PastRun:
-    return PastRun(**{name: read(data[name]) for name, read in _FIELDS.items()})
-
-
-def _read_change(data: Any) -> Change:
-    return Change(_count(data["count"]), tuple(map(_text, _list(data["names"], NAMED_LIMIT))))
-
-
-def _key(value: Any) -> Key:
-    source, target, site = _list(value, 3)
-    return _text(source), _text(target), _text(site)
-
-
-def _list(value: Any, limit: int = FAILING_LIMIT) -> list[Any]:
-    if not isinstance(value, list) or len(value) > limit:
-        raise ValueError("no list")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 2 * _TEXT_LIMIT:
-        raise ValueError("no text")
-    return value
-
-
-def _time(value: Any) -> str:
-    if not _TIME.match(_text(value)):
-        raise ValueError("no time")
-    return str(value)
-
-
-def _count(value: Any) -> int:
-    # True and false are integers, too.
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1 << 40:
-        raise ValueError("no number")
-    return value
-
-
-_FIELDS: Mapping[str, Callable[[Any], Any]] = {
-    "at": _time,
-    "operation": _text,
-    **dict.fromkeys(("servers", "ok", "failed", "untested", "not_in_run"), _count),
-    **dict.fromkeys(("began", "recovered", "replaced", "added", "removed"), _read_change),
-}
-"""What the file has of a run, and how each of it is read."""
+def _run(data: Mapping[str, Any]) -> PastRun:
+    changes = {name: Change(data[name]["count"], tuple(data[name]["names"])) for name in _CHANGES}
+    return PastRun(**{**data, **changes})
