@@ -18,11 +18,10 @@ PLAYBOOK = """
   connection: local
   gather_facts: false
   tasks:
-    - ansible.builtin.include_role:
-        name: esync.mesh.esync
-        tasks_from: members
+    - esync.mesh.mesh_members:
+      register: found
     - ansible.builtin.copy:
-        content: "{{ __esync_members.members | to_json }}"
+        content: "{{ found.members | to_json }}"
         dest: "{{ playbook_dir }}/members.json"
         mode: "0644"
 """
