@@ -10,7 +10,8 @@ module: mesh_report
 short_description: Report the verdict of an operation, and fail if a pair failed
 version_added: 0.1.0
 description:
-  - Shows the verdict in the terminal, as a matrix up to 30 servers, with every cause once.
+  - Shows the verdict in the terminal, as a matrix up to 30 servers (10 if every pair works), with every
+    cause once.
   - Writes it as C(mesh.json) for programs, C(mesh.html) for people, C(mesh.xml) (JUnit) for CI systems and C(mesh.prom)
     for the textfile collector of Prometheus' node_exporter. Each file is replaced completely or not at all.
   - Adds the run to C(history.json) beside them, which holds at most 50 runs. The page shows what each of them changed,
