@@ -23,7 +23,7 @@ sys.path[1:1] = [
     str(ROOT / "playbooks" / "collections"),
 ]
 
-from conftest import Mesh  # noqa: E402 - found by the path above
+from local_mesh import Mesh  # noqa: E402 - found by the path above
 from processes import children  # noqa: E402 - likewise
 
 PORTS = {"a": 20001, "b": 20002, "c": 20003, "x": 20004, "y": 20005}

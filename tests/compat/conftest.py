@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,22 +17,11 @@ from cells import Cell, Host, chosen, make
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(1, str(ROOT / "tests" / "integration"))
+from local_mesh import Mesh  # noqa: E402 - found by the path above
 
 
-def _integration() -> Any:
-    """The mesh of the integration tests; their file has the name of this one."""
-    spec = importlib.util.spec_from_file_location("conftest_of_integration", ROOT / "tests/integration/conftest.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-Mesh: Any = _integration().Mesh
-
-
-class MeshOfHosts(Mesh):  # type: ignore[misc]
+class MeshOfHosts(Mesh):
     """Members on this machine, each with a Python of its own."""
 
     def environment(self) -> dict[str, str]:

@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 from cells import interpreters  # noqa: E402
-from conftest import Mesh, Result  # noqa: E402 - found by the path above
+from local_mesh import Mesh, Result  # noqa: E402 - found by the path above
 from test_control_node import CALLBACK  # noqa: E402
 
 CORES = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from conftest import ROOT, Mesh
+from local_mesh import ROOT, Mesh
 
 sys.path.insert(1, str(ROOT / "playbooks" / "collections"))
 

@@ -29,12 +29,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from conftest import Mesh
 from control_half import ControlNode, Lie, Outcome, Reply, everything_else, public_files
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from local_mesh import Mesh
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Mesh
+from local_mesh import ROOT, Mesh
 
 sys.path[1:1] = [str(ROOT / "playbooks" / "collections"), str(ROOT / "tests" / "unit")]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mesh, free_ports
+from local_mesh import Mesh, free_ports
 from secret_scanner import everything_below, leaks, secrets_of
 from ssh_hosts import SshHost
 

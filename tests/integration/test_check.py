@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mesh
+from local_mesh import Mesh
 
 
 def kinds(mesh: Mesh) -> dict[str, set[str]]:

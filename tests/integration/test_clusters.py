@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from conftest import Mesh, free_ports
+from local_mesh import Mesh, free_ports
 
 
 class Balancer:

@@ -10,7 +10,7 @@ import json
 import sys
 
 import pytest
-from conftest import Mesh
+from local_mesh import Mesh
 from secret_scanner import leaks, secrets_of
 
 

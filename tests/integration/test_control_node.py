@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Mesh, free_ports
+from local_mesh import Mesh, free_ports
 
 CALLBACK = '''
 """As much of ansible.posix.json as matters: one JSON text at the end."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from conftest import Mesh
+from local_mesh import Mesh
 
 OPTION = "esync_discard_existing"
 

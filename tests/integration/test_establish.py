@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Mesh
+from local_mesh import ROOT, Mesh
 
 
 def count(servers: int, ok: int, failed: int = 0, untested: int = 0) -> dict[str, int]:

@@ -11,7 +11,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from conftest import ANSIBLE, ROOT
+from local_mesh import ANSIBLE, ROOT
 
 PLAYBOOK = """
 - hosts: localhost

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Mesh, free_ports
+from local_mesh import Mesh, free_ports
 from ssh_hosts import SshHost, clients_of
 
 LIMIT = 12

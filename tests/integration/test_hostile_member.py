@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mesh, Result
 from control_half import ControlNode, Lie, Outcome, public_files
 from hostile import (
     CANARY,
@@ -38,6 +37,7 @@ from hostile import (
 )
 from hostile_interpreter import RAW as RAW_JSON
 from hostile_interpreter import Edit, edit
+from local_mesh import Mesh, Result
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.cause_table import CAUSES
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ANSIBLE, Mesh, Result
+from local_mesh import ANSIBLE, Mesh, Result
 from secret_scanner import Secret, everything_below, leaks
 
 PASSPHRASE = "from the vault: Qv4nW8eJt2Lx"

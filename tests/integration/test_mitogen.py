@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ansible_mitogen
 import pytest
-from conftest import free_ports
+from local_mesh import free_ports
 from secret_scanner import Secret, everything_below, leaks, secrets_of
 from ssh_hosts import SshHost
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Mesh, free_ports
+from local_mesh import ROOT, Mesh, free_ports
 
 EXAMPLES = ROOT / "examples"
 RULES = EXAMPLES / "monitoring" / "esync-alerts.yml"

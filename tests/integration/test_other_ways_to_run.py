@@ -15,7 +15,7 @@ from typing import Any
 
 import ansible_runner
 import yaml
-from conftest import ANSIBLE, ROOT
+from local_mesh import ANSIBLE, ROOT
 from secret_scanner import Secret, everything_below, leaks, secrets_of
 
 PASSPHRASE = "a passphrase that the user gave: Ym2cD7rFg5"

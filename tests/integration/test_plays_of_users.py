@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import ROOT, Mesh
+from local_mesh import ROOT, Mesh
 
 ENTRIES = ("establish", "verify", "check", "regenerate", "remove", "repair", "apply", "export", "gate")
 

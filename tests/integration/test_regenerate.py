@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
+from local_mesh import Mesh
 from processes import kill
 
 COUNT = {"servers": 3, "expected": 6, "ok": 6, "failed": 0, "untested": 0}

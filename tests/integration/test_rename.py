@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 
-from conftest import Mesh
 from control_half import ControlNode, public_files
+from local_mesh import Mesh
 
 FIRST, SECOND = "esync_discard_existing=bravo", "esync_remove=b"
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import socket
 
-from conftest import Mesh
+from local_mesh import Mesh
 
 
 def plan(output: str) -> str:

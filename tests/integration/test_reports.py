@@ -12,7 +12,7 @@ import stat
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from conftest import Mesh
+from local_mesh import Mesh
 
 FILES = {"mesh.html", "mesh.json", "mesh.prom", "mesh.xml"}
 

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
+from local_mesh import Mesh
 from secret_scanner import Secret, everything_below, leaks, secrets_of
 
 GIVEN = "a passphrase that the user gave: Zr7kQ2mXw9"

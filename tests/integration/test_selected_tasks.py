@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Mesh
+from local_mesh import ROOT, Mesh
 
 OUR_PLAYBOOKS = sorted(path for path in ROOT.glob("playbooks/*.yml") if "import_role" in path.read_text())
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mesh
 from cryptography.hazmat.primitives.serialization import pkcs12
+from local_mesh import Mesh
 from processes import kill
 
 _RESULT = re.compile(r'"client_fingerprint": "(\w+)"[^}]+"to": "(\w+)", "verdict": "ok"')

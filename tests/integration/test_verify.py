@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
+from local_mesh import Mesh
 
 
 def test_a_service_that_is_not_started_is_named(mesh: Mesh) -> None:

@@ -6,34 +6,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "integration"))
+from local_mesh import Mesh, free_ports  # noqa: E402 - found by the path above
+from products import PRODUCTS, Postgresql, Product  # noqa: E402 - beside this file
 
-from products import PRODUCTS, Postgresql, Product  # noqa: E402
-
-
-def _integration() -> Any:
-    """The mesh of the integration tests; their file has the name of this one."""
-    spec = importlib.util.spec_from_file_location("conftest_of_integration", HERE.parent / "integration/conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-INTEGRATION = _integration()
 NAMES = ("alpha", "bravo", "charlie")
 
 
@@ -43,11 +27,11 @@ class Attached:
     def __init__(self, root: Path) -> None:
         # Each service reads its own copies, and may pass through the folders to them.
         root.chmod(0o755)
-        self.mesh = INTEGRATION.Mesh(root, list(NAMES), {"esync_reload_jitter": 0})
+        self.mesh = Mesh(root, list(NAMES), {"esync_reload_jitter": 0})
         (root / "hosts").chmod(0o755)
         self.services: dict[str, dict[str, Product]] = {}
         for name in NAMES:
-            ports = INTEGRATION.free_ports(len(PRODUCTS))
+            ports = free_ports(len(PRODUCTS))
             files = self.mesh.host(name) / "services"
             self.services[name] = {
                 one.name: one(root / "products" / name / one.name, files / one.name, port)
