@@ -505,52 +505,59 @@ RECENT = 10
 """So many runs are shown at once."""
 SLOTS = 60
 """The columns of the timeline, whatever the mesh."""
+_EXPIRED = -2
+"""The column of what has expired: left of today."""
 
 
 def _timeline(mesh: Mesh, now: int) -> str:
     """When certificates end: a column for each part of the time, as high as so many servers."""
-    ends = {server.name: end for server in mesh.servers for end in [seconds_of(server.expires_at)] if end is not None}
+    ends = sorted((end, one.name) for one in mesh.servers for end in [seconds_of(one.expires_at)] if end is not None)
     if not ends or not now:
         return ""
-    span = max(max(ends.values()) - now, WARN_DAYS * DAY * 2)
-    columns: dict[int, list[str]] = {}
-    for name, end in sorted(ends.items(), key=lambda one: one[1]):
-        slot = -2 if end <= now else min(SLOTS - 1, (end - now) * SLOTS // span)
-        columns.setdefault(slot, []).append(name)
+    last, warned = ends[-1][0], WARN_DAYS * DAY
+    span = max(last - now, warned * 2)
+    columns: dict[int, list[tuple[int, str]]] = {}
+    for end, name in ends:
+        slot = _EXPIRED if end <= now else min(SLOTS - 1, (end - now) * SLOTS // span)
+        columns.setdefault(slot, []).append((end, name))
+    begin = -_EXPIRED if _EXPIRED in columns else 0
     most = max(map(len, columns.values()))
-    # What has expired stands left of today.
-    begin = 2 if -2 in columns else 0
-    soon = WARN_DAYS * DAY * SLOTS / span
     bars = []
-    for slot, names in columns.items():
-        kind = "past" if slot < 0 else "soon" if (slot * span // SLOTS) < WARN_DAYS * DAY else "later"
+    for slot, ending in columns.items():
+        kind = "past" if slot < 0 else "soon" if slot * span // SLOTS < warned else "later"
         # A single server of many is seen, too.
-        height = max(28 * len(names) / most, 3)
-        first = time.strftime("%Y-%m-%d", time.gmtime(min(ends[name] for name in names)))
-        said = (
-            f"{len(names):,} from {first}: {abbreviated(names, most=3)}" if len(names) > 1 else f"{names[0]}: {first}"
-        )
+        height = max(28 * len(ending) / most, 3)
         bars.append(
             f'<rect class="{kind}" x="{slot + begin + 0.1:g}" y="{30 - height:.1f}" width=".8" height="{height:.1f}">'
-            f"<title>{escape(REPLACED_CONTROLS.sub(chr(0xFFFD), said))}</title></rect>"
+            f"<title>{escape(REPLACED_CONTROLS.sub(chr(0xFFFD), _ending(ending)))}</title></rect>"
         )
-    late = sum(end - now < WARN_DAYS * DAY for end in ends.values())
-    first, last = (time.strftime("%Y-%m-%d", time.gmtime(pick(ends.values()))) for pick in (min, max))
-    label = f"Certificates end from {first} to {last}; {late:,} of {len(ends):,} servers within {WARN_DAYS} days"
-    past = sum(end <= now for end in ends.values())
-    middle = time.strftime("%Y-%m-%d", time.gmtime(now + span // 2))
+    late = sum(_ends_soon(server, now) for server in mesh.servers)
+    label = (
+        f"Certificates end from {_day(ends[0][0])} to {_day(last)}; {late:,} of {len(ends):,} servers within "
+        f"{WARN_DAYS} days"
+    )
     return "\n".join(
         [
             f'<figure id="timeline"><svg viewBox="0 0 {SLOTS + begin} 30" preserveAspectRatio="none" role="img" '
             f'aria-label="{escape(label)}">',
-            f'<rect class="span" x="{begin}" y="0" width="{min(soon, SLOTS):.2f}" height="30"/>',
+            f'<rect class="span" x="{begin}" y="0" width="{min(warned * SLOTS / span, SLOTS):.2f}" height="30"/>',
             *bars,
             "</svg>",
-            f"<figcaption><span>{'expired, ' if past else ''}today</span><span>{middle}</span>"
-            f"<span>{time.strftime('%Y-%m-%d', time.gmtime(now + span))}</span></figcaption>",
+            f"<figcaption><span>{'expired, ' if begin else ''}today</span><span>{_day(now + span // 2)}</span>"
+            f"<span>{_day(now + span)}</span></figcaption>",
             f'<p class="hint">When certificates end; the shaded part is the next {WARN_DAYS} days.</p></figure>',
         ]
     )
+
+
+def _ending(ending: Sequence[tuple[int, str]]) -> str:
+    """The servers of a column in words. :param ending: when each ends, and its name, the first ones first."""
+    first, names = _day(ending[0][0]), [name for _end, name in ending]
+    return f"{len(names):,} from {first}: {abbreviated(names, most=3)}" if len(names) > 1 else f"{names[0]}: {first}"
+
+
+def _day(moment: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(moment))
 
 
 def _history(mesh: Mesh) -> str:
