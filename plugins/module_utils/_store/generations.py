@@ -289,7 +289,7 @@ class Sets:
             for name in self.found.leftovers:
                 self._base.remove_tree(name, wipe=True)
             # The links first: nothing may point to a key that is being destroyed. Last the folder that bears the lock.
-            folders = (names.SERVICES, names.REMOTE, names.SHARED, names.GENERATIONS)
+            folders = (names.REMOTE, names.SHARED, names.GENERATIONS)
             for name in sorted(ours, key=lambda one: folders.index(one) if one in folders else -1):
                 self._base.remove_tree(name, wipe=True)
             self._again()

@@ -470,7 +470,7 @@ def destroy(run: Run) -> Visits:
 
     def retired(server: Server) -> list[Step]:
         server.listening = False
-        made = [steps.drained(server)] if server.serves else []
+        made = [steps.drained(server)] if server.resident else []
         made += [steps.certificate_set(run, server, state="retired")] if run.rotates(server) else []
         return [*made, *stages.listener_steps(run, server)]
 

@@ -101,6 +101,24 @@ def test_others_are_refused_by_name(strategy: str) -> None:
     assert caught.value.kind == "bad_strategy"
 
 
+COLLECTION = Path(__file__).resolve().parents[4]
+
+
+@pytest.mark.parametrize(
+    ("path", "ours"),
+    [
+        (COLLECTION / "playbooks" / "establish.yml", True),
+        (COLLECTION / "playbooks" / "collections" / "own.yml", False),
+        (COLLECTION / "roles" / "own.yml", False),
+        ("/srv/own.yml", False),
+        ("", False),
+    ],
+)
+def test_which_playbooks_are_ours(path: Any, ours: bool) -> None:
+    play = SimpleNamespace(get_path=lambda: f"{path}:7" if path else "")
+    assert control.is_our_playbook(SimpleNamespace(get_play=lambda: play)) is ours
+
+
 # -- tasks that are left out ----------------------------------------------------------------------------------------
 
 

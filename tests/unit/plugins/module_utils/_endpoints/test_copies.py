@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from endpoint_hosts import make_certificate, site, trust
+from other_users import let_in, needs_root
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.copies import Copies
@@ -76,6 +77,16 @@ def test_what_is_not_as_it_should_be_is_seen_and_written_again(filled: Path, spo
     some = copies(filled, db=ME)
     some.write()
     spoil(filled / "services" / "db")
+    assert some.found() != some.wanted()
+    some.write()
+    assert some.found() == some.wanted()
+
+
+@needs_root
+def test_a_key_that_a_list_lets_others_read_is_written_again(filled: Path) -> None:
+    some = copies(filled, db=ME)
+    some.write()
+    let_in(filled / "services" / "db" / "server.key", 4)
     assert some.found() != some.wanted()
     some.write()
     assert some.found() == some.wanted()

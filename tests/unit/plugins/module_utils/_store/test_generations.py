@@ -413,9 +413,12 @@ def test_absent_leaves_what_is_not_ours(server: Any) -> None:
     (alpha.path / "trusted").symlink_to("remote/x")
     (alpha.path / (TEMPORARY + "1")).write_text("x")
     (alpha.path / "notes.txt").write_text("x")
-    with alpha.file("client", "key").open("rb") as stream:
+    copy = alpha.path / "services" / "db" / "client.key"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(alpha.file("client", "key").read_bytes())
+    with alpha.file("client", "key").open("rb") as stream, copy.open("rb") as copied:
         assert alpha.do("absent").changed
-        assert not any(stream.read())
+        assert not any(stream.read()) and not any(copied.read())
     assert [path.name for path in alpha.path.iterdir()] == ["notes.txt"]
     assert not alpha.do("absent").changed
 

@@ -268,6 +268,23 @@ def test_who_leaves_may_be_the_only_one_with_sites():
     validate([member("a", requested=("shop",)), member("b")], "esync", leaving=["c"])
 
 
+DATABASE = Site("db", 5432, protocol="postgresql", attached=True)
+
+
+def test_services_are_judged_with_their_servers():
+    validate([member("a", services=(DATABASE,)), member("b", services=(DATABASE,))], "esync")
+    found, text = kinds(member("a", services=(dataclasses.replace(DATABASE, port=0),)), member("b"))
+    assert found == ["bad_service"]
+    assert "the service 'db': 0 is no port" in text
+
+
+def test_same_address_and_port_of_services():
+    one = member("a", address="10.0.0.1", services=(DATABASE,))
+    found, text = kinds(one, member("b", address="10.0.0.1", port=5432))
+    assert found == ["duplicate_address"]
+    assert "10.0.0.1 port 5432" in text
+
+
 def test_same_address_and_port_of_sites():
     one = member("a", address="10.0.0.1", sites=SITES, endpoint="nginx")
     found, text = kinds(one, member("b", address="10.0.0.1", port=8444))

@@ -50,6 +50,16 @@ def test_members_are_sorted_by_name_and_carry_their_settings() -> None:
     assert (read.leaving, read.discarding, read.clusters) == ((), (), ())
 
 
+def test_a_member_with_services_is_called_on_each_and_known_to_other_meshes_by_its_port() -> None:
+    read = mesh(a={"esync_services": [{"name": "db", "port": "5432", "protocol": "postgresql"}]}, b={})
+    facts = member_facts(read.members[0])
+    assert [(one["name"], one["port"], one["attached"]) for one in facts["sites"]] == [
+        ("esync", 8732, False),
+        ("db", 5432, True),
+    ]
+    assert facts["port"] == 8732
+
+
 def test_what_is_wrong_anywhere_is_told_at_once() -> None:
     found, text = refused(
         a={"esync_port": "many"},

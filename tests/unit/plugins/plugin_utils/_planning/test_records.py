@@ -105,7 +105,7 @@ def reply_of(*names: str, **changes: Any) -> dict[str, Any]:
 # What each step was sent, as far as what it returns is held against it.
 SENT: Mapping[str, Any] = {
     "peer_trust": {"entries": [ENTRY]},
-    "endpoint": {"sites": [{"name": "shop"}], "retired": [FINGERPRINT]},
+    "endpoint": {"sites": [{"name": "shop"}], "services": [{"name": "db"}], "retired": [FINGERPRINT]},
     "peer_probe": {
         "peers": [{"name": "b", "site": None}, {"name": "c", "site": None}],
         "refusals": ["b"],

@@ -13,8 +13,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SECRETS, STEPS
 from ansible_collections.esync.mesh.plugins.module_utils._steps.visit import SPEC as VISIT
-from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site
-from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, steps
+from ansible_collections.esync.mesh.plugins.plugin_utils._inventory.sites import Site, places
+from ansible_collections.esync.mesh.plugins.plugin_utils._planning import records, stages, steps
 from ansible_collections.esync.mesh.plugins.plugin_utils._planning.run import Run, Server
 
 from .meshes import ABC, FOLDER, applied
@@ -108,6 +108,33 @@ def test_a_peer_with_sites_is_called_on_each(established: Model) -> None:
         ("b", "news", 2),
         ("c", None, 8732),
     ]
+
+
+DATABASE = Site("db", 5432, reload=("true",), protocol="postgresql", attached=True, owner="postgres")
+
+
+def test_a_peer_with_attached_services_is_called_on_its_port_too(established: Model) -> None:
+    run = established.start("verify")
+    run.servers["b"].sites = [one.facts() for one in places((), (DATABASE,), 8732)]
+    found = steps.peers_of(run, run.servers["a"], ["b"], ())
+    assert [(one["site"], one["port"], one["protocol"]) for one in found] == [
+        ("esync", 8732, "http"),
+        ("db", 5432, "postgresql"),
+    ]
+    # To the endpoint it is no site, and the services are said apart.
+    options = steps.endpoint(run.servers["b"])["options"]
+    assert options["sites"] == []
+    service = {"name": "db", "port": 5432, "reload": ["true"], "protocol": "postgresql", "owner": "postgres"}
+    assert options["services"] == [service]
+
+
+def test_attached_services_load_what_changed_whatever_the_endpoint_is(established: Model) -> None:
+    run = established.run("verify")
+    server = run.servers["b"]
+    server.changed = True
+    assert [one["step"] for one in stages.endpoint_steps(run, server)] == ["endpoint"] * server.resident
+    server.sites = [one.facts() for one in places((), (DATABASE,), 8732)]
+    assert [one["step"] for one in stages.endpoint_steps(run, server)] == ["endpoint"]
 
 
 def test_clusters_are_called_by_those_outside_that_can_reach_all_members(established: Model) -> None:

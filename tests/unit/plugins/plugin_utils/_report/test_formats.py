@@ -66,6 +66,8 @@ def test_every_run_is_added_to_the_history_and_the_page_shows_what_changed(tmp_p
     broken = assemble(servers("a", "b"), {**all_ok("ab"), "a": [{"to": "b", "verdict": "failed"}]}, "temporary")
     for mesh, now in ((works, NOW), (broken, "2026-11-24T02:00:00Z"), (broken, "2026-11-25T02:00:00Z")):
         assert write_reports(mesh, tmp_path, now) == []
+        first_failure = mesh is broken and now.startswith("2026-11-24")
+        assert ("Since this run" in (tmp_path / "mesh.html").read_text()) is first_failure
     assert [run["began"]["count"] for run in json.loads((tmp_path / "history.json").read_text())["runs"]] == [0, 1, 0]
     page = (tmp_path / "mesh.html").read_text()
     assert '<p class="since">Since <time datetime="2026-11-24T02:00:00Z">2026-11-24 02:00</time> UTC</p>' in page

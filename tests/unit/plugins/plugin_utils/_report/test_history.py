@@ -119,6 +119,15 @@ GOOD = json.loads(render(last(mesh(), mesh(failing=["ab"]))))
         json.dumps({**GOOD, "runs": [{**GOOD["runs"][0], "at": "yesterday"}]}),
         json.dumps({**GOOD, "runs": [{**GOOD["runs"][0], "operation": "x" * 10_000}]}),
         json.dumps({**GOOD, "certificates": [1]}),
+        json.dumps(
+            {
+                **GOOD,
+                "failing": [
+                    {"since": when, "pairs": [["a", f"{when}-{number}", ""] for number in range(FAILING_LIMIT)]}
+                    for when in (MONDAY, TUESDAY)
+                ],
+            }
+        ),
         json.dumps({**GOOD, "failing": [{"since": MONDAY, "pairs": [["a", "b"]]}]}),
         json.dumps({**GOOD, "failing": [{"since": MONDAY, "pairs": [["a", "b", None]]}]}),
     ],

@@ -148,6 +148,12 @@ def test_the_timeline_has_a_column_for_each_part_of_the_time_and_marks_what_is_n
     assert 'aria-label="Certificates end from 2026-11-20 to 2027-11-20; 2 of 3 servers within 31 days"' in figure
     many = mesh([f"s{number:04}" for number in range(1000)], ends={f"s{number:04}": NOW for number in range(1000)})
     assert document(many, NOW).count("<rect class=") < 70
+    # One of a thousand is seen, too.
+    lonely = mesh(
+        [f"s{number:04}" for number in range(1000)],
+        ends={f"s{number:04}": ends["c" if number else "b"] for number in range(1000)},
+    )
+    assert min(map(float, re.findall(r'width=".8" height="([0-9.]+)"', document(lonely, NOW)))) >= 3
     assert "<figure" not in document(mesh(), NOW)
 
 

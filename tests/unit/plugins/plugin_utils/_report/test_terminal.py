@@ -51,6 +51,13 @@ def test_the_matrix_at_a_glance():
     assert lines[-1] == "1 of 6 pairs ok, 1 failed, 4 untested."
 
 
+@pytest.mark.parametrize(("count", "shown"), [(10, True), (11, False)])
+def test_the_matrix_of_a_sound_mesh_is_shown_while_it_says_more_than_the_verdict(count, shown):
+    names = [f"s{number:02}" for number in range(count)]
+    lines = terminal(assemble(servers(*names), all_ok(names), "temporary"))
+    assert any(line.startswith("from / to") for line in lines) is shown
+
+
 def test_one_dead_server_of_a_hundred_is_one_line():
     names = [f"server-{number:03}" for number in range(100)]
     dead = names[50]
