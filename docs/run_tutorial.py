@@ -30,6 +30,7 @@ FOLDER = "/home/you/mesh"
 SECONDS = 120
 
 _BLOCK = re.compile(r"(?m)^(?:`(?P<name>[\w.-]+)`:\n\n)?```(?P<kind>\w+)\n(?P<text>(?s:.*?))^```$")
+_INCLUDED = re.compile(r"(included: .* for )(.+)")
 _HOST = re.compile(r"(ok|changed|skipping|fatal): \[|\w+ +: ok=")
 _MASKS = (
     (re.compile(r"\b[0-9a-f]{32,}\b"), "FINGERPRINT"),
@@ -110,7 +111,7 @@ def follow(shell: Shell, text: str, folder: Path) -> tuple[int, str]:
 
 def _shown(output: str, folder: Path) -> str:
     """An output as the page shows it: hosts in the order of their names, and the folder of the reader."""
-    lines = [line.rstrip() for line in output.replace(str(folder), FOLDER).strip("\n").splitlines()]
+    lines = [_in_order(line.rstrip()) for line in output.replace(str(folder), FOLDER).strip("\n").splitlines()]
     ordered: list[str] = []
     group: list[str] = []
     for line in lines:
@@ -121,6 +122,11 @@ def _shown(output: str, folder: Path) -> str:
         group = []
     ordered += sorted(group)
     return "".join(f"{line}\n" for line in ordered)
+
+
+def _in_order(line: str) -> str:
+    included = _INCLUDED.fullmatch(line)
+    return included[1] + ", ".join(sorted(included[2].split(", "))) if included else line
 
 
 def masked(text: str) -> str:
