@@ -122,9 +122,14 @@ def _check(known: ServerFindings) -> Iterator[Problem]:
 
 def _of_kind(known: ServerFindings, kind: str, evidence: str = "", path: str | None = None) -> Problem:
     row = KINDS[kind]
-    left = ",".join(str(name) for name in known.planned.get("kept") or ())
-    command = row.command.format(server=known.name, left=left)
+    command = _command_of(known, row)
     return Problem(known.name, kind, row.severity, path, row.cause, evidence, sentence(row.remedy), command, row.repair)
+
+
+def _command_of(known: ServerFindings, row: ProblemKind) -> str:
+    """The command that does what a row says, with the names of this server and of those that left the group."""
+    left = ",".join(str(name) for name in known.planned.get("kept") or ())
+    return row.command.format(server=known.name, left=left)
 
 
 def _reported(known: ServerFindings, error: Mapping[str, Any], kind: str | None = None) -> Problem:
@@ -136,7 +141,7 @@ def _reported(known: ServerFindings, error: Mapping[str, Any], kind: str | None 
     remedy = sentence(str(own_remedy or row.remedy))
     path = str(error["path"]) if error.get("path") else None
     repair = _repair_of(known, row, path)
-    command = row.command.format(server=known.name)
+    command = _command_of(known, row)
     evidence = [str(error.get("cause") or "")]
     if row.repair == AS_FOUND and repair != BY_HAND:
         command = REPAIR

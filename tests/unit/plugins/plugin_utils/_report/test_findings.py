@@ -278,3 +278,10 @@ def test_what_the_test_could_not_use_is_told_once_by_the_file_that_is_damaged(so
         ("test_failed", "/etc/esync"),
         ("mismatch", damaged["path"]),
     ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_host_may_report_any_kind(sound: ServerFindings, kind: str) -> None:
+    """Also one that only the control node finds: its command is filled with what is known here."""
+    (problem,) = problems_of(replace(sound, read={**sound.read, "problems": [error(kind)]}))
+    assert "{" not in problem.command
