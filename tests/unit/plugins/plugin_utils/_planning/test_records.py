@@ -72,7 +72,7 @@ REPLIES: Mapping[str, Any] = {
         "changed": False,
         "reasons": ["x"],
         "served": FINGERPRINT,
-        "sites": {"shop": None},
+        "sites": {"shop": None, "esync": FINGERPRINT, "db": FINGERPRINT},
         "presented": [CALLER],
         "calls": [{"address": "::1", "port": 50000, "called": 8732, "process": "python3 (process 4711)"}],
     },

@@ -195,17 +195,10 @@ def test_a_change_of_the_trust_model_waits_too(generation: Any, before: str, aft
     assert_settled(model, run)
 
 
-def test_a_removal_waits_for_nobody_who_holds_what_was_shared(generation: Any) -> None:
+@pytest.mark.parametrize("options", [{}, {"retire_timeout": 30, "retire_stragglers": "stop"}])
+def test_a_removal_waits_for_nobody_who_holds_what_was_shared(generation: Any, options: Any) -> None:
     model = nginx(generation, trust_model="shared_keys")
-    _run, seen = watched(
-        model,
-        "remove",
-        leaving=["c"],
-        remove=["c"],
-        trust_model="shared_keys",
-        retire_timeout=30,
-        retire_stragglers="stop",
-    )
+    _run, seen = watched(model, "remove", leaving=["c"], remove=["c"], trust_model="shared_keys", **options)
     assert RETIRING in model.titles and WAITING not in model.titles
     assert seen == []
 
