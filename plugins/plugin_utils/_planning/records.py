@@ -285,6 +285,10 @@ def _endpoint_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> Non
     _within(list(found.get("sites") or ()), [ESYNC_PORT, *asked], "sites")
 
 
+def _resolution_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
+    _within(list(found["unresolved"]), options["addresses"], "addresses")
+
+
 def _shared_as_asked(options: Mapping[str, Any], found: dict[str, Any]) -> None:
     for key in ("sets", "rejected"):
         _within(list(found.get(key) or ()), [str(entry["fingerprint"]) for entry in options["entries"]], key)
@@ -301,6 +305,7 @@ _AS_ASKED: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], None]] = {
     "peer_probe": _probe_as_asked,
     "peer_trust": _trust_as_asked,
     "endpoint": _endpoint_as_asked,
+    "name_resolution_info": _resolution_as_asked,
     "shared_client_sets": _shared_as_asked,
     "exchange_folder_info": _folder_as_asked,
     "exchange_folder": _folder_as_asked,
