@@ -58,8 +58,21 @@ _NOT_REACHED = re.compile(
 )
 # Of any version of Python, Ansible's own part of a module included, which may be newer than ours.
 _ASK_VERSION = f"import sys; print('%d.%d.%d' % tuple(sys.version_info[:3])); print(open('{OS_RELEASE}').read(4096))"
-# Python takes ten times as long to read a program of this size from its standard input by itself.
-_READ_AT_ONCE = "import sys; exec(sys.stdin.buffer.read())"
+# How a host starts what is sent. Python takes ten times as long to read a program of this size from its standard input
+# by itself. From a zip archive it compiles every module twice, the first time only to find out the name of its file.
+_START = """
+import sys
+if sys.version_info >= (3, 8):
+    from zipimport import zipimporter
+    compiling = zipimporter.get_filename
+    def get_filename(self, module):
+        if not self.archive.endswith("_payload.zip"):
+            return compiling(self, module)
+        inside = "/__init__" if self.is_package(module) else ""
+        return "%s/%s%s%s.py" % (self.archive, self.prefix, module.rpartition(".")[2], inside)
+    zipimporter.get_filename = get_filename
+exec(sys.stdin.buffer.read())
+"""
 _INTERPRETER = re.compile(r"/[A-Za-z0-9_./+-]{1,250}\Z")
 _PACKAGE = re.compile(r"python[0-9.]{0,6}-cryptography\Z")
 _VERSION = re.compile(r"\b([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\b")
@@ -215,7 +228,7 @@ class ActionModule(Action):
         """Run a command as Ansible does. With pipelining a module is what an interpreter gets as its input."""
         sent = options.get("in_data")
         if isinstance(sent, bytes) and sent.startswith(b"#!"):
-            cmd = f"{cmd} -c {shlex.quote(_READ_AT_ONCE)}"
+            cmd = f"{cmd} -c {shlex.quote(_START)}"
         return super()._low_level_execute_command(cmd, *arguments, **options)
 
     def _let_go(self, late: BaseException) -> None:

@@ -10,10 +10,6 @@ from typing import Any, Callable, Dict, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.esync.mesh.plugins.module_utils._zip_import import compile_once
-
-compile_once()
-
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError, unexpected
 from ansible_collections.esync.mesh.plugins.module_utils._core.user import refuse_other_user
 from ansible_collections.esync.mesh.plugins.module_utils._steps.context import SERVER, SITE, Context

@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.release import __version__
+
+from ansible_collections.esync.mesh.plugins.action import visit
 
 from .conftest import run_play
 
@@ -172,11 +176,51 @@ def visited(
 
 def test_a_module_that_is_piped_is_read_at_once(tmp_path: Path) -> None:
     noted = tmp_path / "noted"
-    python = interpreter(tmp_path, f'printf "%s\\n" "$*" >>{noted}', f'exec {sys.executable} "$@"')
+    python = interpreter(tmp_path, f'printf "%s" "$*" >>{noted}', f'exec {sys.executable} "$@"')
     [step] = visited(tmp_path, python, piped=True).results["a"]["r_it"]["steps"]
     assert step["step"] == READ["step"]
     # With no argument Python would read its program from its input by itself, which takes ten times as long.
-    assert noted.read_text().splitlines() == ["-c import sys; exec(sys.stdin.buffer.read())"]
+    assert noted.read_text() == f"-c {visit._START}"
+
+
+SENT = """
+import collections, inspect, json
+compiled = collections.Counter()
+sys.addaudithook(lambda event, told: compiled.update([str(told[1])]) if event == "compile" else None)
+sys.path.insert(0, {archive!r})
+import part.deep.module
+print(json.dumps({{
+    "compiled": compiled,
+    "file": part.deep.module.__file__,
+    "package": part.deep.__file__,
+    "path": list(part.deep.__path__),
+    "source": inspect.getsource(part.deep.module.function),
+}}))
+"""
+
+
+@pytest.mark.parametrize(("name", "times"), [("ansible_visit_payload.zip", 1), ("other.zip", 2)])
+def test_only_what_ansible_sends_is_compiled_once_and_says_where_it_is_from(
+    tmp_path: Path, name: str, times: int
+) -> None:
+    own = tmp_path / name
+    with zipfile.ZipFile(own, "w") as archive:
+        archive.writestr("part/__init__.py", "")
+        archive.writestr("part/deep/__init__.py", "")
+        archive.writestr("part/deep/module.py", "def function():\n    return 1\n")
+    run = subprocess.run(
+        [sys.executable, "-c", visit._START],
+        input=SENT.format(archive=str(own)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = json.loads(run.stdout)
+    for key, place in (("file", "part/deep/module.py"), ("package", "part/deep/__init__.py")):
+        assert found[key] == f"{own}/{place}"
+        assert found["compiled"][f"{own}/{place}"] == times
+    assert found["path"] == [f"{own}/part/deep"]
+    assert found["source"] == "def function():\n    return 1\n"
 
 
 def test_an_old_python_is_named_with_its_version(tmp_path: Path) -> None:
