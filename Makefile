@@ -12,7 +12,7 @@ STAMP := $(VENV)/.requirements-dev
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv mesh changed check test fuzz chaos bench hostile matrix matrix-control matrix-hosts soak execution-environment docs pictures clean
+.PHONY: help venv mesh changed check test fuzz chaos bench services hostile matrix matrix-control matrix-hosts soak execution-environment docs pictures clean
 
 help:
 	@echo "make mesh         make a mesh of five servers on this machine, prove its 20 pairs (no root, no ssh)"
@@ -22,6 +22,7 @@ help:
 	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
 	@echo "make fuzz         feed every reader with 10,000,000 mutated files (SEED=7 EXECUTIONS=10000000; no root)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
+	@echo "make services     find out what each product does with certificates, for docs/services.md (as root)"
 	@echo "make hostile      let one member of a mesh return anything, 500 times (no root)"
 	@echo "make matrix       both halves of it: every control node and every host, a line for each (no root)"
 	@echo "make matrix-control every ansible-core on every Python that it supports and that is here (no root)"
@@ -63,8 +64,8 @@ test: $(STAMP)
 	$(PYTHON) tests/ci/run.py
 
 # A single part, such as `make unit` or `make molecule-default`. The parts chaos and fuzz are
-# short samples of what `make chaos` and `make fuzz` do.
-PARTS := $(filter-out chaos fuzz,$(shell $(PYTHON) tests/ci/run.py --list 2>/dev/null))
+# short samples of what `make chaos` and `make fuzz` do, and the part services tests what `make services` measures.
+PARTS := $(filter-out chaos fuzz services,$(shell $(PYTHON) tests/ci/run.py --list 2>/dev/null))
 .PHONY: $(PARTS)
 $(PARTS): $(STAMP)
 	$(PYTHON) tests/ci/run.py $@
@@ -78,6 +79,10 @@ fuzz: $(STAMP)
 # No part of the tests: it measures.
 bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/scale.py
+
+# Writes its table into docs/services.md.
+services: $(STAMP)
+	$(VENV)/bin/python benchmarks/services.py
 
 # A short sample of it is among the integration tests.
 hostile: $(STAMP)
