@@ -183,12 +183,13 @@ def examine(product: Product, strangers: list[str]) -> Row:
     lets_in += ["plain"] if ask("caller", "plain", product, "-", "-")["answered"] else []
     own = {"server.crt": certificate("other"), "server.key": key_of("other")}
     certificate_by = taken_up(product, product.own, own, lambda: serves(product, certificate("other")))
-    pem = read(product.name, product.trust / "clients.pem") + certificate("untrusted")
-    trusted = {"clients.pem": pem}
-    if not product.text or product.name == "stunnel":
-        digest = x509.load_pem_x509_certificate(certificate("untrusted").encode()).fingerprint(hashes.SHA1()).hex()
+    # With the name of a trusted server, because some products look at that too.
+    stranger_pem = certificate("same_subject")
+    trusted = {"clients.pem": read(product.name, product.trust / "clients.pem") + stranger_pem}
+    if product.trust == MESH / "trusted":
+        digest = x509.load_pem_x509_certificate(stranger_pem.encode()).fingerprint(hashes.SHA1()).hex()
         trusted["clients.map"] = read(product.name, product.trust / "clients.map") + f'{digest} "caller";\n'
-    trust_by = taken_up(product, product.trust, trusted, lambda: answered(product, *stranger("untrusted")))
+    trust_by = taken_up(product, product.trust, trusted, lambda: answered(product, *stranger("same_subject")))
     return Row(certificate_by, trust_by, survives(product), lets_in)
 
 
@@ -366,6 +367,8 @@ def inventory(folder: Path) -> None:
         "ansible_python_interpreter": "/usr/bin/python3",
         "esync_formats": ["cer"],
         "esync_install_dependencies": False,
+        # So that the time of a removal says something about the product.
+        "esync_reload_jitter": 0,
     }
     listed = {name: {"ansible_host": one["address"], **own.get(name, {})} for name, one in PLATFORMS.items()}
     (folder / "hosts.json").write_text(json.dumps({"esync": {"vars": variables, "hosts": listed}}), encoding="utf-8")

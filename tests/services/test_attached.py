@@ -132,6 +132,23 @@ def test_a_wrong_protocol_is_named(attached: Any, protocol: str) -> None:
     attached.mesh.succeed("establish")
 
 
+def test_a_service_may_be_in_the_place_of_the_endpoint(attached: Any) -> None:
+    settings = attached.mesh.host_settings["charlie"]
+    kept = dict(settings)
+    settings["esync_port"] = attached.services["charlie"]["postgresql"].port
+    attached.mesh.write()
+    attached.mesh.succeed("establish")
+    attached.mesh.succeed("verify")
+    report = attached.mesh.report()
+    called = {pair["site"] for pair in report["pairs"] if pair["to"] == "charlie"}
+    assert (called, report["summary"]["ok"]) == ({one.name for one in PRODUCTS}, 16)
+    settings.clear()
+    settings.update(kept)
+    attached.mesh.write()
+    attached.mesh.succeed("establish")
+    attached.mesh.succeed("verify")
+
+
 def test_a_removed_server_is_cut_and_let_in_nowhere(attached: Any) -> None:
     host, redis, postgresql = (
         attached.mesh.host("charlie"),

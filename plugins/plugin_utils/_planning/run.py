@@ -98,8 +98,9 @@ class Server:
 
     @property
     def resident(self) -> bool:
-        """Whether its endpoint is there also while nothing is tested."""
-        return bool(self.settings["esync_endpoint"] != TEMPORARY)
+        """Whether its endpoint, or an attached service in its place, is there also while nothing is tested."""
+        replaced = any(site["attached"] and site["port"] == self.port for site in self.sites)
+        return bool(self.settings["esync_endpoint"] != TEMPORARY or replaced)
 
     @property
     def places(self) -> list[dict[str, Any]]:

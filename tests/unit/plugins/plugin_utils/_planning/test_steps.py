@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,6 +136,17 @@ def test_attached_services_load_what_changed_whatever_the_endpoint_is(establishe
     assert [one["step"] for one in stages.endpoint_steps(run, server)] == ["endpoint"] * server.resident
     server.sites = [one.facts() for one in places((), (DATABASE,), 8732)]
     assert [one["step"] for one in stages.endpoint_steps(run, server)] == ["endpoint"]
+
+
+@pytest.mark.parametrize(("port", "listens"), [(5432, True), (8732, False)])
+def test_nothing_of_ours_listens_where_an_attached_service_does(established: Model, port: int, listens: bool) -> None:
+    run = established.run("verify")
+    server = run.servers["b"]
+    server.settings["esync_endpoint"] = "temporary"
+    server.sites = [one.facts() for one in places((), (replace(DATABASE, port=port),), 8732)]
+    assert server.resident is not listens
+    server.listening = False
+    assert bool(stages.listener_steps(run, server)) is listens
 
 
 def test_clusters_are_called_by_those_outside_that_can_reach_all_members(established: Model) -> None:
