@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.tls import sni_of
@@ -49,7 +49,7 @@ class Site:
 
     def facts(self) -> dict[str, Any]:
         """The site as the role gets it."""
-        return {**asdict(self), "reload": list(self.reload)}
+        return {**vars(self), "reload": list(self.reload)}
 
 
 def read(host: str, value: Any, port: int) -> tuple[Site, ...]:

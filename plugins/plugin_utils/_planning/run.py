@@ -10,7 +10,7 @@ One stage hands it to the next as JSON. The ledger is no part of it: every stage
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
@@ -96,6 +96,9 @@ class Server:
     clock_ahead: float | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._parsed: tuple[Any, tuple[TrustEntry, ...]] | None = None
+
     @property
     def resident(self) -> bool:
         """Whether its endpoint, or an attached service in its place, is there also while nothing is tested."""
@@ -121,7 +124,12 @@ class Server:
     def trust(self) -> tuple[TrustEntry, ...] | None:
         """The trust in force; None if there is none, or it could not be read."""
         found = self.read.get("trust")
-        return entries_from(found["entries"]) if found else None
+        if not found:
+            return None
+        # It is asked for again and again, and its entries grow with the mesh: they are parsed once.
+        if self._parsed is None or self._parsed[0] is not found["entries"]:
+            self._parsed = found["entries"], entries_from(found["entries"])
+        return self._parsed[1]
 
     @property
     def remembered(self) -> tuple[Distrust, ...]:
@@ -231,7 +239,8 @@ class Run:
 
     def to_json(self) -> dict[str, Any]:
         """What the next stage is given."""
-        return asdict(self)
+        # What asdict does too, without a copy of everything that hosts returned.
+        return {**_values(self), "servers": {name: _values(one) for name, one in self.servers.items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Run:
@@ -358,6 +367,10 @@ class Run:
     def serves(self, server: Server, wanted: str) -> str:
         """The generation that a server presents where ``wanted`` is requested and it may have none."""
         return NEXT if wanted == NEXT and server.has(NEXT) else CURRENT
+
+
+def _values(record: Server | Run) -> dict[str, Any]:
+    return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
 def at_least_half(said: int, heard: int) -> bool:
