@@ -368,6 +368,7 @@ def inventory(folder: Path) -> None:
         "esync_formats": ["cer"],
         "esync_install_dependencies": False,
         # So that the time of a removal says something about the product.
+        "esync_reload_batch": "100%",
         "esync_reload_jitter": 0,
     }
     listed = {name: {"ansible_host": one["address"], **own.get(name, {})} for name, one in PLATFORMS.items()}
