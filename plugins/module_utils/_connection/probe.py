@@ -49,6 +49,7 @@ _MISDIRECTED = 421
 # How a balancer reports that no member is up.
 _NOBODY_THERE = ("endpoint_not_listening", "not_tls")
 _CLUSTER_POLL = 0.25
+_GREETING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ class _Caller:
     :param context: None to speak without TLS. :param by_handshake: the same without TLS 1.3, if it is needed for a
         protocol of which only the handshake can be proved. :param presented: the fingerprint of what is presented.
     :param known: whose a certificate is: fingerprint to ``NAME role state``.
+    :param listens: for how many seconds it waits whether a peer says something by itself, before it asks.
     """
 
     settings: ProbeSettings
@@ -254,6 +256,7 @@ class _Caller:
     validity: Optional[Validity] = None
     rsa_bits: Optional[int] = None
     known: Mapping[str, str] = field(default_factory=dict)
+    listens: float = 0
 
     def call(self, peer: Peer) -> ProbeOutcome:
         """One connection, from the name to the answer."""
@@ -278,7 +281,8 @@ class _Caller:
             outcome = self._connection(pair, peer, context)
         # A service that is no HTTP server hangs up on the request, now and then before what it said has arrived.
         if outcome.cut and not self.settings.refused:
-            outcome = self._connection(pair, peer, context)
+            listening = replace(self, listens=min(_GREETING_SECONDS, self.settings.answer_timeout))
+            outcome = listening._connection(pair, peer, context)
         return outcome
 
     def _connection(self, pair: PairEvidence, peer: Peer, context: Optional[ssl.SSLContext]) -> ProbeOutcome:
@@ -446,6 +450,7 @@ class _Caller:
             peer.name if peer.members else "",
             self.presented is not None,
             self.settings.answer_timeout,
+            self.listens,
         )
 
 

@@ -16,7 +16,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from typing import Callable, ClassVar, Mapping
+from typing import Callable, ClassVar, Mapping, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection import tls
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import HTTP, POSTGRESQL, TLS
@@ -33,6 +33,7 @@ class Call:
     :param caller: the name of the server that calls. :param host: what it asks for. :param port: 1 to 65535.
     :param cluster: the name of the cluster, if it goes through its balancer.
     :param with_certificate: whether it presents one. :param seconds: for the answer.
+    :param listens: for how many seconds it first waits whether the service says something by itself.
     """
 
     caller: str
@@ -41,6 +42,7 @@ class Call:
     cluster: str
     with_certificate: bool
     seconds: float
+    listens: float = 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,24 @@ class Http(Protocol):
 
     @staticmethod
     def _exchanged(connection: socket.socket, call: Call) -> bytes:
-        return exchange(connection, tls.request_for(call.host, call.port, call.cluster), call.seconds, tls.is_complete)
+        said = greeting(connection, call.listens) if call.listens else None
+        request = tls.request_for(call.host, call.port, call.cluster)
+        return exchange(connection, request, call.seconds, tls.is_complete) if said is None else said
+
+
+def greeting(connection: socket.socket, seconds: float) -> Optional[bytes]:
+    """What a service says before it is asked.
+
+    :returns: empty if it closed the connection; None if it waits for a request.
+    :raises OSError: also ssl.SSLError with an alert, if it refuses the caller in the TLS protocol.
+    """
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(16384)
+    except socket.timeout:
+        return None
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return b""
 
 
 def exchange(connection: socket.socket, request: bytes, seconds: float, is_complete: Callable[[bytes], bool]) -> bytes:

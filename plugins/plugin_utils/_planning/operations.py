@@ -101,7 +101,7 @@ APPLY = (
 )
 
 ROTATION = (
-    Stage("Listen for the test", rotating.listen, when=rotating.is_on),
+    Stage("Listen for the test", rotating.listen, when=rotating.is_on, failure=STOP_ALL),
     Stage(
         "Test which pairs work, and make the next certificates",
         rotating.make_next,

@@ -512,6 +512,20 @@ def test_a_service_that_hangs_up_is_asked_once_more_unless_a_refusal_is_to_be_pr
     assert len(asked) == 3
 
 
+def test_a_service_that_speaks_first_may_do_so_at_last(mesh: Any, secured: Any) -> None:
+    """rsync's daemon on a busy host: a request is there before its greeting, and takes the greeting with it."""
+
+    def greets(connection: ssl.SSLSocket) -> None:
+        connection.settimeout(0.3)
+        with contextlib.suppress(socket.timeout):
+            connection.recv(4096)
+            return
+        connection.sendall(b"@RSYNCD: 31.0\n")
+        connection.recv(1)
+
+    assert mesh.one("alpha", "bravo", secured(greets))["verdict"] == "ok"
+
+
 def test_no_answer_after_handshake_but_silence(mesh: Any, secured: Any) -> None:
     port = secured(lambda connection: connection.recv(4096) and connection.recv(1))
     found = mesh.one("alpha", "bravo", port, connect_timeout=20, answer_timeout=0.4)
