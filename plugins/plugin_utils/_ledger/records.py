@@ -82,6 +82,7 @@ class LedgerRecord:
     :param model: the trust model by which it last received what it trusts; ``both`` in a change of it.
     :param not_loaded: whether the last test showed that its endpoint does not serve by what lies on its disk, whatever
         was noted there when it was reloaded.
+    :param replaced: of a removed server: whether every client key of the others that it held was replaced.
     :param origin: ``inventory``, or ``applied``: an external peer, whose certificates came in a folder. One
         without a known endpoint has no address and the port 0.
     """
@@ -98,6 +99,7 @@ class LedgerRecord:
     rotation: str | None = None
     model: str | None = None
     not_loaded: bool = False
+    replaced: bool = False
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -202,6 +204,7 @@ class Ledger:
                 rotation=_rotation(data.get("rotation")),
                 model=_model(data.get("model")),
                 not_loaded=_flag(data.get("not_loaded", False)),
+                replaced=_flag(data.get("replaced", False)),
             )
         except EsyncError as error:
             raise _damaged(str(path), error.cause) from None
@@ -299,6 +302,7 @@ def render(entry: LedgerRecord) -> str:
         **({"rotation": entry.rotation} if entry.rotation else {}),
         **({"model": entry.model} if entry.model else {}),
         **({"not_loaded": True} if entry.not_loaded else {}),
+        **({"replaced": True} if entry.replaced else {}),
     }
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -335,6 +339,7 @@ def recorded(known: LedgerRecord | None, presented: PresentedSets, now: str) -> 
         port=presented.port,
         generations=generations,
         removed_at=None,
+        replaced=False,
         origin=INVENTORY,
         retired=_retired_by(before, generations, now),
         rotation=presented.rotation_id or before.rotation,

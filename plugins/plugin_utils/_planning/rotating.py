@@ -505,7 +505,7 @@ def plan_removal(run: Run) -> None:
     :raises EsyncError: see plan_rotation; kind ``removal_and_model``.
     """
     removed = ", ".join(run.mesh["esync_remove"])
-    if run.model != SHARED_KEYS and not _holds_shared(run):
+    if _is_replaced(run) or (run.model != SHARED_KEYS and not _holds_shared(run)):
         refuse_other_models(run)
         return
     _plan_replacement(run)
@@ -521,6 +521,12 @@ def plan_removal(run: Run) -> None:
         "are replaced, and the old ones are proved refused.",
         *run.rotation_plan.lines,
     )
+
+
+def _is_replaced(run: Run) -> bool:
+    """Whether an earlier run has replaced all that the removed servers hold of the others."""
+    records = [run.ledger.get(name) for name in run.mesh["esync_remove"]]
+    return all(record is not None and record.removed_at and record.replaced for record in records)
 
 
 def _plan_replacement(run: Run) -> None:
@@ -631,7 +637,12 @@ def destroy_removed(run: Run) -> Visits:
 
 
 def report_removed_done(run: Run) -> None:
-    """Say what became of each removed server."""
+    """Say what became of each removed server, and note whether it still holds anything of the others that is in force."""
+    if run.rotation and run.rotated and not run.pending:
+        if all(one.state == OK for one in run.members if run.rotates(one)):
+            for name in run.mesh["esync_remove"]:
+                if name in run.ledger:
+                    run.record(dataclasses.replace(run.ledger[name], replaced=True))
     here = {one.name: one for one in run.leaving}
     for name in run.mesh["esync_remove"]:
         server = here.get(name)
