@@ -637,12 +637,12 @@ def destroy_removed(run: Run) -> Visits:
 
 
 def report_removed_done(run: Run) -> None:
-    """Say what became of each removed server, and note whether it still holds anything of the others that is in force."""
-    if run.rotation and run.rotated and not run.pending:
-        if all(one.state == OK for one in run.members if run.rotates(one)):
-            for name in run.mesh["esync_remove"]:
-                if name in run.ledger:
-                    run.record(dataclasses.replace(run.ledger[name], replaced=True))
+    """Say what became of each removed server, and note if nothing is in force that it holds of the others."""
+    over = run.rotation and run.rotated and not run.pending
+    if over and all(one.state == OK for one in run.members if run.rotates(one)):
+        for name in run.mesh["esync_remove"]:
+            if name in run.ledger:
+                run.record(dataclasses.replace(run.ledger[name], replaced=True))
     here = {one.name: one for one in run.leaving}
     for name in run.mesh["esync_remove"]:
         server = here.get(name)
