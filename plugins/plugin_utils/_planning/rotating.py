@@ -638,7 +638,7 @@ def destroy_removed(run: Run) -> Visits:
 
 def report_removed_done(run: Run) -> None:
     """Say what became of each removed server, and note if nothing is in force that it holds of the others."""
-    over = run.rotation and run.rotated and not run.pending
+    over = run.rotation and run.rotated and not run.pending and not run.rotation["offline"]
     if over and all(one.state == OK for one in run.members if run.rotates(one)):
         for name in run.mesh["esync_remove"]:
             if name in run.ledger:

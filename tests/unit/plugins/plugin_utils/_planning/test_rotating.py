@@ -172,6 +172,21 @@ def test_what_a_withdrawn_server_has_opened_ends_at_once(
     assert not any(later)
 
 
+def test_no_rotation_begins_after_a_server_failed_in_front_of_it(generation: Any) -> None:
+    """A killed visit, after a key compromise was answered: the server that failed does not learn the next ones."""
+    model = fresh(generation, endpoint="temporary")()
+    before = dict(model.hosts["a"].generations)
+    proved = []
+
+    def fail(_run: Any, plan: Any) -> None:
+        proved.extend([plan.title] if plan.title == "Test every pair" else [])
+        if plan.title == "Listen for the test" and proved:
+            model.hosts["c"].breaks = {"probe_listener": "io_error"}
+
+    run = model.stages(model.start("regenerate", compromised=["b"], regenerate=["a"]), fail)
+    assert proved and run.failures and model.hosts["a"].generations == before
+
+
 def test_a_server_that_learns_later_of_a_withdrawal_ends_those_connections_then(generation: Any) -> None:
     model = fresh(generation, endpoint="nginx")()
     model.hosts["b"].dead = True

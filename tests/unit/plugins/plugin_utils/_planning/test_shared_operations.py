@@ -195,6 +195,7 @@ def test_removal_has_not_ended_while_an_absent_server_needs_the_old_keys(generat
     assert "a shared client key was not seen refused" in run.failures[1]
     # It can still show what it holds, so its keys are kept for the proof.
     assert model.hosts["c"].shared and "current" in model.hosts["c"].generations
+    assert not model.ledger["c"].replaced
     with pytest.raises(EsyncError, match="a rotation is pending until d can be reached"):
         model.run("remove", leaving=["c"], remove=["c"], offline="defer", **SHARED)
     model.hosts["d"].dead = False
@@ -212,6 +213,10 @@ def test_removal_that_is_killed_anywhere_is_ended_by_the_next_run(generation: An
         assert model.works() == {("a", "b"), ("b", "a")}
         assert model.hosts["c"].generations == {} and model.hosts["c"].shared is None
         assert {tuple(model.hosts[name].generations) for name in "ab"} == {("current",)}
+        assert model.ledger["c"].replaced
+        before = {name: current_client(model, name) for name in "ab"}
+        assert model.run("remove", **removal).failures == []
+        assert {name: current_client(model, name) for name in "ab"} == before
         run = model.run("verify", leaving=["c"], **SHARED)
         assert (run.failures, ok(run)) == ([], 2)
 
