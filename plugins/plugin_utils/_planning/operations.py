@@ -101,11 +101,12 @@ APPLY = (
 )
 
 ROTATION = (
-    Stage("Listen for the test", rotating.listen, when=rotating.is_on, failure=STOP_ALL),
+    Stage("Listen for the test", rotating.listen, when=rotating.is_on),
     Stage(
         "Test which pairs work, and make the next certificates",
         rotating.make_next,
         when=rotating.is_on,
+        announce=rotating.demand_all,
         failure=STOP_ALL,
         conclude=rotating.keep_baseline,
     ),

@@ -254,6 +254,17 @@ def listen(run: Run) -> Visits:
     return stages.visits_of(run, run.present, lambda server: stages.listener_steps(run, server))
 
 
+def demand_all(run: Run) -> None:
+    """Whoever was lost since the rotation was planned would not learn the next certificates: none are made then."""
+    lost = [one.name for one in run.members if one.state != OK and one.name not in run.rotation_plan.offline]
+    if lost:
+        run.ended = True
+        run.failures.append(
+            f"{', '.join(lost)} could not do its part before the rotation, so nothing is rotated. What served before "
+            f"goes on serving. {REPAIR_AND_AGAIN}."
+        )
+
+
 def make_next(run: Run) -> Visits:
     """Prove which pairs work before anything is made; then make the next sets. The current ones go on serving."""
     found = run.rotation_plan
@@ -529,6 +540,12 @@ def _is_replaced(run: Run) -> bool:
     return all(record is not None and record.removed_at and record.replaced for record in records)
 
 
+def _has_replaced(run: Run) -> bool:
+    """Whether this run has: everybody has a new set, and has retired the old one."""
+    over = bool(run.rotation) and run.rotated and not run.rotation_plan.offline
+    return over and all(one.state == OK for one in run.members if run.rotates(one))
+
+
 def _plan_replacement(run: Run) -> None:
     defer, take_over = run.mesh["esync_offline"] == "defer", bool(run.mesh["esync_take_over_lock"])
     _plan(run, RotationRequest(defer=defer, take_over=take_over, model=run.model))
@@ -638,14 +655,13 @@ def destroy_removed(run: Run) -> Visits:
 
 def report_removed_done(run: Run) -> None:
     """Say what became of each removed server, and note if nothing is in force that it holds of the others."""
-    over = run.rotation and run.rotated and not run.pending and not run.rotation["offline"]
-    if over and all(one.state == OK for one in run.members if run.rotates(one)):
-        for name in run.mesh["esync_remove"]:
-            if name in run.ledger:
-                run.record(dataclasses.replace(run.ledger[name], replaced=True))
     here = {one.name: one for one in run.leaving}
+    replaced = _has_replaced(run)
     for name in run.mesh["esync_remove"]:
         server = here.get(name)
+        # One that was still accepted somewhere has failed.
+        if replaced and name in run.ledger and (server is None or server.state != FAILED):
+            run.record(dataclasses.replace(run.ledger[name], replaced=True))
         if server is None:
             run.notes.append(f"{name} removed: it is no host of the inventory, so nothing was destroyed there.")
         elif server.state == OK:

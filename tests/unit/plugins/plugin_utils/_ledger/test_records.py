@@ -99,6 +99,15 @@ def test_certificates_that_lost_trust_are_refused_and_new_ones_join(entry, gener
     assert joined.distrusted == gone.distrusted
 
 
+def test_what_a_removed_server_held_is_replaced_until_it_joins_again(tmp_path, entry, generation):
+    gone = dataclasses.replace(withdrawn(entry, "removed", NOW), replaced=True)
+    ledger = Ledger(tmp_path)
+    ledger.write(gone)
+    assert ledger.read("a").replaced
+    assert withdrawn(gone, "removed", NOW).replaced
+    assert not recorded(gone, shown(generation("a", number=2)), NOW).replaced
+
+
 def test_what_lost_trust_is_never_forgotten_whatever_its_end(entry, generation):
     gone = withdrawn(entry, "removed", NOW)
     joined = recorded(gone, shown(generation("a", number=2)), "2999-01-01T00:00:00Z")
@@ -206,6 +215,7 @@ LOST = {
         lambda text: text.replace('"distrusted": []', f'"distrusted": [{json.dumps({**LOST, "why": 7})}]'),
         lambda text: text.replace('"trust": null', '"trust": null, "retired": [{"fingerprint": "x"}]'),
         lambda text: text.replace('"trust": null', '"trust": null, "rotation": "../x"'),
+        lambda text: text.replace('"trust": null', '"trust": null, "replaced": "yes"'),
         lambda text: text.replace('"trust": null', '"trust": {"b": 7}'),
         lambda text: re.sub('"not_after": "[^"]*"', '"not_after": "never"', text),
         _twice,

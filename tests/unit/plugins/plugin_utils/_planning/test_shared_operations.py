@@ -167,6 +167,22 @@ def test_removal_replaces_what_the_removed_server_holds_once(model: Model) -> No
     assert "Test that what the removed servers hold of the others is refused" in model.titles
 
 
+def test_removal_is_proved_again_as_long_as_what_the_removed_server_holds_is_accepted(model: Model) -> None:
+    old = current_client(model, "a")
+
+    def accept(run: Any, plan: Any) -> None:
+        if plan.title == "Test that what the removed servers hold of the others is refused":
+            model.hosts["a"].accepted |= {old}
+
+    run = model.stages(model.start("remove", leaving=["c"], remove=["c"], **SHARED), accept)
+    assert "a shared client key was not seen refused everywhere" in " ".join(run.failures)
+    assert model.hosts["c"].shared and not model.ledger["c"].replaced
+    model.hosts["a"].accepted -= {old}
+    assert model.run("remove", leaving=["c"], remove=["c"], **SHARED).failures == []
+    assert model.titles.count("Test that what the removed servers hold of the others is refused") == 1
+    assert model.ledger["c"].replaced
+
+
 def test_removal_ends_a_pending_rotation_first_and_then_replaces_its_result(model: Model) -> None:
     def stop(run: Any, plan: Any) -> None:
         if plan.title == "Test every pair with the new certificates":
@@ -202,6 +218,25 @@ def test_removal_has_not_ended_while_an_absent_server_needs_the_old_keys(generat
     run = model.run("remove", leaving=["c"], remove=["c"], **SHARED)
     assert run.failures == [] and model.hosts["c"].generations == {}
     assert len(model.works()) == 6
+
+
+def test_removal_of_a_server_that_is_away_has_not_ended_while_another_one_is(generation: Any) -> None:
+    model = fresh(generation, ("a", "b", "c", "d"), **SHARED)()
+    model.hosts["c"].dead = model.hosts["d"].dead = True
+    model.run("remove", leaving=["c"], remove=["c"], offline="defer", **SHARED)
+    # The previous certificates are kept for the other one, so what the removed server holds is still accepted.
+    assert not model.ledger["c"].replaced
+
+
+def test_removal_has_not_ended_while_somebody_has_not_retired_what_the_removed_server_holds(model: Model) -> None:
+    def lose(run: Any, plan: Any) -> None:
+        model.hosts["b"].dead = plan.title == "Retire the previous certificates"
+
+    model.stages(model.start("remove", leaving=["c"], remove=["c"], **SHARED), lose)
+    assert "Retire the previous certificates" in model.titles and not model.ledger["c"].replaced
+    model.hosts["b"].dead = False
+    assert model.run("remove", leaving=["c"], remove=["c"], **SHARED).failures == []
+    assert model.ledger["c"].replaced
 
 
 def test_removal_that_is_killed_anywhere_is_ended_by_the_next_run(generation: Any) -> None:
