@@ -19,7 +19,7 @@ help:
 	@echo "make changed      format, lint and test what you have changed, in seconds (no root)"
 	@echo "make check        lint, types and unit tests (no root)"
 	@echo "make test         everything that CI runs (as root: it installs packages and starts containers)"
-	@echo "make PART         one part of it: $$($(PYTHON) tests/ci/run.py --list)"
+	@echo "make PART         one part of it: $(PARTS)"
 	@echo "make fuzz         feed every reader with 10,000,000 mutated files (SEED=7 EXECUTIONS=10000000; no root)"
 	@echo "make bench        measure what a server costs in meshes of 3, 6 and 12 (no root)"
 	@echo "make services     find out what each product does with certificates, for docs/services.md (as root)"

@@ -73,23 +73,12 @@ def measure(
     notes.write_text("", encoding="ascii")
     cpu_before = cpu_of_children() + cpu_elsewhere()
     started = time.monotonic()
-    code, output = run_in_group(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            str(playbook),
-            "--inventory",
-            str(folder / "hosts.json"),
-        ],
-        {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "benchmarks" / "connection"),
-            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-            "ESYNC_BENCH_CALLS": str(notes),
-            "ESYNC_BENCH_CONNECTION": connection,
-            **(environment or {}),
-        },
-    )
+    counting = {
+        "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "benchmarks" / "connection"),
+        "ESYNC_BENCH_CALLS": str(notes),
+        "ESYNC_BENCH_CONNECTION": connection,
+    }
+    code, output = play(folder, playbook, environment={**counting, **(environment or {})})
     seconds = time.monotonic() - started
     at_end()
     cpu = cpu_of_children() + cpu_elsewhere() - cpu_before
@@ -99,6 +88,28 @@ def measure(
     if not sent:
         raise SystemExit(f"no call of {playbook.name} was counted")
     return Cost(seconds, len(sent) / size, sum(sent) / size, cpu / size)
+
+
+def play(folder: Path, playbook: Path, *options: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a playbook with the inventory of :func:`write_inventory`, and return exit code and output.
+
+    :param options: further ones of ansible-playbook. :param environment: further environment variables.
+    """
+    return run_in_group(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            str(playbook),
+            "--inventory",
+            str(folder / "hosts.json"),
+            *options,
+        ],
+        {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+            **(environment or {}),
+        },
+    )
 
 
 def cpu_of_children() -> float:

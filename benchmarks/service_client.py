@@ -136,7 +136,7 @@ def once(protocol: str, address: str, context: ssl.SSLContext | None) -> dict[st
 
 
 def hold(protocol: str, address: str, context: ssl.SSLContext) -> dict[str, object]:
-    answers, last, why = 0, 0.0, ""
+    answers, last, why, ended = 0, 0.0, "", False
     try:
         with connected(protocol, address, context) as connection:
             while not os.path.exists(STOP):
@@ -144,8 +144,8 @@ def hold(protocol: str, address: str, context: ssl.SSLContext) -> dict[str, obje
                 answers, last = answers + 1, time.time()
                 time.sleep(PAUSE)
     except (OSError, ValueError, StopIteration) as error:
-        why = str(error)
-    return {"answers": answers, "last": last, "ended": bool(why), "why": why}
+        why, ended = str(error), True
+    return {"answers": answers, "last": last, "ended": ended, "why": why}
 
 
 def knock(protocol: str, address: str, context: ssl.SSLContext) -> dict[str, object]:

@@ -16,29 +16,24 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from costs import ROOT, run_in_group
+import costs
+from costs import ROOT, write_inventory
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-sys.path.insert(0, str(ROOT / "molecule" / "shared"))
-import lab  # noqa: E402  (the containers of the Molecule scenarios; a script, not a package)
+from ssh import SUITE, control_folder, hosts, lab, note, reached_by_ssh, remove_when_interrupted
 
 # No Molecule scenario has this network.
 NETWORK = "10.123.61"
-SUITE = "bookworm"
 PACKAGES = ["haproxy", "postgresql", "redis-server", "stunnel4"]
 PAGE = ROOT / "docs" / "services.md"
 BEGIN, END = "<!-- Made by `make services`. -->\n", "<!-- Until here. -->\n"
@@ -159,16 +154,15 @@ class Row:
 def main() -> int:
     if os.geteuid() != 0:
         raise SystemExit("root is needed to start the containers")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # What was started is removed on the way out.
-        signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
-    with hosts() as folder:
+    remove_when_interrupted()
+    with hosts(list(PLATFORMS.values())) as folder:
+        inventory(folder)
         prepare()
         play(folder, "establish")
-        strangers = make_strangers()
+        made = make_strangers()
         rows = {}
         for product in PRODUCTS:
-            rows[product.name] = examine(product, strangers)
+            rows[product.name] = examine(product, made)
             note(f"{product.label}: {rows[product.name]}")
         play(folder, "establish")
         rotate(folder, rows)
@@ -177,17 +171,21 @@ def main() -> int:
     return 0
 
 
-def examine(product: Product, strangers: list[str]) -> Row:
-    """All that needs no run of the mesh. What is changed on the host is put back."""
-    lets_in = [name for name in strangers if answered(product, *stranger(name))]
+def examine(product: Product, made: dict[str, tuple[str, str]]) -> Row:
+    """All that needs no run of the mesh. What is changed on the host is put back.
+
+    :param made: as :func:`make_strangers` returns it.
+    """
+    lets_in = [name for name in STRANGERS if answered(product, *stranger(name))]
     lets_in += ["plain"] if ask("caller", "plain", product, "-", "-")["answered"] else []
-    own = {"server.crt": certificate("other"), "server.key": key_of("other")}
-    certificate_by = taken_up(product, product.own, own, lambda: serves(product, certificate("other")))
+    pem, key = made["other"]
+    own = {"server.crt": pem, "server.key": key}
+    certificate_by = taken_up(product, product.own, own, lambda: serves(product, pem))
     # With the name of a trusted server, because some products look at that too.
-    stranger_pem = certificate("same_subject")
-    trusted = {"clients.pem": read(product.name, product.trust / "clients.pem") + stranger_pem}
+    untrusted, _key = made["same_subject"]
+    trusted = {"clients.pem": read(product.name, product.trust / "clients.pem") + untrusted}
     if product.trust == MESH / "trusted":
-        digest = x509.load_pem_x509_certificate(stranger_pem.encode()).fingerprint(hashes.SHA1()).hex()
+        digest = x509.load_pem_x509_certificate(untrusted.encode()).fingerprint(hashes.SHA1()).hex()
         trusted["clients.map"] = read(product.name, product.trust / "clients.map") + f'{digest} "caller";\n'
     trust_by = taken_up(product, product.trust, trusted, lambda: answered(product, *stranger("same_subject")))
     return Row(certificate_by, trust_by, survives(product), lets_in)
@@ -228,12 +226,12 @@ def serves(product: Product, pem: str) -> bool:
 def survives(product: Product) -> str:
     """Whether an open connection, which is used all the time, goes on after a reload."""
     on("caller", f"rm -f {STOP}")
-    with background("caller", "hold", product, *CURRENT) as held:
-        time.sleep(2)
-        on(product.name, product.reload)
-        time.sleep(3)
-        on("caller", f"touch {STOP}")
-        found = held()
+    held = start("caller", "hold", product, *CURRENT)
+    time.sleep(2)
+    on(product.name, product.reload)
+    time.sleep(3)
+    on("caller", f"touch {STOP}")
+    found = result_of(held)
     if found["answers"] < 5:
         raise SystemExit(f"{product.label}: no connection could be held: {found}")
     return "end" if found["ended"] else "go on"
@@ -280,37 +278,32 @@ def withdraw(folder: Path, rows: dict[str, Row]) -> None:
 # -- what callers present -------------------------------------------------------------------------------------
 
 CURRENT = (f"{MESH}/current/client.crt", f"{MESH}/current/client.key")
-_MADE: dict[str, tuple[str, str]] = {}
+STRANGERS = ("none", "untrusted", "same_subject", "server", "issued_by_trusted")
+"""What nobody may be let in with, besides speaking without TLS."""
 
 
-def make_strangers() -> list[str]:
-    """Put what nobody trusts onto the caller's host; returns the kinds. ``other`` is a server's."""
-    client = read("caller", MESH / "current" / "client.crt"), read("caller", MESH / "current" / "client.key")
-    server = read("caller", MESH / "current" / "server.crt"), read("caller", MESH / "current" / "server.key")
-    _MADE.update(
-        untrusted=issued("stranger"),
-        same_subject=issued("caller"),
-        server=server,
-        issued_by_trusted=issued("caller", issuer=client),
-        other=issued("other", server=True),
+def make_strangers() -> dict[str, tuple[str, str]]:
+    """Put what nobody trusts onto the caller's host; returns certificates with keys. ``other`` is a server's."""
+    client, server = (
+        (read("caller", MESH / "current" / f"{role}.crt"), read("caller", MESH / "current" / f"{role}.key"))
+        for role in ("client", "server")
     )
+    made = {
+        "untrusted": issued("stranger"),
+        "same_subject": issued("caller"),
+        "server": server,
+        "issued_by_trusted": issued("caller", issuer=client),
+        "other": issued("other", server=True),
+    }
     on("caller", "mkdir -p /root/strangers")
-    for name, (pem, key) in _MADE.items():
+    for name, (pem, key) in made.items():
         on("caller", f"cat > /root/strangers/{name}.crt", pem)
         on("caller", f"cat > /root/strangers/{name}.key", key)
-    return ["none", *(name for name in _MADE if name != "other")]
+    return made
 
 
 def stranger(name: str) -> tuple[str, str]:
     return ("-", "-") if name == "none" else (f"/root/strangers/{name}.crt", f"/root/strangers/{name}.key")
-
-
-def certificate(name: str) -> str:
-    return _MADE[name][0]
-
-
-def key_of(name: str) -> str:
-    return _MADE[name][1]
 
 
 def issued(subject: str, issuer: tuple[str, str] | None = None, server: bool = False) -> tuple[str, str]:
@@ -340,31 +333,11 @@ def issued(subject: str, issuer: tuple[str, str] | None = None, server: bool = F
 # -- the hosts ------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def hosts() -> Iterator[Path]:
-    """Start the hosts, yield a folder with an inventory, and remove all of it at the end."""
-    platforms = list(PLATFORMS.values())
-    with tempfile.TemporaryDirectory(prefix="esync-services-") as name:
-        folder = Path(name)
-        (folder / "containers.conf").write_text(lab.CONTAINERS_CONF, encoding="utf-8")
-        os.environ["CONTAINERS_CONF"] = f"{folder}/containers.conf"
-        try:
-            lab.destroy(platforms)
-            lab.create(platforms, folder)
-            inventory(folder)
-            yield folder
-        finally:
-            note("removing containers and network")
-            lab.destroy(platforms)
-
-
 def inventory(folder: Path) -> None:
     own = {one.name: one.settings for one in PRODUCTS}
     variables = {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": f"{folder}/id_ed25519",
-        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
-        "ansible_python_interpreter": "/usr/bin/python3",
+        **reached_by_ssh(folder),
+        "ansible_connection": "ssh",
         "esync_formats": ["cer"],
         "esync_install_dependencies": False,
         # So that the time of a removal says something about the product.
@@ -372,7 +345,7 @@ def inventory(folder: Path) -> None:
         "esync_reload_jitter": 0,
     }
     listed = {name: {"ansible_host": one["address"], **own.get(name, {})} for name, one in PLATFORMS.items()}
-    (folder / "hosts.json").write_text(json.dumps({"esync": {"vars": variables, "hosts": listed}}), encoding="utf-8")
+    write_inventory(folder, variables, listed)
 
 
 def prepare() -> None:
@@ -389,9 +362,8 @@ def play(folder: Path, playbook: str, *options: str) -> None:
     :raises SystemExit: it failed.
     """
     note(playbook)
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(ROOT / "playbooks" / f"{playbook}.yml")]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": f"{folder}/tmp"}
-    code, output = run_in_group([*command, "--inventory", f"{folder}/hosts.json", *options], environment)
+    environment = {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(control_folder(folder))}
+    code, output = costs.play(folder, ROOT / "playbooks" / f"{playbook}.yml", *options, environment=environment)
     if code:
         raise SystemExit(f"{output}\n{playbook} ended with {code}")
 
@@ -432,16 +404,6 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     output, _none = process.communicate(timeout=120)
     found: dict[str, Any] = json.loads(output)
     return found
-
-
-@contextmanager
-def background(host: str, mode: str, product: Product, pem: str, key: str) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Let a caller run meanwhile; yields what waits for its result."""
-    process = start(host, mode, product, pem, key)
-    try:
-        yield lambda: result_of(process)
-    finally:
-        process.kill()
 
 
 def ask(host: str, mode: str, product: Product, pem: str, key: str) -> dict[str, Any]:
@@ -492,10 +454,6 @@ def write(text: str) -> None:
     if not found or not ended:
         raise SystemExit(f"{PAGE} has no place for the table:\n{text}")
     PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
-
-
-def note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

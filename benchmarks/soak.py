@@ -32,7 +32,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from costs import ROOT, run_in_group, write_inventory
+import costs
+from costs import ROOT, write_inventory
 from scale import free_ports
 
 NAMES = ("amsterdam", "berlin", "copenhagen", "dublin", "edinburgh")
@@ -204,9 +205,7 @@ def mesh(folder: Path, nginx: str) -> Iterator[list[Server]]:
 
 def play(folder: Path, playbook: str) -> bool:
     """Run a playbook for all servers; returns whether it succeeded. If not, its output is shown."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), str(ROOT / "playbooks" / f"{playbook}.yml")]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": f"{folder}/tmp"}
-    code, output = run_in_group([*command, "--inventory", f"{folder}/hosts.json"], environment)
+    code, output = costs.play(folder, ROOT / "playbooks" / f"{playbook}.yml")
     if code:
         print(f"{output}\n{playbook} ended with {code}")
     return code == 0

@@ -53,14 +53,11 @@ MOST_WITH_DEFAULT_LIMITS = 40
 
 def main() -> int:
     options = arguments()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # What was started is removed on the way out. Under nohup a hangup stays ignored.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
+    remove_when_interrupted()
     meshes = []
     with only_one(), neighbour_limits(options.sizes[-1]):
         for size in options.sizes:
-            with hosts(size) as folder:
+            with hosts(servers(size)) as folder:
                 meshes.append(measure_mesh(folder, size, options))
     result: dict[str, Any] = {
         "cores": os.cpu_count(),
@@ -98,10 +95,7 @@ def measure_mesh(folder: Path, size: int, options: argparse.Namespace) -> dict[s
     :returns: ``servers``, ``ping_seconds``, and ``runs``: for each run the medians of its costs.
     """
     variables = {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": f"{folder}/id_ed25519",
-        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
-        "ansible_python_interpreter": "/usr/bin/python3",
+        **reached_by_ssh(folder),
         "esync_key_type": options.key_type,
         # Only an RSA key fits into a .pvk file.
         "esync_formats": ["cer", "pfx", "pvk"] if options.key_type == "rsa" else ["cer", "pfx"],
@@ -169,8 +163,26 @@ def servers(size: int) -> list[dict[str, Any]]:
     ]
 
 
+def remove_when_interrupted() -> None:
+    """Let an interrupt end this process as an error does: what was started is removed on the way out."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup a hangup stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
+
+
+def reached_by_ssh(folder: Path) -> dict[str, str]:
+    """How Ansible reaches the hosts. :param folder: that of :func:`hosts`."""
+    return {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": f"{folder}/id_ed25519",
+        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+
+
 @contextmanager
-def hosts(size: int) -> Iterator[Path]:
+def hosts(platforms: list[dict[str, Any]]) -> Iterator[Path]:
     """Start the hosts, yield a folder with the ssh key for them, and remove all of it at the end."""
     with tempfile.TemporaryDirectory(prefix="esync-bench-") as name:
         folder = Path(name)
@@ -180,22 +192,22 @@ def hosts(size: int) -> Iterator[Path]:
         os.environ["CONTAINERS_CONF"] = str(containers_conf)
         try:
             # What a run that was killed left behind.
-            remove_hosts()
-            note(f"{size} servers: starting containers")
-            lab.create(servers(size), folder)
+            remove_hosts(platforms)
+            note(f"{len(platforms)} servers: starting containers")
+            lab.create(platforms, folder)
             yield folder
         finally:
             with uninterrupted():
                 note("removing containers and network")
                 close_connections(folder)
-                remove_hosts()
+                remove_hosts(platforms)
 
 
-def remove_hosts() -> None:
-    """Remove the containers and the network of this benchmark, which their names tell from others."""
-    network = lab.network(servers(1)[0])
+def remove_hosts(platforms: list[dict[str, Any]]) -> None:
+    """Remove all containers of the network of these hosts, by name, and the network; no scenario of Molecule has it."""
+    network = lab.network(platforms[0])
     listed = subprocess.run(
-        ["podman", "ps", "--all", "--quiet", "--filter", f"name=^{network}-server[0-9]+$"],
+        ["podman", "ps", "--all", "--quiet", "--filter", f"name=^{network}-"],
         capture_output=True,
         text=True,
         check=True,

@@ -103,18 +103,18 @@ class Harness:
     def _all(self, requests: Mapping[str, dict[str, Any]], log: bool = True) -> Iterator[tuple[str, Any]]:
         known = {name: self.log[name] for name in requests if log and name in self.log}
         yield from known.items()
-        with ThreadPoolExecutor(self.options.jobs) as pool:
-            running = {pool.submit(self._one, request): name for name, request in requests.items() if name not in known}
-            try:
-                for done in as_completed(running):
-                    name, result = running[done], done.result()
-                    if log and self.options.log:
-                        with self.options.log.open("a") as stream:
-                            stream.write(json.dumps({name: result}) + "\n")
-                    yield name, result
-            finally:
-                # Else a chain that fails by itself is told only when hours of others have run for nothing.
-                pool.shutdown(wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(self.options.jobs)
+        running = {pool.submit(self._one, request): name for name, request in requests.items() if name not in known}
+        try:
+            for done in as_completed(running):
+                name, result = running[done], done.result()
+                if log and self.options.log:
+                    with self.options.log.open("a") as stream:
+                        stream.write(json.dumps({name: result}) + "\n")
+                yield name, result
+        finally:
+            # Else a chain that fails by itself is told only when hours of others have run for nothing.
+            pool.shutdown(cancel_futures=True)
 
     def _one(self, request: dict[str, Any]) -> Any:
         """One chain in a network, processes and mounts of its own, which end with it."""

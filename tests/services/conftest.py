@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -63,16 +62,15 @@ class Attached:
 def attached() -> Iterator[Attached]:
     """It is established once, and the tests follow each other as in the life of a mesh."""
     # Not below pytest's folder, which only its user may enter.
-    root = Path(tempfile.mkdtemp(prefix="esync-services-", dir="/var/tmp"))
-    made = Attached(root)
-    try:
-        made.mesh.succeed("establish")
-        for name in NAMES:
-            postgresql = made.services[name]["postgresql"]
-            assert isinstance(postgresql, Postgresql)
-            for other in set(NAMES) - {name}:
-                postgresql.user(other)
-        yield made
-    finally:
-        made.stop()
-        shutil.rmtree(root)
+    with tempfile.TemporaryDirectory(prefix="esync-services-", dir="/var/tmp") as root:
+        made = Attached(Path(root))
+        try:
+            made.mesh.succeed("establish")
+            for name in NAMES:
+                postgresql = made.services[name]["postgresql"]
+                assert isinstance(postgresql, Postgresql)
+                for other in set(NAMES) - {name}:
+                    postgresql.user(other)
+            yield made
+        finally:
+            made.stop()

@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shutil
 import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
 from local_mesh import ROOT, Mesh, free_ports
 
@@ -25,12 +22,17 @@ NAMES = ("amsterdam", "berlin")
 PAGE = (ROOT / "docs" / "endpoint-stunnel.md").read_text(encoding="utf-8")
 
 
-def block(title: str, changes: dict[str, str]) -> str:
-    """A block of the page, by what its first line names. :param changes: what is different on this machine."""
-    [text] = re.findall(rf"^```ini\n([;#] {re.escape(title)}.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+def changed(text: str, changes: dict[str, str]) -> str:
+    """A text with what is different on this machine, or in this test; all of it has to be there."""
     for here, there in changes.items():
         assert here in text, here
         text = text.replace(here, there)
+    return text
+
+
+def block(title: str) -> str:
+    """A block of the page, by what its first line names."""
+    [text] = re.findall(rf"^```ini\n([;#] {re.escape(title)}.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     return str(text)
 
 
@@ -45,13 +47,12 @@ class Copying:
             own = root / name
             (own / "content").mkdir(parents=True)
             (own / "content" / "said").write_text(f"by {name}")
-            configuration = block(
-                "/etc/rsyncd.conf", {"port = 873": f"port = {port}", "/srv/content": str(own / "content")}
-            )
+            changes = {"port = 873": f"port = {port}", "/srv/content": str(own / "content")}
+            configuration = changed(block("/etc/rsyncd.conf"), changes)
             (own / "rsyncd.conf").write_text(f"pid file = {own}/rsyncd.pid\n{configuration}")
             command = ["rsync", "--daemon", "--no-detach", f"--config={own}/rsyncd.conf"]
             self.daemons.append(subprocess.Popen(command))
-            reachable(port)
+            lab.wait(lambda port=port: listens(port), f"rsync's daemon on port {port}", 20)
             self.mesh.host_settings[name] = {
                 "esync_endpoint_configuration": f"{own}/endpoint.cfg",
                 # It is no unit, also where systemd runs.
@@ -66,17 +67,17 @@ class Copying:
                 "checkHost = berlin": f"checkHost = {peer}",
                 "/etc/esync": str(self.mesh.host(caller)),
             }
-            (root / caller / f"esync-{peer}.cfg").write_text(block("/etc/stunnel/esync-berlin.cfg", changes))
+            (root / caller / f"esync-{peer}.cfg").write_text(changed(block("/etc/stunnel/esync-berlin.cfg"), changes))
 
     def copied(self, caller: str, peer: str) -> subprocess.CompletedProcess[str]:
         """Copy what a server offers to another one, by the command of the page."""
         [command] = re.findall(r"^RSYNC_CONNECT_PROG=.*$", PAGE, re.MULTILINE)
         own = self.root / caller
-        for here, there in (("/etc/stunnel", str(own)), ("//berlin/", f"//{peer}/"), ("/srv/copy", f"{own}/copy")):
-            assert here in command
-            command = command.replace(here, there)
+        changes = {"/etc/stunnel": str(own), "//berlin/": f"//{peer}/", "/srv/copy": f"{own}/copy"}
         shutil.rmtree(own / "copy", ignore_errors=True)
-        return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            changed(command, changes), shell=True, capture_output=True, text=True, timeout=60, check=False
+        )
 
     def stop(self) -> None:
         for one in self.daemons:
@@ -86,53 +87,54 @@ class Copying:
         subprocess.run(["pkill", "--full", f"stunnel {self.root}/.*/endpoint.cfg"], check=False)
 
 
-def reachable(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        assert time.monotonic() < deadline, f"nothing listens on port {port}"
-        time.sleep(0.1)
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
-def copying() -> Iterator[Copying]:
-    root = Path(tempfile.mkdtemp(prefix="esync-rsync-", dir="/var/tmp"))
-    made = Copying(root)
+def copying(tmp_path_factory: Any) -> Iterator[Copying]:
+    made = Copying(tmp_path_factory.mktemp("rsync"))
     try:
         made.mesh.succeed("establish")
         yield made
     finally:
         made.stop()
-        shutil.rmtree(root)
 
 
-def test_each_copies_from_the_other_and_again_after_a_rotation(copying: Any) -> None:
-    for _time in range(2):
+def test_each_copies_from_the_other_and_again_after_a_rotation(copying: Copying) -> None:
+    for rotated in (False, True):
+        if rotated:
+            copying.mesh.succeed("regenerate")
         for caller, peer in (NAMES, NAMES[::-1]):
             done = copying.copied(caller, peer)
             assert done.returncode == 0, done.stderr
             assert (copying.root / caller / "copy" / "said").read_text() == f"by {peer}"
-        copying.mesh.succeed("regenerate")
 
 
-def test_a_peer_under_another_name_is_refused(copying: Any) -> None:
-    path = copying.root / "amsterdam" / "esync-berlin.cfg"
+def refusal(copying: Copying, changes: dict[str, str]) -> str:
+    """What amsterdam's stunnel says when it calls berlin otherwise. :param changes: of its file."""
+    path, log = copying.root / "amsterdam" / "esync-berlin.cfg", copying.root / "amsterdam" / "esync-berlin.log"
+    log.unlink(missing_ok=True)
     kept = path.read_text()
+    path.write_text(changed(kept, {**changes, "syslog = no": f"syslog = no\noutput = {log}"}))
+    try:
+        done = copying.copied("amsterdam", "berlin")
+    finally:
+        path.write_text(kept)
+    assert done.returncode
+    assert not (copying.root / "amsterdam" / "copy" / "said").exists()
+    return log.read_text()
+
+
+def test_a_peer_under_another_name_is_refused(copying: Copying) -> None:
     # A trusted server, but not the one that is meant.
-    path.write_text(kept.replace("checkHost = berlin", "checkHost = amsterdam"))
-    try:
-        assert copying.copied("amsterdam", "berlin").returncode
-    finally:
-        path.write_text(kept)
+    said = refusal(copying, {"checkHost = berlin": "checkHost = amsterdam"})
+    assert "certificate verify failed" in said
 
 
-def test_a_caller_without_its_certificate_is_refused(copying: Any) -> None:
-    path = copying.root / "amsterdam" / "esync-berlin.cfg"
-    kept = path.read_text()
-    path.write_text("".join(line for line in kept.splitlines(True) if not line.startswith(("cert =", "key ="))))
-    try:
-        assert copying.copied("amsterdam", "berlin").returncode
-    finally:
-        path.write_text(kept)
-    assert os.listdir(copying.root / "amsterdam" / "content") == ["said"]
+def test_a_caller_without_its_certificate_is_refused(copying: Copying) -> None:
+    served = copying.root / "berlin" / "endpoint.log"
+    before = len(served.read_text())
+    refusal(copying, {"cert =": "; cert =", "key =": "; key ="})
+    assert "peer did not return a certificate" in served.read_text()[before:]

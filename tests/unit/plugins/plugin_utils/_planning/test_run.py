@@ -34,6 +34,17 @@ def test_the_plan_of_a_rotation_survives_json(established: Model) -> None:
     assert run.rotates(run.servers["a"]) and not run.changes_model
 
 
+def test_a_trust_is_parsed_once_and_again_when_another_one_is_read(established: Model) -> None:
+    server = established.run("verify").servers["a"]
+    before = server.trust
+    assert before and server.trust is before
+    told = server.read["trust"]
+    server.read = {**server.read, "trust": {**told, "entries": told["entries"][:1]}}
+    assert server.trust == before[:1]
+    server.read = {}
+    assert server.trust is None
+
+
 @pytest.mark.parametrize(
     ("kinds", "states", "expected"),
     [
