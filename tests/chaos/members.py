@@ -95,7 +95,18 @@ class Power:
     def on(self) -> None:
         """Switch it on."""
         self.process = subprocess.Popen(
-            ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", "infinity"],
+            # What is unmounted here, such as the disk of another host, is unmounted there too.
+            [
+                "unshare",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--propagation",
+                "slave",
+                "--mount-proc",
+                "sleep",
+                "infinity",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )

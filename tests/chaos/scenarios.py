@@ -29,7 +29,7 @@ class Scenario:
     :param excepted: the servers whose pairs, or sets, may be down until the playbook has ended.
     :param removed: the servers that do not belong to the mesh when it has ended.
     :param fails_at: a stage, by its title, and the member that fails in it in every killed run.
-    :param absent: the member that cannot be reached in any killed run.
+    :param absent: the member that cannot be reached in any killed run, and does not know what the others changed to.
     :param again: the playbook with its arguments that must change nothing after that; None: the same.
     """
 
@@ -125,7 +125,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "regenerate": Scenario("regenerate", again=_ONLY_DUE),
     "regenerate, rsa": Scenario("regenerate", base="rsa", settings=RSA, again=_ONLY_DUE),
     "regenerate, rolled back": Scenario("regenerate", fails_at=(_SWITCH, "c"), again=_ONLY_DUE),
-    "regenerate, one is away": Scenario("regenerate", absent="c", killed_arguments=_DEFER, again=_ONLY_DUE),
+    "regenerate, one is away": Scenario(
+        "regenerate", excepted=("c",), absent="c", killed_arguments=_DEFER, again=_ONLY_DUE
+    ),
     "regenerate, compromised": Scenario("regenerate", _COMPROMISE, excepted=("b",), again=_ONLY_DUE),
     "regenerate, one compromised, one rotated": Scenario(
         "regenerate", (*_COMPROMISE, "-e", "esync_regenerate=a"), excepted=("b",), again=_ONLY_DUE

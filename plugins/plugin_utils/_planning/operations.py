@@ -167,6 +167,8 @@ ROTATION = (
         withdraw_shared,
         when=rotating.leaves_shared_keys,
         announce=rotating.retire_in_ledger,
+        # Whoever goes on presenting shared client keys would be refused by those that retire them.
+        failure=STOP_ALL,
         conclude=rotating.note_withdrawn,
     ),
 )

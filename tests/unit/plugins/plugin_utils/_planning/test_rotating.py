@@ -178,6 +178,9 @@ def test_what_a_withdrawn_server_has_opened_ends_at_once(
     [
         ("regenerate", {}, {}),
         ("regenerate", {}, {"compromised": ["b"], "regenerate": ["a"]}),
+        ("regenerate", {"trust_model": "shared_keys"}, {"trust_model": "shared_keys"}),
+        ("regenerate", {}, {"trust_model": "shared_keys"}),
+        ("regenerate", {"trust_model": "shared_keys"}, {}),
         ("remove", {"trust_model": "shared_keys"}, {"leaving": ["b"], "remove": ["b"], "trust_model": "shared_keys"}),
     ],
 )
