@@ -183,8 +183,8 @@ options:
     description:
       - By default a reload also ends the open connections whose certificate is not trusted any more, through the kernel
         and one by one; if that cannot be done, the endpoint is restarted. With V(true) they go on.
-      - With V(nginx) it is known which connection was opened with which certificate, because nginx notes that in
-        C(esync-mesh.connections.log), in the folder of O(access_log).
+      - With V(nginx) and V(haproxy) it is known which connection was opened with which certificate. nginx notes that in
+        C(esync-mesh.connections.log), in the folder of O(access_log), and HAProxy in a table in memory.
     type: bool
     default: false
   withdrawn:
@@ -303,7 +303,7 @@ connections:
 presented:
   description:
     - The callers that presented one of the certificates in O(retired) since O(since).
-    - Null if the product does not note which certificate it is presented. nginx does, in C(esync-mesh.connections.log).
+    - Null if the product does not note which certificate it is presented. nginx and HAProxy do.
   type: list
   elements: dict
   returned: with O(state=watched)

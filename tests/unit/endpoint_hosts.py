@@ -277,9 +277,14 @@ class Host:
 
     @contextlib.contextmanager
     def connect(
-        self, peer: str = "b", port: int | None = None, name: str = "", protocol: str = "http/1.1"
+        self,
+        peer: str = "b",
+        port: int | None = None,
+        name: str = "",
+        protocol: str = "http/1.1",
+        source: str = "127.0.0.1",
     ) -> Iterator[ssl.SSLSocket]:
-        """A connection with a peer's client certificate."""
+        """A connection with a peer's client certificate. :param source: the address that it comes from."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -287,7 +292,7 @@ class Host:
         folder = self.root / "peers" / peer
         context.load_cert_chain(str(folder / "client.crt"), str(folder / "client.key"))
         place = ("127.0.0.1", port or self.settings.port)
-        with socket.create_connection(place, 10) as raw, context.wrap_socket(
+        with socket.create_connection(place, 10, (source, 0)) as raw, context.wrap_socket(
             raw, server_hostname=name or None
         ) as connection:
             # What does not speak HTTP chooses none.
@@ -298,8 +303,11 @@ class Host:
 class NginxHost(Host):
     """A host with nginx.
 
+    :cvar driver: its driver.
     :param real: the path of the real nginx; None: the stand-in.
     """
+
+    driver = ENDPOINTS["nginx"]
 
     def __init__(self, root: Path, port: int, real: str | None = None) -> None:
         super().__init__(root, port, root / "conf.d" / "esync-mesh.conf")
@@ -315,7 +323,7 @@ class NginxHost(Host):
             (root / path).chmod(0o755)
 
     @property
-    def master(self) -> int | None:
+    def main(self) -> int | None:
         """The master process, or None if it does not run."""
         with contextlib.suppress(OSError, ValueError):
             pid = int((self.root / "nginx.pid").read_text())
@@ -330,11 +338,11 @@ class NginxHost(Host):
 
     def stop(self) -> None:
         """End it."""
-        master = self.master
-        if master:
-            os.kill(master, signal.SIGTERM)
+        main = self.main
+        if main:
+            os.kill(main, signal.SIGTERM)
             assert processes.wait_until(lambda: not processes.holders(self.settings.port), 5)
-            assert processes.wait_until(lambda: not self.master, 5)
+            assert processes.wait_until(lambda: not self.main, 5)
 
 
 def require(program: str) -> None:

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import ClassVar, FrozenSet, NamedTuple, Optional, Sequence, Tuple
 
-from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import HTTP
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
@@ -35,6 +34,17 @@ class Presented(NamedTuple):
     certificate: str
     caller: Caller
     at: float
+
+
+class Noted(NamedTuple):
+    """Which client certificates were presented, as a product has noted it.
+
+    :param since: from when on it has, by the clock of this host.
+    :param presented: the later ones come last; a connection may be there twice.
+    """
+
+    since: float
+    presented: Sequence[Presented]
 
 
 @dataclass(frozen=True)
@@ -234,23 +244,17 @@ class Endpoint(abc.ABC):
         :returns: the fingerprint of the certificate; None if none is served there.
         """
 
-    def trusted_callers(self, calls: Sequence[Connection]) -> Mapping[Caller, bool]:
-        """Whether the certificates are trusted now that connections were opened with.
+    def noted(self) -> Optional[Noted]:
+        """Which client certificate opened which connection, of closed connections too.
 
-        :param calls: the open connections to the ports of the endpoint.
-        :returns: what the product has noted, of closed connections too. By default it notes nothing: of a caller that
-            is withdrawn only the address is known then.
-        """
-        return {}
-
-    def presented(self, since: float) -> Optional[Sequence[Presented]]:
-        """The client certificates that were presented, as far back as the product has noted them.
-
-        :param since: the time from which on they count.
-        :returns: None: it does not note which certificate it was, so that one that is not used any more cannot be told
-            from one that is.
+        :returns: None: the product does not note it. Of a caller that is withdrawn only the address is known then, and
+            a certificate that is not used any more cannot be told from one that is.
         """
         return None
+
+    def leaving(self) -> FrozenSet[int]:
+        """The processes of the product that only finish what they have begun, with the trust of before a reload."""
+        return frozenset()
 
     @abc.abstractmethod
     def undo(self, before: Observed, loaded: bool) -> None:

@@ -6,16 +6,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
-from typing import Optional, Tuple
+from typing import FrozenSet, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import processes
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import haproxy_configuration, places, systemd
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
+    haproxy_callers,
+    haproxy_configuration,
+    places,
+    systemd,
+)
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
     Endpoint,
     EndpointSettings,
+    Noted,
     Observed,
     Product,
 )
@@ -52,7 +59,8 @@ class HaproxyEndpoint(Endpoint):
     def __init__(self, settings: EndpointSettings) -> None:
         super().__init__(settings)
         self._binary = processes.find_program("haproxy")
-        common = ["-W", "-f", settings.configuration, "-p", pid_file_of(settings)]
+        self._socket = f"{haproxy_callers.FOLDER}/{settings.service}.sock"
+        common = ["-W", "-S", f"{self._socket},mode,600", "-f", settings.configuration, "-p", pid_file_of(settings)]
         self._service = OwnService(
             settings,
             Program(
@@ -95,11 +103,20 @@ class HaproxyEndpoint(Endpoint):
     def served(self, place: Place) -> Optional[str]:
         return places.served(place)
 
+    def noted(self) -> Optional[Noted]:
+        return haproxy_callers.noted(self._socket, self._service.workers, self.settings.timeout)
+
+    def leaving(self) -> FrozenSet[int]:
+        return self._service.leaving
+
     def undo(self, before: Observed, loaded: bool) -> None:
         self._service.undo(before, loaded)
 
     def remove(self) -> None:
         self._service.remove()
+        # It leaves that when it ends.
+        with contextlib.suppress(OSError):
+            os.unlink(self._socket)
 
     def _version(self) -> Optional[Tuple[int, ...]]:
         _status, output, _said = processes.run_command([str(self._binary), "-v"], self.settings.timeout)

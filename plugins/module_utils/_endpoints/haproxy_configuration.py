@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Sequence
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import haproxy_callers
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import EndpointSettings, Site
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.health import (
     ANNOUNCED_AT_MOST,
@@ -69,6 +70,7 @@ def render(settings: EndpointSettings, in_force: InForce, listening: Listening) 
             lines += ["    http-request return status 421", ""]
         for site in sites:
             lines += _backend(site, settings)
+    lines += haproxy_callers.TABLE
     return "\n".join(lines)
 
 
@@ -120,7 +122,7 @@ def _bind(port: int, settings: EndpointSettings, in_force: InForce, listening: L
             f",map_str({settings.directory}/trusted/clients.map),word(1,'\\\";')",
         ]
     lines += ["    tcp-request session reject unless { var(sess.esync_peer) -m found }"]
-    return lines
+    return [*lines, *haproxy_callers.NOTING]
 
 
 # -- any protocol ---------------------------------------------------------------------------------------------

@@ -11,15 +11,13 @@ process that was there before is gone or shutting down, and the certificate that
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import signal
 from functools import cached_property
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set
+from typing import FrozenSet, Iterator, Optional
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import connections, processes
-from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.regular_file import read_end, read_file
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
@@ -28,16 +26,16 @@ from ansible_collections.esync.mesh.plugins.module_utils._endpoints import (
     systemd,
 )
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import (
-    Caller,
     Endpoint,
     EndpointSettings,
+    Noted,
     Observed,
     Presented,
     Product,
     configuration_refused,
     not_installed,
 )
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce, trusted_clients
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import InForce
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.our_file import OurFile
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.places import Place
 
@@ -119,26 +117,16 @@ class NginxEndpoint(Endpoint):
     def served(self, place: Place) -> Optional[str]:
         return places.served(place)
 
-    def trusted_callers(self, calls: Sequence[Connection]) -> Mapping[Caller, bool]:
-        found: Dict[Caller, bool] = {}
-        if self.settings.withdrawn:
-            # Who has connected and not yet asked is not noted, and has until the time-out of the old workers.
-            leaving = _sockets_of_leaving(self._master())
-            for one in calls:
-                if leaving is None or f"socket:[{one.inode}]" in leaving:
-                    found[one.port, one.peer, one.peer_port] = False
-        path = nginx_configuration.connections_log(self.settings)
-        trusted = _trusted(self.settings.directory) if path else frozenset()
-        for presented in _noted(path) if path else ():
-            # A port is used again and again, so the last line counts.
-            found[presented.caller] = presented.certificate in trusted
-        return found
-
-    def presented(self, since: float) -> Optional[List[Presented]]:
+    def noted(self) -> Optional[Noted]:
         path = nginx_configuration.connections_log(self.settings)
         if not path or path not in (self._file.read() or ""):
             return None
-        return [one for one in _noted(path) if one.at >= since]
+        return Noted(0, list(_noted(path)))
+
+    def leaving(self) -> FrozenSet[int]:
+        master = self._master()
+        children = processes.children_of(master) if master else ()
+        return frozenset(pid for pid in children if _LEAVING in processes.title_of(pid))
 
     def undo(self, before: Observed, loaded: bool) -> None:
         if before.configuration is None:
@@ -233,18 +221,6 @@ def _workers(master: int) -> FrozenSet[int]:
     return frozenset(pid for pid, title in titles.items() if title.startswith(_WORKER) and _LEAVING not in title)
 
 
-def _sockets_of_leaving(master: Optional[int]) -> Optional[FrozenSet[str]]:
-    """The sockets of worker processes that only finish what they have begun; None if that cannot be seen here."""
-    found: Set[str] = set()
-    for pid in processes.children_of(master) if master else ():
-        if _LEAVING in processes.title_of(pid):
-            if processes.hides_files(pid):
-                return None
-            with contextlib.suppress(OSError):
-                found.update(processes.open_files(pid))
-    return frozenset(found)
-
-
 def _noted(path: str) -> Iterator[Presented]:
     """What stands in the log of connections, and in the one before it."""
     for name in (f"{path}.1", path):
@@ -254,11 +230,6 @@ def _noted(path: str) -> Iterator[Presented]:
                 with contextlib.suppress(ValueError):
                     caller = (int(called), connections.plain(address), int(port))
                     yield Presented(certificate, caller, float(end) - float(took) if end else 0.0)
-
-
-def _trusted(directory: str) -> FrozenSet[str]:
-    """The fingerprints of the client certificates in force, as nginx has them: SHA-1."""
-    return frozenset(hashlib.sha1(der).hexdigest() for der in trusted_clients(directory))
 
 
 def _is_replaced(master: int, before: FrozenSet[int]) -> bool:

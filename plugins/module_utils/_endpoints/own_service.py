@@ -127,7 +127,7 @@ class OwnService:
         texts = [self._file.read(), self._unit_file.read() if systemd.is_here() else ""]
         found = None if texts == [None, None] or texts == [None, ""] else self._joined(texts[0] or "", texts[1] or "")
         main = self.main
-        ours = frozenset([main, *processes.children_of(main)]) if main else frozenset()
+        ours = self.workers | {main} if main else frozenset()
         return Observed(missing, found, ours)
 
     def with_unit(self, configuration: str) -> str:
@@ -185,6 +185,18 @@ class OwnService:
             return None
         words = processes.title_of(pid).split()
         return pid if self._settings.configuration in words else None
+
+    @property
+    def workers(self) -> FrozenSet[int]:
+        """The processes that its main process has begun."""
+        main = self.main
+        return frozenset(processes.children_of(main)) if main else frozenset()
+
+    @property
+    def leaving(self) -> FrozenSet[int]:
+        """Those of them that take no new connection."""
+        main = self.main
+        return self.workers - {pid for pid, _socket in self._listening(main)} if main else frozenset()
 
     def reload(self) -> None:
         """Let it read its files again; start it if it does not run, and stop it if its file is gone.

@@ -118,18 +118,18 @@ class _Found:
 
 def _found(endpoint: Optional[Endpoint], wanted: Watch) -> Optional[_Found]:
     now = time.time()
-    presented = endpoint.presented(min(wanted.since, now - wanted.seconds)) if endpoint else None
-    if endpoint is None or presented is None:
+    noted = endpoint.noted() if endpoint else None
+    if endpoint is None or noted is None:
         return None
     try:
         owners = _owners(endpoint.settings.directory)
     except (EsyncError, OSError):
         return None
     retired = {certificate for certificate, owner in owners.items() if owner[1] in wanted.retired}
-    last = max((one.at for one in presented if one.certificate in retired), default=0.0)
+    last = max([noted.since, *(one.at for one in noted.presented if one.certificate in retired)])
     # A clock that was set meanwhile makes nobody wait longer.
     quiet_in = min(wanted.seconds, max(0.0, last + wanted.seconds - now))
-    return _Found(callers_of(presented, owners, wanted, now), quiet_in)
+    return _Found(callers_of(noted.presented, owners, wanted, now), quiet_in)
 
 
 def _owners(directory: str) -> Dict[str, Tuple[str, str]]:

@@ -11,16 +11,19 @@ withdrawn server has to do. The kernel ends them, one by one, so that the produc
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import time
 from dataclasses import dataclass
-from typing import FrozenSet, List, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._connection.resolution import NotResolved, resolve
 from ansible_collections.esync.mesh.plugins.module_utils._core import connections, layout, processes
 from ansible_collections.esync.mesh.plugins.module_utils._core.connections import Connection
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Endpoint
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Caller, Endpoint
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints.in_force import trusted_clients
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,42 @@ def _sorted(endpoint: Endpoint) -> Tuple[List[Connection], List[Connection]]:
     calls = [one for one in found if one.port in ports]
     places = {(one, port) for name, port in settings.withdrawn for one in _addresses_of(name, settings.timeout)}
     away = {address for address, _port in places}
-    trusted = endpoint.trusted_callers(calls) if calls else {}
-    is_trusted = {one: trusted.get((one.port, one.peer, one.peer_port), one.peer not in away) for one in calls}
+    known = _known(endpoint, calls) if calls else {}
+    is_trusted = {one: known.get(_caller(one), one.peer not in away) for one in calls}
     # Opened by services of this host, to a server that is withdrawn.
     own = [one for one in found if one.port not in ports and (one.peer, one.peer_port) in places]
     return [*(one for one in calls if not is_trusted[one]), *own], [one for one in calls if is_trusted[one]]
+
+
+def _known(endpoint: Endpoint, calls: List[Connection]) -> Dict[Caller, bool]:
+    """Whether the certificates are trusted now that opened connections, as far as the product has noted it."""
+    noted = endpoint.noted()
+    if noted is None:
+        return {}
+    found = {}
+    if endpoint.settings.withdrawn:
+        # Who has connected and was not noted yet would have until the time-out of a process that has the old trust.
+        leaving = _sockets_of(endpoint.leaving())
+        found = {_caller(one): False for one in calls if leaving is None or f"socket:[{one.inode}]" in leaving}
+    trusted = {hashlib.sha1(der).hexdigest() for der in trusted_clients(endpoint.settings.directory)}
+    # A port is used again and again, so the last one counts.
+    found.update((one.caller, one.certificate in trusted) for one in noted.presented)
+    return found
+
+
+def _caller(one: Connection) -> Caller:
+    return one.port, one.peer, one.peer_port
+
+
+def _sockets_of(pids: Iterable[int]) -> Optional[FrozenSet[str]]:
+    """What these processes have open; None if that cannot be seen here."""
+    found: Set[str] = set()
+    for pid in pids:
+        if processes.hides_files(pid):
+            return None
+        with contextlib.suppress(OSError):
+            found.update(processes.open_files(pid))
+    return frozenset(found)
 
 
 def _addresses_of(name: str, waited: float) -> FrozenSet[str]:

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from endpoint_hosts import REAL_NGINX, NginxHost, OwnHost, free_port, require
 
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints import own_service, systemd
+from ansible_collections.esync.mesh.plugins.module_utils._endpoints import haproxy_callers, own_service, systemd
 
 
 @pytest.fixture
@@ -48,11 +49,30 @@ def real_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nginx
 @pytest.fixture
 def own_host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnHost]:
     """A host with a real product that runs for us alone; its driver is the parameter."""
-    require(request.param)
+    with _own_host(request.param, tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def resident_host(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[NginxHost | OwnHost]:
+    """A host with a real product; its driver is the parameter."""
+    if request.param == "nginx":
+        yield request.getfixturevalue("real_host")
+    else:
+        with _own_host(request.param, tmp_path, monkeypatch) as made:
+            yield made
+
+
+@contextlib.contextmanager
+def _own_host(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnHost]:
+    require(driver)
     monkeypatch.setattr(systemd, "RUNNING", str(tmp_path / "no-systemd"))
     monkeypatch.setattr(own_service, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(haproxy_callers, "FOLDER", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
     tmp_path.chmod(0o755)
-    made = OwnHost(tmp_path, free_port(), request.param)
+    made = OwnHost(tmp_path, free_port(), driver)
     yield made
     made.stop()

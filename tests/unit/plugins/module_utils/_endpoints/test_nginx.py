@@ -55,12 +55,12 @@ def test_it_is_started_and_then_nothing_differs(host):
 
 def test_a_new_certificate_is_taken_up_by_a_reload(host):
     present(host)
-    master = host.master
+    master = host.main
     new = host.renew()
     # Its fingerprint is in the configuration, for the health answer.
     assert present(host).reasons == ("configuration_differs", "not_loaded", "another_certificate_served")
     assert places.served(places.Place(host.settings.port)) == new
-    assert (host.master, host.reloads) == (master, 1)
+    assert (host.main, host.reloads) == (master, 1)
     assert present(host).reasons == ()
 
 
@@ -82,10 +82,10 @@ def test_a_trust_that_was_written_again_is_taken_up_by_a_reload(host):
 
 def test_a_restart(host):
     present(host)
-    master = host.master
+    master = host.main
     assert present(host, restart=True).reasons == ("restart_asked_for",)
     assert host.reloads == 0
-    assert host.master not in (None, master)
+    assert host.main not in (None, master)
 
 
 def test_another_configuration_is_loaded(host):
@@ -110,7 +110,7 @@ def test_a_refused_configuration_leaves_the_old_one(host, installed_before):
         assert present(host).reasons == ()
     else:
         assert os.listdir(host.root / "conf.d") == []
-        assert host.master is None
+        assert host.main is None
         assert not host.note
     assert host.reloads == 0
 
@@ -215,7 +215,7 @@ def test_check_does_nothing(host):
     assert outcome.reasons == ("configuration_differs", "not_loaded", "not_running")
     assert outcome.after
     assert os.listdir(host.root / "conf.d") == []
-    assert host.master is None
+    assert host.main is None
 
 
 def test_check_before_there_are_certificates(host):
@@ -258,14 +258,14 @@ def test_without_nginx(host, monkeypatch):
 def test_our_file_is_taken_out_and_nginx_goes_on(host):
     (host.root / "conf.d" / "other.conf").write_text("other\n")
     before = present(host).after
-    master = host.master
+    master = host.main
     assert absent(host, check=True).reasons == ("present",)
     assert host.configuration.exists()
     assert absent(host) == procedure.EndpointOutcome(("present",), before, "", str(host.configuration))
     assert os.listdir(host.root / "conf.d") == ["other.conf"]
     assert (host.root / "served.conf").read_text() == "other\n"
     assert not host.note
-    assert (host.master, host.reloads) == (master, 1)
+    assert (host.main, host.reloads) == (master, 1)
     assert absent(host).reasons == ()
 
 
@@ -309,19 +309,19 @@ def test_its_own_words_are_found(said, words):
 def test_the_life_of_a_real_endpoint(real_host):
     assert present(real_host).reasons == ("configuration_differs", "not_loaded", "not_running")
     assert present(real_host).reasons == ()
-    master = real_host.master
+    master = real_host.main
     real_host.trust("b", "c")
     assert present(real_host).reasons == ("not_loaded",)
     assert real_host.ask(["GET /esync/health HTTP/1.1", "Host: a"], peer="c")[0] == 200
     new = real_host.renew()
     assert "another_certificate_served" in present(real_host).reasons
     assert places.served(places.Place(real_host.settings.port)) == new
-    assert real_host.master == master
+    assert real_host.main == master
     assert present(real_host, restart=True).reasons == ("restart_asked_for",)
-    assert real_host.master not in (None, master)
+    assert real_host.main not in (None, master)
     absent(real_host)
     assert places.served(places.Place(real_host.settings.port)) is None
-    assert real_host.master
+    assert real_host.main
 
 
 @pytest.mark.parametrize("include", ["ROOT/conf.d/*.conf", "conf.d/*.conf"], ids=["path in full", "relative path"])

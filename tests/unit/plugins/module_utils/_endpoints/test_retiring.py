@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates that are presented to the real nginx before they are retired: by whom, since when, and until when."""
+"""Certificates that are presented to real products before they are retired: by whom, since when, and until when."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from other_users import needs_root
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import procedure, retiring
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.contract import Presented
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.external import ExternalEndpoint
-from ansible_collections.esync.mesh.plugins.module_utils._endpoints.nginx import NginxEndpoint
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints.temporary import TemporaryEndpoint
 
 HEALTH = ["GET /esync/health HTTP/1.1", "Host: a"]
 
 
 class Rotated:
-    """A host with nginx that accepts b's previous certificate ``b``, its current one ``b.next``, and c's."""
+    """A host that accepts b's previous certificate ``b``, its current one ``b.next``, and c's."""
 
     def __init__(self, host):
         self.host = host
         make_certificate(host.root / "peers" / "b.next", "b", "client")
         trust(host.directory, *(host.root / "peers" / name for name in ("b", "b.next", "c")))
-        self.host.settings = replace(host.settings, access_log=str(host.root / "esync.access.log"))
+        log = str(host.root / "esync.access.log") if host.driver.name == "nginx" else "off"
+        self.host.settings = replace(host.settings, access_log=log)
         self.load()
         self.previous = self.fingerprint("b", hashlib.sha256)
 
     def load(self):
-        procedure.bring_up(NginxEndpoint, self.host.settings)
+        procedure.bring_up(self.host.driver, self.host.settings)
 
     def fingerprint(self, name, kind):
         pem = (self.host.root / "peers" / name / "client.crt").read_text()
@@ -55,17 +55,25 @@ class Rotated:
         return retiring.Watch(frozenset([self.previous]), since, seconds, ports)
 
     def watch(self, seconds=0, since=0.0):
-        return retiring.watch(NginxEndpoint(self.host.settings), self.wanted(seconds, since))
+        return retiring.watch(self.host.driver(self.host.settings), self.wanted(seconds, since))
+
+    def noted(self):
+        return self.host.driver(self.host.settings).noted()
 
     def callers(self, since=0.0):
         return self.watch(since=since)[0]
 
 
 @pytest.fixture
-def rotated(real_host):
-    return Rotated(real_host)
+def rotated(resident_host):
+    return Rotated(resident_host)
 
 
+def through(*drivers):
+    return pytest.mark.parametrize("resident_host", drivers, indirect=True)
+
+
+@through("nginx", "haproxy")
 def test_who_presents_a_certificate_is_noted_with_the_time(rotated):
     assert rotated.callers() == []
     before = time.time()
@@ -84,13 +92,15 @@ def test_who_presents_a_certificate_is_noted_with_the_time(rotated):
     assert rotated.callers(since=time.time() + 0.01) == []
 
 
+@through("nginx")
 def test_a_note_without_a_time_says_nothing_about_when(rotated):
     with open(rotated.host.root / "esync-mesh.connections.log", "a", encoding="ascii") as log:
         log.write(f"{rotated.fingerprint('b', hashlib.sha1)} 192.0.2.1 1234 {rotated.host.settings.port}\n")
-    assert [one.at for one in NginxEndpoint(rotated.host.settings).presented(0)] == [0]
+    assert [one.at for one in rotated.noted().presented] == [0]
     assert rotated.callers(since=1) == []
 
 
+@through("nginx")
 def test_an_answer_that_was_under_way_is_no_certificate_presented_later(rotated):
     with endless_upstream() as port, contextlib.ExitStack() as stack:
         rotated.host.settings = replace(rotated.host.settings, upstream=f"http://127.0.0.1:{port}")
@@ -111,8 +121,11 @@ def test_an_answer_that_was_under_way_is_no_certificate_presented_later(rotated)
     assert len(rotated.callers()) == 1
 
 
+@through("nginx", "haproxy")
 def test_the_wait_ends_when_nobody_has_presented_it_for_long_enough(rotated, monkeypatch):
     monkeypatch.setattr(retiring, "LEAST", 0.0)
+    # HAProxy says in whole seconds how long it has noted anything.
+    time.sleep(1)
     rotated.call("b")
     # Two seconds after that call, which is sooner than two seconds after the beginning.
     time.sleep(1)
@@ -125,6 +138,7 @@ def test_the_wait_ends_when_nobody_has_presented_it_for_long_enough(rotated, mon
     assert time.monotonic() - began < 1.8
 
 
+@through("nginx", "haproxy")
 def test_where_nobody_calls_the_processes_that_call_others_are_looked_at_all_the_same(rotated):
     began = time.monotonic()
     found, _calls = rotated.watch(1)
@@ -132,6 +146,7 @@ def test_where_nobody_calls_the_processes_that_call_others_are_looked_at_all_the
     assert time.monotonic() - began >= 1
 
 
+@through("nginx", "haproxy")
 def test_the_wait_ends_in_any_case(rotated):
     done = threading.Event()
 
@@ -150,6 +165,7 @@ def test_the_wait_ends_in_any_case(rotated):
     assert found[0].seconds_ago < 1
 
 
+@through("nginx")
 def test_an_endpoint_that_does_not_note_what_is_presented_takes_the_whole_time(rotated):
     rotated.host.settings = replace(rotated.host.settings, access_log="off")
     rotated.load()
@@ -157,12 +173,13 @@ def test_an_endpoint_that_does_not_note_what_is_presented_takes_the_whole_time(r
     assert rotated.watch(1)[0] is None
     assert time.monotonic() - began >= 1
     for driver in (ExternalEndpoint, TemporaryEndpoint):
-        assert driver(rotated.host.settings).presented(0) is None
+        assert driver(rotated.host.settings).noted() is None
 
 
+@through("nginx")
 def test_a_log_that_nginx_was_not_told_to_write_says_nothing(rotated):
     (rotated.host.root / "conf.d" / "esync-mesh.conf").write_text("")
-    assert NginxEndpoint(rotated.host.settings).presented(0) is None
+    assert rotated.noted() is None
 
 
 CALLER = """\
@@ -179,6 +196,7 @@ sys.stdin.read()
 
 
 @needs_root
+@through("nginx", "haproxy")
 def test_the_process_that_called_is_found_on_its_host(rotated):
     command = [sys.executable, "-c", CALLER, str(rotated.host.root / "peers" / "b"), str(rotated.host.settings.port)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
