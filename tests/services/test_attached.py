@@ -105,6 +105,23 @@ def test_a_rotation_under_load_fails_no_request(attached: Any) -> None:
     assert [pair for pair in attached.all if not answers(attached.command(*pair))] == []
 
 
+def test_a_fault_in_the_users_own_configuration_stops_neither_the_rotation_nor_the_service(attached: Any) -> None:
+    own = attached.services["alpha"]
+    files = [own["postgresql"].root / "data" / name for name in ("postgresql.conf", "pg_hba.conf")]
+    files.append(own["redis"].root / "redis.conf")
+    sound = {path: path.read_bytes() for path in files}
+    for path, content in sound.items():
+        path.write_bytes(content + b"no_such_setting on\n")
+    attached.mesh.succeed("regenerate", "-e", "esync_regenerate=alpha")
+    attached.mesh.succeed("verify")
+    assert attached.mesh.report()["summary"]["ok"] == 18
+    assert [pair for pair in attached.all if not answers(attached.command(*pair))] == []
+    # What is the user's own is left as it is, faults and all.
+    for path, content in sound.items():
+        assert path.read_bytes() == content + b"no_such_setting on\n"
+        path.write_bytes(content)
+
+
 def test_a_service_that_does_not_reload_is_named(attached: Any) -> None:
     own = attached.mesh.host_settings["charlie"]["esync_services"]
     kept = json.loads(json.dumps(own))
