@@ -159,9 +159,8 @@ FAULTS: dict[str, list[Fault]] = {
         ("c", without_a_file_of_trust, "damaged_trust", "b_SyncServer.cer"),
     ],
     "all or nothing": [
-        ("a", without_trust, "no_trust", "c_SyncServer.cer"),
-        ("b", without_certificates, "no_certificates", "Run establish, which creates them."),
-        ("b", without_certificates, "no_trust", "c_SyncServer.cer"),
+        ("a", without_trust, "no_trust", "There is no trust in force"),
+        ("b", without_certificates, "certificates_gone", "If the host was rebuilt, run establish"),
         ("c", another_in_the_ledger, "ledger_missing", "the ledger has"),
     ],
     "changes": [

@@ -194,7 +194,11 @@ def _failures(known: ServerFindings) -> Iterator[Problem]:
     # What a test could not use is named by whoever has read the same files, and with a better cause.
     told = {_files_of(error) for error in known.read.get("problems") or ()} - {None}
     for error in known.failures:
-        if _files_of(error) not in told:
+        if error.get("kind") == "no_certificate" and str(error.get("path")).endswith(f"/{CURRENT}"):
+            # Where its sets were read, that says so.
+            if known.read.get("generations") is None:
+                yield _of_kind(known, _without_certificates(known), path=str(error["path"]))
+        elif _files_of(error) not in told:
             yield _reported(known, error, None if error.get("kind") in KINDS else _TEST_FAILED)
 
 
@@ -212,9 +216,20 @@ def _files(known: ServerFindings) -> Iterator[Problem]:
         yield _of_kind(known, "wrong_mode", f"Its mode is {mode['found']}, and must be {mode['wanted']}.", path)
     for path in known.read.get("stale_manifests") or ():
         yield _of_kind(known, "stale_manifest", path=path)
+    if _has_none(known):
+        yield _of_kind(known, _without_certificates(known), path=known.read.get("directory"))
+
+
+def _has_none(known: ServerFindings) -> bool:
+    """Whether it was read, and there are no certificates; damaged ones are there."""
     generations = known.read.get("generations")
-    if known.at_rest and not _own(problems) and generations is not None and CURRENT not in _by_state(generations):
-        yield _of_kind(known, "no_certificates", path=known.read.get("directory"))
+    there = generations is None or CURRENT in _by_state(generations) or _own(known.read.get("problems") or ())
+    return known.at_rest and not there
+
+
+def _without_certificates(known: ServerFindings) -> str:
+    """What it is to have none: to be new, or to have lost them."""
+    return "certificates_gone" if _recorded_server(known.record) else "no_certificates"
 
 
 def _times(known: ServerFindings) -> Iterator[Problem]:
@@ -281,7 +296,9 @@ def _trust(known: ServerFindings) -> Iterator[Problem]:
     added = [str(name) for name in known.planned.get("added") or ()]
     removed = [str(name) for name in known.planned.get("removed") or ()]
     if known.read.get("trust") is None:
-        if not damaged and added:
+        # What is gone entirely is reported once.
+        is_gone = _has_none(known) and _recorded_server(known.record)
+        if not damaged and added and not is_gone:
             yield _of_kind(known, "no_trust", f"The ledger has {abbreviated(added)} for it.")
         return
     # What is damaged is reported already, file by file.

@@ -57,6 +57,7 @@ class ProblemKind(NamedTuple):
 FROM_HOST = ""
 PORT_TAKEN = "port_taken"
 _DISCARD = f"{ESTABLISH} -e esync_discard_existing={{server}}"
+_ACCEPT = f"{ESTABLISH} -e esync_accept_changed={{server}}"
 _REMOVE = "ansible-playbook esync.mesh.remove -e esync_remove={left}"
 _REGENERATE = "Run the regenerate playbook, which renews them without an outage"
 
@@ -116,6 +117,15 @@ KINDS: Mapping[str, ProblemKind] = {
     ),
     "no_certificates": ProblemKind(
         "It has no certificates", "Run establish, which creates them", ESTABLISH, FAULT, OWN_SET, EXCHANGE
+    ),
+    "certificates_gone": ProblemKind(
+        "It has no certificates, and the ledger has some of it",
+        "If the host was rebuilt, run establish and name it in esync_accept_changed, so that it gets new ones. "
+        "If not, find out what became of its files",
+        _ACCEPT,
+        FAULT,
+        OWN_SET,
+        BY_HAND,
     ),
     "expired": ProblemKind(
         "Its certificates have expired",
@@ -219,10 +229,13 @@ KINDS: Mapping[str, ProblemKind] = {
         "The ledger does not have certificates that it has",
         "Run establish; if its certificates were regenerated on purpose, name it in esync_accept_changed. "
         "Otherwise find out who changed them",
-        f"{ESTABLISH} -e esync_accept_changed={{server}}",
+        _ACCEPT,
         FAULT,
         LEDGER,
         BY_HAND,
+    ),
+    "changed_certificate": ProblemKind(
+        "It presents certificates that the ledger does not have", FROM_HOST, _ACCEPT, FAULT, LEDGER, BY_HAND
     ),
     "ledger_unexpected": ProblemKind(
         "The ledger has certificates that it no longer has",

@@ -104,6 +104,25 @@ def test_no_certificates(sound: ServerFindings) -> None:
     assert fresh == [("no_certificates", "fault", "/etc/esync", "")]
 
 
+def test_a_test_that_finds_no_certificates_says_the_same_once(sound: ServerFindings) -> None:
+    failure = error("no_certificate", "/etc/esync/current", "there is no current generation")
+    (problem,) = problems_of(ServerFindings("a", failures=[failure]))
+    assert (problem.kind, problem.path) == ("no_certificates", "/etc/esync/current")
+    assert problem.command == "ansible-playbook esync.mesh.establish"
+    known = replace(sound, record=None, failures=[failure])
+    assert told(known, generations=[], observed=None) == [("no_certificates", "fault", "/etc/esync", "")]
+
+
+def test_certificates_that_the_ledger_has_are_gone(sound: ServerFindings) -> None:
+    failure = error("no_certificate", "/etc/esync/current", "there is no current generation")
+    for known in (replace(sound, read={}, failures=[failure]), sound):
+        (problem,) = problems_of(
+            replace(known, read={**known.read, "generations": [], "trust": None}) if known.read else known
+        )
+        assert problem.kind == "certificates_gone"
+        assert problem.command == "ansible-playbook esync.mesh.establish -e esync_accept_changed=a"
+
+
 def test_every_reason_to_renew_has_a_kind(sound: ServerFindings, generation: Any) -> None:
     end = min(sound.read["generations"][0][role]["not_after"] for role in ("server", "client"))
     assert told(sound, due=["expires_soon"]) == [("expires_soon", "fault", None, f"The first of them ends at {end}.")]
