@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Iterator
 
@@ -49,8 +48,9 @@ def real_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nginx
 @pytest.fixture
 def own_host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnHost]:
     """A host with a real product that runs for us alone; its driver is the parameter."""
-    with _own_host(request.param, tmp_path, monkeypatch) as made:
-        yield made
+    made = _own_host(request.param, tmp_path, monkeypatch)
+    yield made
+    made.stop()
 
 
 @pytest.fixture
@@ -61,18 +61,16 @@ def resident_host(
     if request.param == "nginx":
         yield request.getfixturevalue("real_host")
     else:
-        with _own_host(request.param, tmp_path, monkeypatch) as made:
-            yield made
+        made = _own_host(request.param, tmp_path, monkeypatch)
+        yield made
+        made.stop()
 
 
-@contextlib.contextmanager
-def _own_host(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnHost]:
+def _own_host(driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnHost:
     require(driver)
     monkeypatch.setattr(systemd, "RUNNING", str(tmp_path / "no-systemd"))
     monkeypatch.setattr(own_service, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(haproxy_callers, "FOLDER", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
     tmp_path.chmod(0o755)
-    made = OwnHost(tmp_path, free_port(), driver)
-    yield made
-    made.stop()
+    return OwnHost(tmp_path, free_port(), driver)
