@@ -2,9 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An upstream on 127.0.0.1:8080 that takes its time: a body comes in 20 pieces over five seconds, or never ends."""
+"""An upstream on 127.0.0.1 that takes its time: a body comes in 20 pieces over five seconds, or never ends.
+
+Its port is the argument, or 8080.
+"""
 
 import http.server
+import sys
 import time
 
 
@@ -27,4 +31,4 @@ class Slow(http.server.BaseHTTPRequestHandler):
             time.sleep(0.25)
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Slow).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int((sys.argv + ["8080"])[1])), Slow).serve_forever()
