@@ -55,14 +55,12 @@ def make_certificates_without_the_others(mesh: Mesh) -> None:
     mesh.run("establish", *alone)
 
 
-def leave_the_group(mesh: Mesh) -> None:
-    mesh.names = ["a", "b"]
-    mesh.write()
+def let_the_group_be(*names: str) -> Callable[[Mesh], None]:
+    def change(mesh: Mesh) -> None:
+        mesh.names = list(names)
+        mesh.write()
 
-
-def join_the_group(mesh: Mesh) -> None:
-    mesh.names = ["a", "b", "c", "d"]
-    mesh.write()
+    return change
 
 
 def announce_a_rotation_only(mesh: Mesh) -> None:
@@ -83,8 +81,8 @@ FAULTS: dict[str, tuple[Callable[[Mesh], None], str, str]] = {
     "a key is open to all": (open_a_key_to_all, "check", "wrong_mode"),
     "the ledger is lost": (lose_the_ledger, "check", "ledger_missing"),
     "certificates were made without the others": (make_certificates_without_the_others, "check", "ledger_missing"),
-    "a server left the group": (leave_the_group, "check", "left_group"),
-    "a server joined the group": (join_the_group, "verify", "no_certificates"),
+    "a server left the group": (let_the_group_be("a", "b"), "check", "left_group"),
+    "a server joined the group": (let_the_group_be("a", "b", "c", "d"), "verify", "no_certificates"),
     "a rotation did not end": (announce_a_rotation_only, "check", "rotation_pending"),
     "all certificates have expired": (let_the_certificates_expire, "verify", "expired"),
 }

@@ -345,6 +345,16 @@ class NginxHost(Host):
             assert processes.wait_until(lambda: not self.main, 5)
 
 
+def through(*drivers: str) -> pytest.MarkDecorator:
+    """Run a test on hosts with each of these real products, as the fixture resident_host."""
+    return pytest.mark.parametrize("resident_host", drivers, indirect=True)
+
+
+def log_of_callers(host: Host) -> str:
+    """The access log with which a product notes its callers, as far as it can: HAProxy needs none for it."""
+    return str(host.root / "esync.access.log") if isinstance(host, NginxHost) else "off"
+
+
 def require(program: str) -> None:
     """Skip a test that needs a program, unless it can be installed here."""
     if not processes.find_program(program):

@@ -24,6 +24,7 @@ import pytest
 from hosts import address, connect, members, pairs
 from load import Load
 from runs import wait_until
+from streams import end_streams, stream, streamed
 
 ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 DIRECTORY = "/etc/esync"
@@ -427,20 +428,11 @@ def test_haproxy_loses_no_request_in_a_rotation_and_stunnel_hardly_any() -> None
 # -- answers under way ----------------------------------------------------------------------------------------
 
 
-def streamed(source: str, target: str) -> list[int]:
-    """How many bytes each of the answers has brought."""
-    return [int(size) for size in connect(source).run(f"stat --format %s /root/stream-{target}-*").stdout.split()]
-
-
 def test_after_a_compromise_answers_to_it_end_through_each_product_and_others_go_on() -> None:
     targets = ("alpha", STUNNEL, HAPROXY)
     cut, kept = ([(source, target) for target in targets] for source in ("charlie", "bravo"))
     for source, target in cut + kept:
-        connect(source).check_output(
-            f"for number in 1 2 3 4 5 6 7 8 9 10; do setsid curl --silent --no-buffer --insecure {own()}"
-            f" --output /root/stream-{target}-$number https://{address(target)}:{PORT}/endless"
-            " > /dev/null 2>&1 < /dev/null & done"
-        )
+        stream(source, target, 10)
     try:
         wait_until(lambda: all(len(streamed(*pair)) == 10 and min(streamed(*pair)) > 0 for pair in cut + kept))
         done = playbook("regenerate", "-e", "esync_compromised=charlie")
@@ -450,7 +442,7 @@ def test_after_a_compromise_answers_to_it_end_through_each_product_and_others_go
         after = {pair: streamed(*pair) for pair in cut + kept}
     finally:
         for name in ("charlie", "bravo"):
-            connect(name).run("pkill curl; rm -f /root/stream-*")
+            end_streams(name)
     assert [after[pair] for pair in cut] == [before[pair] for pair in cut]
     for pair in kept:
         assert all(late > early for late, early in zip(after[pair], before[pair])), pair

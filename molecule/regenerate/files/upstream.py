@@ -4,7 +4,7 @@
 
 """An upstream on 127.0.0.1 that takes its time: a body comes in 20 pieces over five seconds, or never ends.
 
-Its port is the argument, or 8080.
+Its port is the argument.
 """
 
 import http.server
@@ -31,4 +31,4 @@ class Slow(http.server.BaseHTTPRequestHandler):
             time.sleep(0.25)
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", int((sys.argv + ["8080"])[1])), Slow).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Slow).serve_forever()

@@ -19,6 +19,7 @@ import pytest
 from hosts import address, connect, members, pairs, power
 from load import Load
 from runs import Result, Run, fail, ledger, report, succeed, wait_until
+from streams import end_streams, stream, streamed
 
 PORT = 8732
 DIRECTORY = "/etc/esync"
@@ -230,7 +231,7 @@ def test_a_host_that_dies_before_the_switch_stops_it_for_all() -> None:
     others = {(pair["from"], pair["to"]): pair["verdict"] for pair in _verified_without("bravo")}
     assert others["alpha", "charlie"] == others["charlie", "alpha"] == "ok"
     power("bravo", on=True)
-    connect("bravo").check_output("systemd-run --quiet --unit upstream python3 /usr/local/bin/upstream.py")
+    connect("bravo").check_output("systemd-run --quiet --unit upstream python3 /usr/local/bin/upstream.py 8080")
 
 
 def _verified_without(name: str) -> list[dict[str, str]]:
@@ -352,28 +353,13 @@ def test_a_caller_that_caches_its_certificate_is_named_and_loses_requests_unless
     settled()
 
 
-def stream(source: str, target: str) -> None:
-    """Begin five answers that never end."""
-    connect(source).check_output(
-        f"for number in 1 2 3 4 5; do setsid curl --silent --no-buffer --insecure --cert {DIRECTORY}/current/client.crt"
-        f" --key {DIRECTORY}/current/client.key --output /root/stream-{target}-$number"
-        f" https://{address(target)}:{PORT}/endless > /dev/null 2>&1 < /dev/null & done"
-    )
-
-
-def streamed(source: str, target: str) -> list[int]:
-    """How many bytes each of them has brought."""
-    sizes = connect(source).run(f"stat --format %s /root/stream-{target}-*").stdout.split()
-    return [int(size) for size in sizes]
-
-
 def test_after_a_compromise_open_connections_end_and_the_others_go_on() -> None:
     cut, kept = (
         [("alpha", "bravo"), ("alpha", "charlie"), ("bravo", "alpha")],
         [("bravo", "charlie"), ("charlie", "bravo")],
     )
     for pair in cut + kept:
-        stream(*pair)
+        stream(*pair, 5)
     try:
         wait_until(lambda: all(len(streamed(*pair)) == 5 and min(streamed(*pair)) > 0 for pair in cut + kept))
         done = succeed("regenerate", "-e", "esync_compromised=alpha", "-e", "esync_regenerate=alpha")
@@ -387,5 +373,5 @@ def test_after_a_compromise_open_connections_end_and_the_others_go_on() -> None:
             assert all(late > early for late, early in zip(after[pair], before[pair])), pair
     finally:
         for name in members():
-            connect(name).run("pkill curl; rm -f /root/stream-*")
+            end_streams(name)
     settled()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, FrozenSet, NamedTuple, Optional, Sequence, Tuple
+from typing import ClassVar, FrozenSet, Iterable, NamedTuple, Optional, Tuple
 
 from ansible_collections.esync.mesh.plugins.module_utils._core.errors import EsyncError
 from ansible_collections.esync.mesh.plugins.module_utils._core.names import HTTP
@@ -40,11 +40,12 @@ class Noted(NamedTuple):
     """Which client certificates were presented, as a product has noted it.
 
     :param since: from when on it has, by the clock of this host.
-    :param presented: the later ones come last; a connection may be there twice.
+    :param presented: the later ones come last; a connection may be there twice. They may be read as they are looked at,
+        and only once, because there may be very many.
     """
 
     since: float
-    presented: Sequence[Presented]
+    presented: Iterable[Presented]
 
 
 @dataclass(frozen=True)

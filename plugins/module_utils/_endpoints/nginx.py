@@ -121,7 +121,7 @@ class NginxEndpoint(Endpoint):
         path = nginx_configuration.connections_log(self.settings)
         if not path or path not in (self._file.read() or ""):
             return None
-        return Noted(0, list(_noted(path)))
+        return Noted(0, _noted(path))
 
     def leaving(self) -> FrozenSet[int]:
         master = self._master()

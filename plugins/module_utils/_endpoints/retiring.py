@@ -126,10 +126,12 @@ def _found(endpoint: Optional[Endpoint], wanted: Watch) -> Optional[_Found]:
     except (EsyncError, OSError):
         return None
     retired = {certificate for certificate, owner in owners.items() if owner[1] in wanted.retired}
-    last = max([noted.since, *(one.at for one in noted.presented if one.certificate in retired)])
+    since = min(wanted.since, now - wanted.seconds)
+    presented = [one for one in noted.presented if one.at >= since]
+    last = max([noted.since, *(one.at for one in presented if one.certificate in retired)])
     # A clock that was set meanwhile makes nobody wait longer.
     quiet_in = min(wanted.seconds, max(0.0, last + wanted.seconds - now))
-    return _Found(callers_of(noted.presented, owners, wanted, now), quiet_in)
+    return _Found(callers_of(presented, owners, wanted, now), quiet_in)
 
 
 def _owners(directory: str) -> Dict[str, Tuple[str, str]]:

@@ -194,11 +194,10 @@ def _failures(known: ServerFindings) -> Iterator[Problem]:
     # What a test could not use is named by whoever has read the same files, and with a better cause.
     told = {_files_of(error) for error in known.read.get("problems") or ()} - {None}
     for error in known.failures:
-        if error.get("kind") == "no_certificate" and str(error.get("path")).endswith(f"/{CURRENT}"):
-            # Where its sets were read, that says so.
-            if known.read.get("generations") is None:
-                yield _of_kind(known, _without_certificates(known), path=str(error["path"]))
-        elif _files_of(error) not in told:
+        found_none = error.get("kind") == "no_certificate" and str(error.get("path")).endswith(f"/{CURRENT}")
+        if found_none and known.read.get("generations") is None:
+            yield _of_kind(known, _without_certificates(known), path=str(error["path"]))
+        elif not (found_none and _has_none(known)) and _files_of(error) not in told:
             yield _reported(known, error, None if error.get("kind") in KINDS else _TEST_FAILED)
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from endpoint_hosts import endless_upstream, make_certificate, trust
+from endpoint_hosts import endless_upstream, log_of_callers, make_certificate, through, trust
 from other_users import needs_root
 
 from ansible_collections.esync.mesh.plugins.module_utils._endpoints import procedure, retiring
@@ -35,8 +35,7 @@ class Rotated:
         self.host = host
         make_certificate(host.root / "peers" / "b.next", "b", "client")
         trust(host.directory, *(host.root / "peers" / name for name in ("b", "b.next", "c")))
-        log = str(host.root / "esync.access.log") if host.driver.name == "nginx" else "off"
-        self.host.settings = replace(host.settings, access_log=log)
+        self.host.settings = replace(host.settings, access_log=log_of_callers(host))
         self.load()
         self.previous = self.fingerprint("b", hashlib.sha256)
 
@@ -67,10 +66,6 @@ class Rotated:
 @pytest.fixture
 def rotated(resident_host):
     return Rotated(resident_host)
-
-
-def through(*drivers):
-    return pytest.mark.parametrize("resident_host", drivers, indirect=True)
 
 
 @through("nginx", "haproxy")

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from endpoint_hosts import endless_upstream
+from endpoint_hosts import endless_upstream, log_of_callers, through
 from other_users import needs_root
 
 from ansible_collections.esync.mesh.plugins.module_utils._core import connections
@@ -34,8 +34,8 @@ class Streams:
         self.host = host
         self.stack = stack
         scheme = host.driver.product.schemes[0]
-        log = str(host.root / "esync.access.log") if host.driver.name == "nginx" else "off"
-        host.settings = replace(host.settings, upstream=f"{scheme}://127.0.0.1:{port}", access_log=log)
+        upstream = f"{scheme}://127.0.0.1:{port}"
+        host.settings = replace(host.settings, upstream=upstream, access_log=log_of_callers(host))
 
     def load(self, **changes):
         return procedure.bring_up(self.host.driver, replace(self.host.settings, **changes)).ended
@@ -76,10 +76,6 @@ def streams(resident_host):
         made = Streams(resident_host, stack, port)
         made.load()
         yield made
-
-
-def through(*drivers):
-    return pytest.mark.parametrize("resident_host", drivers, indirect=True)
 
 
 # Those that note which certificate has opened which connection.

@@ -113,12 +113,17 @@ def test_a_test_that_finds_no_certificates_says_the_same_once(sound: ServerFindi
     assert told(known, generations=[], observed=None) == [("no_certificates", "fault", "/etc/esync", "")]
 
 
+@pytest.mark.parametrize("changes", [{}, {"at_rest": False}])
+def test_a_test_that_contradicts_what_was_read_is_reported(sound: ServerFindings, changes: Any) -> None:
+    failure = error("no_certificate", "/etc/esync/current", "there is no current generation")
+    assert [kind for kind, *_rest in told(replace(sound, failures=[failure], **changes))] == ["test_failed"]
+
+
 def test_certificates_that_the_ledger_has_are_gone(sound: ServerFindings) -> None:
     failure = error("no_certificate", "/etc/esync/current", "there is no current generation")
-    for known in (replace(sound, read={}, failures=[failure]), sound):
-        (problem,) = problems_of(
-            replace(known, read={**known.read, "generations": [], "trust": None}) if known.read else known
-        )
+    emptied = {**sound.read, "generations": [], "trust": None}
+    for known in (replace(sound, read={}, failures=[failure]), replace(sound, read=emptied)):
+        (problem,) = problems_of(known)
         assert problem.kind == "certificates_gone"
         assert problem.command == "ansible-playbook esync.mesh.establish -e esync_accept_changed=a"
 
