@@ -122,7 +122,8 @@ def test_a_test_that_contradicts_what_was_read_is_reported(sound: ServerFindings
 def test_certificates_that_the_ledger_has_are_gone(sound: ServerFindings) -> None:
     failure = error("no_certificate", "/etc/esync/current", "there is no current generation")
     emptied = {**sound.read, "generations": [], "trust": None}
-    for known in (replace(sound, read={}, failures=[failure]), replace(sound, read=emptied)):
+    planned = {"added": ["b_SyncServer.cer"]}
+    for known in (replace(sound, read={}, failures=[failure]), replace(sound, read=emptied, planned=planned)):
         (problem,) = problems_of(known)
         assert problem.kind == "certificates_gone"
         assert problem.command == "ansible-playbook esync.mesh.establish -e esync_accept_changed=a"
